@@ -1,0 +1,439 @@
+"""What a checked M4 program is: plain, frozen, hashable values that every later stage works on.
+
+Nothing here knows about files' offsets: a `Place` is relative to its declaration, so moving a declaration inside its
+file changes no value and re-computes nothing.
+
+Constants are plain Python values, told apart by the declared `Type`: string and istring `str`, int `int`, bool `bool`,
+duration `int` (nanoseconds), percent `int` (hundredths of a percent), rate `tuple[int, int]` (count, nanoseconds), an
+enum's value and a version `str`, set a sorted `tuple`, map a `tuple` of `(key, value)` sorted by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Value: TypeAlias = "str | int | bool | tuple[Value, ...]"
+Side: TypeAlias = Literal["ingress", "egress"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A span of text inside one declaration: offsets in code points from the declaration's first character."""
+
+    file: str
+    decl: str  # "policy:canary", with "#2" behind it for the second of that name
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A type of M4: `string`, `map<version, percent>`, `string?`, `string in r"[A-Z]+"`, or the name of an enum."""
+
+    name: str
+    args: tuple[Type, ...] = ()
+    optional: bool = False
+    domain: str | None = None  # a regular expression (RE2, full match) that every value matches
+
+    def __str__(self) -> str:
+        args = f"<{', '.join(map(str, self.args))}>" if self.args else ""
+        domain = f' in r"{self.domain}"' if self.domain is not None else ""
+        return f"{self.name}{args}{'?' if self.optional else ''}{domain}"
+
+
+@dataclass(frozen=True, slots=True)
+class Enum:
+    name: str
+    values: tuple[str, ...]
+    terminal: frozenset[str] = frozenset()
+    doc: str = ""
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """What can be read or written of an entity. `key` is the type of the key of a keyed attribute (`header[name: istring]`)."""
+
+    entity: str
+    name: str
+    type: Type
+    key: Type | None = None
+    merge: str | None = None  # min, max, and, or, union, sum
+    default: Value | None = None
+    travels: bool = False
+    derived: tuple[str, str] | None = None  # (source, cut): the part of `source` before the first `cut`
+    doc: str = ""
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    name: str
+    type: Type
+    default: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteDecl:
+    """`writes header[name] = value`: key and value are either a parameter's name or a constant."""
+
+    attribute: str
+    key: str | None = None
+    key_is_param: bool = False
+    value: Value = ""
+    value_is_param: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    entity: str
+    name: str
+    params: tuple[Param, ...] = ()
+    side: Side | None = None
+    writes: tuple[WriteDecl, ...] = ()
+    doc: str = ""
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    name: str
+    over: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    operations: Mapping[str, Operation] = field(default_factory=dict)  # those of the specs included
+    doc: str = ""
+    place: Place | None = field(default=None, compare=False)
+
+
+SIDES: tuple[Side, Side] = ("egress", "ingress")  # in the order in which a request meets them
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """A spec can evaluate comparisons of an attribute, on some sides. No comparison named means every one."""
+
+    attribute: str
+    comparisons: frozenset[str] | None = None
+    sides: tuple[Side, ...] = SIDES
+
+
+@dataclass(frozen=True, slots=True)
+class Supports:
+    """An operation that a dataplane implements: where, and by which template."""
+
+    operation: str
+    emits: str | None
+    sides: tuple[Side, ...] = SIDES
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    name: str  # the file's name, "envoy.yaml"
+    template: str
+    per: str = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataplane:
+    """A checked `spec`: what one dataplane can do, what it costs, which files it gets."""
+
+    name: str
+    tier: Literal["kernel", "proxy"]
+    cost: int
+    folder: str  # where its templates are
+    reads_context: tuple[Side, ...] = ()
+    writes_context: tuple[Side, ...] = ()
+    peer: tuple[Side, ...] = ()
+    reads: Mapping[tuple[str, str], Reads] = field(default_factory=dict)  # (entity, attribute)
+    operations: Mapping[tuple[str, str], Supports] = field(default_factory=dict)  # (entity, operation)
+    artifacts: tuple[Artifact, ...] = ()
+    doc: str = ""
+    place: Place | None = field(default=None, compare=False)
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AttrKey:
+    """One readable or writable thing: `HttpRequest.method`, or `HttpRequest.header["x-user"]`. istring keys are lower case."""
+
+    entity: str
+    attribute: str
+    key: str | None = None
+
+    def __str__(self) -> str:
+        return self.attribute if self.key is None else f'{self.attribute}["{self.key}"]'
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """One comparison with a constant. op: == < <= > >= in starts_with ends_with contains matches exists.
+
+    `!=` is `Not(==)`; a bool attribute by itself is `== true`; a comparison with an absent value is false. For `in` the
+    value is a sorted tuple, for `exists` it is True, for `matches` it is the regular expression's source.
+    """
+
+    attr: AttrKey
+    op: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class StateAtom:
+    """One occurrence of a state's condition: a free boolean. `occurrence` tells two in one policy apart."""
+
+    state: str
+    condition: str
+    policy: str
+    occurrence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    of: Cond
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    of: tuple[Cond, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    of: tuple[Cond, ...]
+
+
+Cond: TypeAlias = Const | Atom | StateAtom | Not | And | Or
+TRUE = Const(True)
+FALSE = Const(False)
+
+
+def all_of(*conds: Cond) -> Cond:
+    """The conjunction, with constants folded and nested conjunctions flattened."""
+    out: list[Cond] = []
+    for c in conds:
+        if c == FALSE:
+            return FALSE
+        for part in c.of if isinstance(c, And) else (c,):
+            if part != TRUE and part not in out:
+                out.append(part)
+    return TRUE if not out else out[0] if len(out) == 1 else And(tuple(out))
+
+
+def any_of(*conds: Cond) -> Cond:
+    """The disjunction, with constants folded and nested disjunctions flattened."""
+    out: list[Cond] = []
+    for c in conds:
+        if c == TRUE:
+            return TRUE
+        for part in c.of if isinstance(c, Or) else (c,):
+            if part != FALSE and part not in out:
+                out.append(part)
+    return FALSE if not out else out[0] if len(out) == 1 else Or(tuple(out))
+
+
+def negate(cond: Cond) -> Cond:
+    match cond:
+        case Const(v):
+            return Const(not v)
+        case Not(inner):
+            return inner
+        case _:
+            return Not(cond)
+
+
+def atoms(cond: Cond) -> frozenset[Atom | StateAtom]:
+    """Every comparison and state condition that occurs in a condition."""
+    match cond:
+        case Const():
+            return frozenset()
+        case Not(inner):
+            return atoms(inner)
+        case And(parts) | Or(parts):
+            return frozenset().union(*map(atoms, parts))
+        case _:
+            return frozenset((cond,))
+
+
+# --- path patterns ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    service: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOne:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOf:
+    group: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    of: tuple[One, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotOne:
+    of: One
+
+
+One: TypeAlias = Named | AnyOne | Labelled | GroupOf | OneOf | NotOne
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One element of a pattern: exactly one service out of `one`, or with `star` any number of them, none included."""
+
+    one: One
+    star: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular language of call paths. With `outside`, only chains that came from outside; without, chains of both kinds."""
+
+    steps: tuple[Step, ...]
+    outside: bool = False
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    attr: AttrKey
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class OpCall:
+    """One operation call of a body. `guard` is what the `if`s around it demand, beside the policy's `when`."""
+
+    index: int  # among the calls of the policy, in the order of the text
+    entity: str
+    operation: str
+    args: tuple[tuple[str, Value], ...]
+    guard: Cond
+    writes: tuple[Write, ...]
+    side: Side | None  # the operation's own and the policy's `at` together
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    name: str
+    entity: str
+    var: str
+    pattern: Pattern
+    when: Cond
+    calls: tuple[OpCall, ...]
+    place: Place  # the name
+    pattern_place: Place
+    when_place: Place | None = None
+    side: Side | None = None
+    overrides: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    owner: str | None = None
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """`default HttpRequest.verdict = deny on * -> x;`: what an attribute is where no policy writes it."""
+
+    attr: AttrKey
+    value: Value
+    pattern: Pattern
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    name: str
+    kind: str
+    args: tuple[tuple[str, Value], ...]
+    per: AttrKey | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    name: str
+    graph: str | None  # the path as the file that declares it says, resolved
+    dataplanes: tuple[str, ...]
+    never: tuple[tuple[str, str], ...] = ()  # (service, dataplane)
+    only: tuple[tuple[str, str], ...] = ()
+    costs: tuple[tuple[str, str, int], ...] = ()  # (dataplane, service, cost)
+    propagate: tuple[str, ...] = ()
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    defaults: tuple[Default, ...] = ()
+    tag_bits: int = 16
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    name: str
+    versions: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    protocol: str = "http"
+    entry: bool = False
+    trusted: bool = False  # `entry: trusted`: what is in front already strips our context
+    origin: bool = True
+    propagates: bool = True
+    external: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    caller: str
+    callee: str
+    rps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The service graph. Services and calls are sorted by name."""
+
+    services: Mapping[str, Service]
+    calls: tuple[Call, ...]
+
+    def callees(self, service: str) -> list[str]:
+        return [c.callee for c in self.calls if c.caller == service]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One mesh with everything that applies to it: what the analyses, the planner and the interpreter take."""
+
+    mesh: Mesh
+    graph: Graph
+    enums: Mapping[str, Enum]
+    entities: Mapping[str, Entity]
+    dataplanes: Mapping[str, Dataplane]  # those of the mesh, in its order
+    policies: tuple[Policy, ...]  # by file and line
+    states: tuple[State, ...] = ()
+
+    def attribute(self, attr: AttrKey) -> Attribute:
+        return self.entities[attr.entity].attributes[attr.attribute]
