@@ -1,0 +1,449 @@
+"""Turns lark's tree of one item into the nodes of `tree`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from lark import Token, Transformer, v_args
+from lark.tree import Meta
+
+from . import tree as t
+
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "0": "\0"}
+_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+def unescape(literal: str) -> str:
+    """The text of a string literal without its quotes; an unknown escape stands for its own character."""
+    body = literal[1:-1]
+    if "\\" not in body:
+        return body
+    return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), body)
+
+
+def _hundredths(number: str, scale: int) -> int:
+    """`number` times `scale`, exact; digits beyond the unit are cut."""
+    whole, _, part = number.partition(".")
+    return int(whole) * scale + (int(part) * scale // 10 ** len(part) if part else 0)
+
+
+def scalar_value(token: Token) -> t.Lit:
+    s, e = token.start_pos or 0, token.end_pos or 0
+    text = str(token)
+    match token.type:
+        case "STRING":
+            return t.Lit("string", unescape(text), s, e)
+        case "REGEX":
+            return t.Lit("regex", text[2:-1], s, e)
+        case "INT":
+            return t.Lit("int", int(text), s, e)
+        case "PERCENT":
+            return t.Lit("percent", _hundredths(text[:-1], 100), s, e)
+        case "DURATION":
+            number, unit = re.fullmatch(r"([\d.]+)(\w+)", text).groups()  # type: ignore[union-attr]
+            return t.Lit("duration", _hundredths(number, _UNITS[unit]), s, e)
+        case "RATE":
+            count, unit = text.split("/")
+            return t.Lit("rate", (int(count), _UNITS[unit]), s, e)
+        case _:
+            return t.Lit("bool", text == "true", s, e)
+
+
+def _name(token: Token) -> t.Name:
+    text = unescape(token) if token.startswith('"') else str(token)
+    return t.Name(text, token.start_pos or 0, token.end_pos or 0)
+
+
+def doc_before(text: str, start: int) -> str:
+    """The `///` lines that stand directly above the line of `start` (annotations may stand between)."""
+    lines: list[str] = []
+    head = text[:start]
+    for line in reversed(head.split("\n")[:-1]):
+        line = line.strip()
+        if line.startswith("///"):
+            lines.append(line[3:].removeprefix(" "))
+        else:
+            break
+    return "\n".join(reversed(lines))
+
+
+def _pick(children: list[Any], kind: type) -> tuple[Any, ...]:
+    return tuple(c for c in children if isinstance(c, kind))
+
+
+def _tagged(children: list[Any], tag: str) -> list[Any]:
+    return [c[1] for c in children if isinstance(c, tuple) and len(c) == 2 and c[0] == tag]
+
+
+Tag = tuple[str, Any]
+
+
+def _tag(tag: str) -> Callable[[Any, Meta, list[Any]], Tag]:
+    """A clause that its declaration picks out by name."""
+
+    def rule(self: Any, meta: Meta, children: list[Any]) -> Tag:
+        return tag, children
+
+    return rule
+
+
+@v_args(meta=True)
+class Builder(Transformer[Token, t.Decl]):
+    """One method a rule of the grammar. `text` is the item at hand, for doc comments."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(visit_tokens=False)
+        self.text = text
+
+    # names and literals
+    def name(self, meta: Meta, c: list[Token]) -> t.Name:
+        return _name(c[0])
+
+    service = name
+    name_value = name
+    key_param = name
+
+    def string(self, meta: Meta, c: list[Token]) -> t.Str:
+        return t.Str(unescape(c[0]), c[0].start_pos or 0, c[0].end_pos or 0)
+
+    key_text = string
+
+    def scalar(self, meta: Meta, c: list[Token]) -> t.Lit:
+        return scalar_value(c[0])
+
+    def set_literal(self, meta: Meta, c: list[Any]) -> t.SetLit:
+        return t.SetLit(tuple(x for x in c if x is not None), meta.start_pos, meta.end_pos)
+
+    def pair(self, meta: Meta, c: list[Any]) -> tuple[t.Name, t.Expr]:
+        return _name(c[0]), c[1]
+
+    def map_literal(self, meta: Meta, c: list[Any]) -> t.MapLit:
+        return t.MapLit(tuple(x for x in c if x is not None), meta.start_pos, meta.end_pos)
+
+    # expressions
+    def access_member(self, meta: Meta, c: list[Token]) -> t.Name:
+        return _name(c[0])
+
+    def access_key(self, meta: Meta, c: list[t.Str]) -> t.Str:
+        return c[0]
+
+    def ref(self, meta: Meta, c: list[Any]) -> t.Ref:
+        return t.Ref(_name(c[0]), tuple(c[1:]), meta.start_pos, meta.end_pos)
+
+    def argument(self, meta: Meta, c: list[Any]) -> tuple[t.Name | None, t.Expr]:
+        return c[0], c[1]
+
+    def call(self, meta: Meta, c: list[Any]) -> t.CallExpr:
+        return t.CallExpr(c[0], tuple(a for a in c[1:] if a is not None), meta.start_pos, meta.end_pos)
+
+    def _binary(self, op: str, left: t.Expr, right: t.Expr) -> t.Binary:
+        return t.Binary(op, left, right, left.start, right.end)
+
+    def or_expr(self, meta: Meta, c: list[t.Expr]) -> t.Expr:
+        return self._binary("||", c[0], c[1])
+
+    def and_expr_(self, meta: Meta, c: list[t.Expr]) -> t.Expr:
+        return self._binary("&&", c[0], c[1])
+
+    def compare_expr(self, meta: Meta, c: list[Any]) -> t.Expr:
+        return self._binary(str(c[1]), c[0], c[2])
+
+    def matches_expr(self, meta: Meta, c: list[Any]) -> t.Expr:
+        return self._binary("matches", c[0], scalar_value(c[1]))
+
+    def in_expr(self, meta: Meta, c: list[Any]) -> t.Expr:
+        return self._binary("in", c[0], c[1])
+
+    def not_expr_(self, meta: Meta, c: list[t.Expr]) -> t.Expr:
+        return t.Unary("!", c[0], meta.start_pos, meta.end_pos)
+
+    def exists_expr(self, meta: Meta, c: list[t.Expr]) -> t.Expr:
+        return t.Unary("exists", c[0], meta.start_pos, meta.end_pos)
+
+    def paren_expr(self, meta: Meta, c: list[t.Expr]) -> t.Expr:
+        return c[0]
+
+    # call paths
+    def outside(self, meta: Meta, c: list[Any]) -> str:
+        return "outside"
+
+    def named(self, meta: Meta, c: list[Any]) -> t.PNamed:
+        return t.PNamed(c[0], None if c[1] is None else _name(c[1]), meta.start_pos, meta.end_pos)
+
+    def any_one(self, meta: Meta, c: list[Any]) -> t.PAny:
+        return t.PAny(meta.start_pos, meta.end_pos)
+
+    def group_ref(self, meta: Meta, c: list[t.Name]) -> t.PGroup:
+        return t.PGroup(c[0], meta.start_pos, meta.end_pos)
+
+    def label(self, meta: Meta, c: list[Token]) -> tuple[t.Name, t.Name]:
+        return _name(c[0]), _name(c[1])
+
+    def labelled(self, meta: Meta, c: list[Any]) -> t.PLabels:
+        return t.PLabels(tuple(c), meta.start_pos, meta.end_pos)
+
+    def alternatives(self, meta: Meta, c: list[t.POne]) -> t.POne:
+        return c[0] if len(c) == 1 else t.PAlt(tuple(c), meta.start_pos, meta.end_pos)
+
+    def not_one(self, meta: Meta, c: list[t.POne]) -> t.PNot:
+        return t.PNot(c[0], meta.start_pos, meta.end_pos)
+
+    def any_star(self, meta: Meta, c: list[Any]) -> t.PStep:
+        return t.PStep(t.PAny(meta.start_pos, meta.end_pos), True, meta.start_pos, meta.end_pos)
+
+    def one_star(self, meta: Meta, c: list[t.POne]) -> t.PStep:
+        return t.PStep(c[0], True, meta.start_pos, meta.end_pos)
+
+    def one_step(self, meta: Meta, c: list[t.POne]) -> t.PStep:
+        return t.PStep(c[0], False, meta.start_pos, meta.end_pos)
+
+    def pattern(self, meta: Meta, c: list[Any]) -> t.PatternNode:
+        return t.PatternNode(tuple(c[1:]), c[0] is not None, meta.start_pos, meta.end_pos)
+
+    # small items
+    def import_(self, meta: Meta, c: list[t.Str]) -> t.Import:
+        return t.Import(c[0], meta.start_pos, meta.end_pos)
+
+    def membership(self, meta: Meta, c: list[t.Name]) -> t.Membership:
+        return t.Membership(c[0], meta.start_pos, meta.end_pos)
+
+    def annotation(self, meta: Meta, c: list[Any]) -> t.Annotation:
+        args = tuple(a for a in c[1:] if a is not None)
+        return t.Annotation(_name(c[0]), args, meta.start_pos, meta.end_pos)
+
+    # mesh
+    mesh_graph = _tag("graph")
+    mesh_dataplanes = _tag("dataplanes")
+    mesh_place = _tag("place")
+    mesh_cost = _tag("cost")
+    mesh_propagate = _tag("propagate")
+    mesh_group = _tag("group")
+    mesh_tag_bits = _tag("tag_bits")
+
+    def kind_never(self, meta: Meta, c: list[Any]) -> str:
+        return "never"
+
+    def kind_only(self, meta: Meta, c: list[Any]) -> str:
+        return "only"
+
+    def mesh_default(self, meta: Meta, c: list[Any]) -> t.MeshDefault:
+        return t.MeshDefault(c[0], c[1], c[2], c[3], c[4], meta.start_pos, meta.end_pos)
+
+    def mesh(self, meta: Meta, c: list[Any]) -> t.MeshDecl:
+        rest = [x for x in c if not isinstance(x, t.Annotation)]
+        return t.MeshDecl(
+            name=rest[0],
+            extends=rest[1],
+            graphs=tuple(x[0] for x in _tagged(rest, "graph")),
+            dataplanes=tuple(n for x in _tagged(rest, "dataplanes") for n in x),
+            places=tuple((x[0], x[1], x[2]) for x in _tagged(rest, "place")),
+            costs=tuple((x[0], x[1], int(x[2])) for x in _tagged(rest, "cost")),
+            propagate=tuple(s for x in _tagged(rest, "propagate") for s in x),
+            groups=tuple((x[0], tuple(n for n in x[1:] if n is not None)) for x in _tagged(rest, "group")),
+            defaults=_pick(rest, t.MeshDefault),
+            tag_bits=next((int(x[0]) for x in _tagged(rest, "tag_bits")), None),
+            doc=doc_before(self.text, meta.start_pos),
+            start=meta.start_pos,
+            end=meta.end_pos,
+        )
+
+    # specs
+    def side_ingress(self, meta: Meta, c: list[Any]) -> t.Name:
+        return t.Name("ingress", meta.start_pos, meta.end_pos)
+
+    def side_egress(self, meta: Meta, c: list[Any]) -> t.Name:
+        return t.Name("egress", meta.start_pos, meta.end_pos)
+
+    def at(self, meta: Meta, c: list[t.Name]) -> Tag:
+        return "at", c[0]
+
+    def _side(self, c: list[Any]) -> str | None:
+        return next((n.text for n in _tagged(c, "at")), None)
+
+    def context_reads(self, meta: Meta, c: list[Any]) -> Tag:
+        return "use", ("reads", self._side(c))
+
+    def context_writes(self, meta: Meta, c: list[Any]) -> Tag:
+        return "use", ("writes", self._side(c))
+
+    spec_tier = _tag("tier")
+    spec_cost = _tag("cost")
+    spec_context = _tag("context")
+    spec_peer = _tag("peer")
+    spec_artifact = _tag("artifact")
+
+    def comparison(self, meta: Meta, c: list[Any]) -> str:
+        start, end = meta.start_pos, meta.end_pos
+        return str(c[0]) if c else self.text[start:end]
+
+    def read(self, meta: Meta, c: list[Any]) -> t.ReadNode:
+        comparisons = tuple(x for x in c[1:] if isinstance(x, str))
+        return t.ReadNode(c[0], comparisons or None, self._side(c[1:]))
+
+    def supports_reads(self, meta: Meta, c: list[Any]) -> Tag:
+        return "reads", tuple(c)
+
+    def spec_supports(self, meta: Meta, c: list[Any]) -> t.SupportsDecl:
+        reads = tuple(r for group in _tagged(c, "reads") for r in group)
+        ops, attrs = _pick(c, t.OperationDecl), _pick(c, t.AttributeDecl)
+        return t.SupportsDecl(c[0], reads, ops, attrs, meta.start_pos, meta.end_pos)
+
+    def spec(self, meta: Meta, c: list[Any]) -> t.SpecDecl:
+        rest = [x for x in c if not isinstance(x, t.Annotation)]
+        return t.SpecDecl(
+            name=rest[0],
+            tier=next((x[0] for x in _tagged(rest, "tier")), None),
+            cost=next((int(x[0]) for x in _tagged(rest, "cost")), None),
+            context=tuple(use for x in _tagged(rest, "context") for use in _tagged(x, "use")),
+            peer=tuple(n.text for x in _tagged(rest, "peer") for n in x),
+            supports=_pick(rest, t.SupportsDecl),
+            artifacts=tuple((x[0], x[1], x[2]) for x in _tagged(rest, "artifact")),
+            entities=_pick(rest, t.EntityDecl),
+            enums=_pick(rest, t.EnumDecl),
+            doc=doc_before(self.text, meta.start_pos),
+            start=meta.start_pos,
+            end=meta.end_pos,
+        )
+
+    # entities
+    clause_merge = _tag("merge")
+    clause_default = _tag("default")
+    clause_travels = _tag("travels")
+    clause_derived = _tag("derived")
+
+    def type(self, meta: Meta, c: list[Any]) -> t.TypeNode:
+        args = _pick(c[1:], t.TypeNode)
+        optional = any(isinstance(x, Token) and x.type == "QUESTION" for x in c)
+        domain = next((str(x)[2:-1] for x in c if isinstance(x, Token) and x.type == "REGEX"), None)
+        return t.TypeNode(c[0], args, optional, domain, meta.start_pos, meta.end_pos)
+
+    def attribute(self, meta: Meta, c: list[Any]) -> t.AttributeDecl:
+        name, key_name, key_type, type_, *clauses = [x for x in c if not isinstance(x, t.Annotation)]
+        return t.AttributeDecl(
+            name=name,
+            key=None if key_name is None else (key_name, key_type),
+            type=type_,
+            merge=next((x[0] for x in _tagged(clauses, "merge")), None),
+            default=next((x[0] for x in _tagged(clauses, "default")), None),
+            travels=bool(_tagged(clauses, "travels")),
+            derived=next(((x[0], x[1]) for x in _tagged(clauses, "derived")), None),
+            doc=doc_before(self.text, meta.start_pos),
+            start=meta.start_pos,
+            end=meta.end_pos,
+        )
+
+    params = _tag("params")
+
+    def param(self, meta: Meta, c: list[Any]) -> t.ParamDecl:
+        return t.ParamDecl(c[0], c[1], c[2], meta.start_pos, meta.end_pos)
+
+    def write(self, meta: Meta, c: list[Any]) -> t.WriteNode:
+        return t.WriteNode(c[0], c[1], c[2], meta.start_pos, meta.end_pos)
+
+    def operation(self, meta: Meta, c: list[Any]) -> t.OperationDecl:
+        name, *rest = [x for x in c if not isinstance(x, t.Annotation)]
+        params = _tagged(rest, "params")
+        return t.OperationDecl(
+            name=name,
+            params=_pick(params[0], t.ParamDecl) if params else None,
+            side=self._side(rest),
+            writes=_pick(rest, t.WriteNode),
+            emits=next(iter(_pick(rest, t.Str)), None),
+            doc=doc_before(self.text, meta.start_pos),
+            start=meta.start_pos,
+            end=meta.end_pos,
+        )
+
+    def enum_value(self, meta: Meta, c: list[Any]) -> tuple[t.Name, bool]:
+        return c[0], c[1] is not None
+
+    def enum(self, meta: Meta, c: list[Any]) -> t.EnumDecl:
+        name, *values = [x for x in c if not isinstance(x, t.Annotation) and x is not None]
+        doc = doc_before(self.text, meta.start_pos)
+        return t.EnumDecl(name, tuple(values), doc, meta.start_pos, meta.end_pos)
+
+    def entity(self, meta: Meta, c: list[Any]) -> t.EntityDecl:
+        name, over, *members = [x for x in c if not isinstance(x, t.Annotation)]
+        attrs, ops = _pick(members, t.AttributeDecl), _pick(members, t.OperationDecl)
+        doc = doc_before(self.text, meta.start_pos)
+        return t.EntityDecl(name, over, attrs, ops, doc, meta.start_pos, meta.end_pos)
+
+    # policies
+    def call_statement(self, meta: Meta, c: list[t.CallExpr]) -> t.CallStatement:
+        return t.CallStatement(c[0], meta.start_pos, meta.end_pos)
+
+    def let_statement(self, meta: Meta, c: list[Any]) -> t.LetStatement:
+        return t.LetStatement(c[0], c[1], meta.start_pos, meta.end_pos)
+
+    def block(self, meta: Meta, c: list[Any]) -> list[t.Statement]:
+        return list(c)
+
+    def if_statement(self, meta: Meta, c: list[Any]) -> t.IfStatement:
+        otherwise = c[2] if isinstance(c[2], list) else [] if c[2] is None else [c[2]]
+        return t.IfStatement(c[0], tuple(c[1]), tuple(otherwise), meta.start_pos, meta.end_pos)
+
+    clause_at = _tag("at")
+    clause_when = _tag("when")
+    clause_overrides = _tag("overrides")
+    clause_after = _tag("after")
+
+    def policy(self, meta: Meta, c: list[Any]) -> t.PolicyDecl:
+        name, entity, var, pattern, *rest = [x for x in c if not isinstance(x, t.Annotation)]
+        return t.PolicyDecl(
+            name=name,
+            entity=entity,
+            var=var,
+            pattern=pattern,
+            sides=tuple(x[0] for x in _tagged(rest, "at")),
+            whens=tuple(x[0] for x in _tagged(rest, "when")),
+            overrides=tuple(n for x in _tagged(rest, "overrides") for n in x),
+            after=tuple(n for x in _tagged(rest, "after") for n in x),
+            body=tuple(rest[-1]),
+            annotations=_pick(c, t.Annotation),
+            doc=doc_before(self.text, meta.start_pos),
+            start=meta.start_pos,
+            end=meta.end_pos,
+        )
+
+    # states and tests
+    def state(self, meta: Meta, c: list[Any]) -> t.StateDecl:
+        rest = [x for x in c if not isinstance(x, t.Annotation)]
+        args = tuple(x for x in rest[2:] if isinstance(x, tuple))
+        per = next(iter(_pick(rest, t.Ref)), None)
+        doc = doc_before(self.text, meta.start_pos)
+        return t.StateDecl(rest[1], rest[0], args, per, doc, meta.start_pos, meta.end_pos)
+
+    def condition(self, meta: Meta, c: list[Any]) -> t.ConditionDecl:
+        rest = [x for x in c if not isinstance(x, t.Annotation)]
+        emits = next(iter(_pick(rest, t.Str)), None)
+        doc = doc_before(self.text, meta.start_pos)
+        return t.ConditionDecl(rest[0], _pick(rest, t.ParamDecl), emits, doc, meta.start_pos, meta.end_pos)
+
+    def state_entity(self, meta: Meta, c: list[Any]) -> t.StateEntityDecl:
+        rest = [x for x in c if not isinstance(x, t.Annotation)]
+        return t.StateEntityDecl(
+            name=rest[0],
+            params=_pick(rest, t.ParamDecl),
+            attributes=_pick(rest, t.AttributeDecl),
+            operations=_pick(rest, t.OperationDecl),
+            conditions=_pick(rest, t.ConditionDecl),
+            doc=doc_before(self.text, meta.start_pos),
+            start=meta.start_pos,
+            end=meta.end_pos,
+        )
+
+    def setting(self, meta: Meta, c: list[Any]) -> tuple[t.Name, t.Str | None, t.Expr]:
+        return c[0], c[1], c[2]
+
+    def test_request(self, meta: Meta, c: list[Any]) -> t.TestRequest:
+        settings = tuple(x for x in c[3:] if x is not None)
+        return t.TestRequest(c[0], c[1], c[2], settings, meta.start_pos, meta.end_pos)
+
+    def test_expect(self, meta: Meta, c: list[t.Expr]) -> t.TestExpect:
+        return t.TestExpect(c[0], meta.start_pos, meta.end_pos)
+
+    def test(self, meta: Meta, c: list[Any]) -> t.TestDecl:
+        rest = [x for x in c if not isinstance(x, t.Annotation)]
+        return t.TestDecl(rest[0], tuple(rest[1:]), meta.start_pos, meta.end_pos)

@@ -1,0 +1,195 @@
+"""The parser of one item. It never fails: it returns a tree, whatever the text, and what is wrong with the text.
+
+lark recovers from single tokens only. Here a statement that does not parse is blanked (so that no offset moves) and the
+item is parsed again, so everything around a mistake keeps its meaning. A missing `;` at the end of a line is put there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, cast
+
+from lark import Lark, Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from . import tree as t
+from .build import Builder
+from .items import KEYWORDS, TOKEN
+
+MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
+
+_TERMINALS = {
+    "SEMICOLON": "`;`",
+    "LBRACE": "`{`",
+    "RBRACE": "`}`",
+    "LPAR": "`(`",
+    "RPAR": "`)`",
+    "LSQB": "`[`",
+    "RSQB": "`]`",
+    "COMMA": "`,`",
+    "COLON": "`:`",
+    "DOT": "`.`",
+    "EQUAL": "`=`",
+    "BANG": "`!`",
+    "STAR": "`*`",
+    "AT": "`@`",
+    "VBAR": "`|`",
+    "LESSTHAN": "`<`",
+    "MORETHAN": "`>`",
+    "NAME": "a name",
+    "SERVICE": "a service",
+    "STRING": "a string",
+    "REGEX": 'a regular expression (r"…")',
+    "INT": "a number",
+    "DURATION": "a duration",
+    "PERCENT": "a percentage",
+    "RATE": "a rate",
+    "TRUE": "`true`",
+    "FALSE": "`false`",
+    "CMP": "a comparison",
+    "QUESTION": "`?`",
+    "TERMINAL": "`terminal`",
+    "$END": "the end",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SyntaxProblem:
+    """What is wrong with the text of an item: a message for people, and where (offsets in the item)."""
+
+    message: str
+    start: int
+    end: int
+    code: str = "syntax-error"
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedItem:
+    """The tree of an item (a `Broken` one at worst) and its problems."""
+
+    decl: t.Decl
+    problems: tuple[SyntaxProblem, ...] = ()
+
+
+@cache
+def grammar() -> Lark:
+    """The LALR(1) parser of one item; completion asks it what it would accept."""
+    text = files(__package__).joinpath("grammar.lark").read_text("utf-8")
+    return Lark(
+        text,
+        parser="lalr",
+        lexer="contextual",
+        start="item",
+        propagate_positions=True,
+        maybe_placeholders=True,
+    )
+
+
+@lru_cache(maxsize=65536)
+def parse_item(text: str) -> ParsedItem:
+    """Parses the text of one item. Equal texts share one tree."""
+    problems: list[SyntaxProblem] = []
+    source = text
+    for _ in range(MAX_ERRORS):
+        try:
+            return ParsedItem(_parse(source, text), tuple(problems))
+        except UnexpectedInput as e:
+            problem, mended = _recover(source, e)
+            problems.append(problem)
+            if mended is None or mended == source:
+                break
+            source = mended
+    return ParsedItem(broken(text), tuple(problems))
+
+
+def _parse(source: str, text: str) -> t.Decl:
+    return cast(t.Decl, Builder(text).transform(grammar().parse(source)))
+
+
+def broken(text: str) -> t.Broken:
+    """What is left of an item that does not parse: its kind and name, so that references to it still resolve."""
+    m = re.search(r"\b(" + "|".join(KEYWORDS) + r')\s+([A-Za-z_]\w*|"[^"\n]*")?', text)
+    kind = m[1] if m else ""
+    name = t.Name(m[2].strip('"'), m.start(2), m.end(2)) if m and m[2] else None
+    return t.Broken(kind, name, 0, len(text))
+
+
+def _expected(names: Any) -> str:
+    """What could stand there, as a phrase; empty if it is too much to list."""
+    known = {p.name: p.pattern.value for p in grammar().terminals if p.pattern.type == "str"}
+    words = sorted({_TERMINALS.get(n) or (f"`{known[n]}`" if n in known else "") for n in names} - {""})
+    if not words or len(words) > 5:
+        return ""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | None]:
+    """What to say about an error, and the item's text with the statement around it blanked (None: give up)."""
+    if isinstance(error, UnexpectedToken):
+        token: Token = error.token
+        at = len(source.rstrip()) if token.type == "$END" else token.start_pos or 0
+        end = at if token.type == "$END" else token.end_pos or at + 1
+        accepts = error.accepts or error.expected
+        found = "the end of the text" if token.type == "$END" else f"`{token}`"
+    elif isinstance(error, UnexpectedCharacters):
+        at = error.pos_in_stream
+        bad = TOKEN.match(source, at)
+        end = bad.end() if bad else at + 1
+        accepts = error.allowed or set()
+        found = f"`{source[at:end]}`"
+    else:  # pragma: no cover - lark has no third kind for an LALR parser
+        return SyntaxProblem(str(error), 0, len(source)), None
+    expected = _expected(accepts)
+    before = source[:at].rstrip()
+    if "SEMICOLON" in accepts and len(before) < at and source[at - 1] != ";" and _new_line_or_close(source, len(before), at):
+        spot = len(before)
+        problem = SyntaxProblem("expected `;` at the end of the statement", max(spot - 1, 0), spot)
+        return problem, source[:spot] + ";" + source[spot + 1 :]
+    if source[at:end].startswith(('"', 'r"')) and not source[at:end].rstrip("\n").endswith('"'):
+        message = "the string is not closed on its line"
+    elif isinstance(error, UnexpectedToken) and token.type == "$END":
+        message = f"the text ends here, but {expected or 'more'} is missing"
+        if "RBRACE" in accepts:  # a brace that is missing at the very end: the tree is whole without it
+            return SyntaxProblem("a closing `}` is missing", max(at - 1, 0), at), source.rstrip() + " }"
+        if "SEMICOLON" in accepts:
+            return SyntaxProblem("a `;` is missing at the end", max(at - 1, 0), at), source.rstrip() + " ;"
+    else:
+        message = f"expected {expected}, found {found}" if expected else f"{found} cannot stand here"
+    return SyntaxProblem(message, at, max(end, at + 1)), _blank_statement(source, at)
+
+
+def _new_line_or_close(source: str, spot: int, at: int) -> bool:
+    return "\n" in source[spot:at] or source[at : at + 1] == "}"
+
+
+def _blank_statement(source: str, at: int) -> str | None:
+    """The text with the statement around `at` replaced by spaces; None if `at` is in the item's head."""
+    start, depth_at_start, depth = None, 0, 0
+    for m in TOKEN.finditer(source):
+        if m.lastgroup != "punct":
+            continue
+        c = m.group()
+        if m.start() >= at:
+            if c == "{":
+                depth += 1
+            elif c == "}":
+                if depth == depth_at_start:  # the block around the statement ends
+                    return None if start is None else _spaces(source, start, m.start())
+                depth -= 1
+                if depth == depth_at_start and start is not None:
+                    return _spaces(source, start, m.end())
+            elif depth == depth_at_start and start is not None:
+                return _spaces(source, start, m.end())
+            continue
+        depth += {"{": 1, "}": -1}.get(c, 0)
+        if depth > 0:
+            start, depth_at_start = m.end(), depth
+    return None if start is None else _spaces(source, start, len(source))
+
+
+def _spaces(source: str, start: int, end: int) -> str:
+    blank = re.sub(r"[^\n]", " ", source[start:end])
+    return source[:start] + blank + source[end:]

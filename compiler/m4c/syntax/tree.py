@@ -1,0 +1,442 @@
+"""The concrete declarations of M4, as the text says them: names unresolved, types unchecked.
+
+Every node carries `start` and `end`, offsets in code points from the first character of its item, so that a tree depends
+on the text of its item alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Str:
+    text: str  # unescaped
+    start: int
+    end: int
+
+
+# --- expressions and values -------------------------------------------------------------------------------------------
+
+LiteralKind: TypeAlias = Literal["string", "int", "duration", "percent", "rate", "bool", "regex"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lit:
+    """A scalar literal. `value` is already in the unit of the model (nanoseconds, hundredths of a percent, …)."""
+
+    kind: LiteralKind
+    value: str | int | bool | tuple[int, int]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetLit:
+    items: tuple[Expr, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class MapLit:
+    pairs: tuple[tuple[Name, Expr], ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """`r.header["x"]`: a root and its accessors, members as `Name`, keys as `Str`."""
+
+    root: Name
+    accessors: tuple[Name | Str, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallExpr:
+    ref: Ref
+    args: tuple[tuple[Name | None, Expr], ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    op: str  # a comparison, "in", "matches", "&&" or "||"
+    left: Expr
+    right: Expr
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    op: str  # "!" or "exists"
+    of: Expr
+    start: int
+    end: int
+
+
+Expr: TypeAlias = Lit | SetLit | MapLit | Ref | CallExpr | Binary | Unary
+
+
+# --- call paths -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PNamed:
+    service: Name
+    version: Name | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PAny:
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PGroup:
+    group: Name
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PLabels:
+    labels: tuple[tuple[Name, Name], ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PAlt:
+    of: tuple[POne, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PNot:
+    of: POne
+    start: int
+    end: int
+
+
+POne: TypeAlias = PNamed | PAny | PGroup | PLabels | PAlt | PNot
+
+
+@dataclass(frozen=True, slots=True)
+class PStep:
+    one: POne
+    star: bool
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatternNode:
+    steps: tuple[PStep, ...]
+    outside: bool
+    start: int
+    end: int
+
+
+# --- declarations -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    name: Name
+    args: tuple[Expr, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    path: Str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    mesh: Name
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeshDefault:
+    entity: Name
+    attribute: Name
+    key: Str | None
+    value: Expr
+    pattern: PatternNode
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeshDecl:
+    name: Name
+    extends: Name | None
+    graphs: tuple[Str, ...]
+    dataplanes: tuple[Name, ...]
+    places: tuple[tuple[Name, str, Name], ...]  # (service, "never" or "only", dataplane)
+    costs: tuple[tuple[Name, Name, int], ...]  # (dataplane, service, cost)
+    propagate: tuple[Str, ...]
+    groups: tuple[tuple[Name, tuple[Name, ...]], ...]
+    defaults: tuple[MeshDefault, ...]
+    tag_bits: int | None
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TypeNode:
+    name: Name
+    args: tuple[TypeNode, ...]
+    optional: bool
+    domain: str | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeDecl:
+    name: Name
+    key: tuple[Name, TypeNode] | None
+    type: TypeNode
+    merge: Name | None
+    default: Expr | None
+    travels: bool
+    derived: tuple[Name, Str] | None
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParamDecl:
+    name: Name
+    type: TypeNode
+    default: Expr | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteNode:
+    attribute: Name
+    key: Name | Str | None  # a parameter's name, or a constant
+    value: Expr
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperationDecl:
+    name: Name
+    params: tuple[ParamDecl, ...] | None  # None: no parentheses, the operation is declared elsewhere
+    side: str | None
+    writes: tuple[WriteNode, ...]
+    emits: Str | None
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionDecl:
+    name: Name
+    params: tuple[ParamDecl, ...]
+    emits: Str | None
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnumDecl:
+    name: Name
+    values: tuple[tuple[Name, bool], ...]  # (value, terminal)
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntityDecl:
+    name: Name
+    over: Name | None
+    attributes: tuple[AttributeDecl, ...]
+    operations: tuple[OperationDecl, ...]
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadNode:
+    attribute: Name
+    comparisons: tuple[str, ...] | None
+    side: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SupportsDecl:
+    entity: Name
+    reads: tuple[ReadNode, ...]
+    operations: tuple[OperationDecl, ...]
+    attributes: tuple[AttributeDecl, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpecDecl:
+    name: Name
+    tier: Name | None
+    cost: int | None
+    context: tuple[tuple[str, str | None], ...]  # ("reads" or "writes", side)
+    peer: tuple[str, ...]
+    supports: tuple[SupportsDecl, ...]
+    artifacts: tuple[tuple[Str, Str, Name], ...]  # (file, template, per what)
+    entities: tuple[EntityDecl, ...]
+    enums: tuple[EnumDecl, ...]
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallStatement:
+    call: CallExpr
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class LetStatement:
+    name: Name
+    value: Expr
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class IfStatement:
+    cond: Expr
+    then: tuple[Statement, ...]
+    otherwise: tuple[Statement, ...]
+    start: int
+    end: int
+
+
+Statement: TypeAlias = CallStatement | LetStatement | IfStatement
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDecl:
+    name: Name
+    entity: Name
+    var: Name
+    pattern: PatternNode
+    sides: tuple[Name, ...]
+    whens: tuple[Expr, ...]
+    overrides: tuple[Name, ...]
+    after: tuple[Name, ...]
+    body: tuple[Statement, ...]
+    annotations: tuple[Annotation, ...]
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateDecl:
+    name: Name
+    kind: Name
+    args: tuple[tuple[Name | None, Expr], ...]
+    per: Ref | None
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntityDecl:
+    name: Name
+    params: tuple[ParamDecl, ...]
+    attributes: tuple[AttributeDecl, ...]
+    operations: tuple[OperationDecl, ...]
+    conditions: tuple[ConditionDecl, ...]
+    doc: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TestRequest:
+    method: Name
+    target: Str
+    pattern: PatternNode
+    settings: tuple[tuple[Name, Str | None, Expr], ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TestExpect:
+    value: Expr
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TestDecl:
+    title: Str
+    statements: tuple[TestRequest | TestExpect, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An item of which only its kind and perhaps its name could be read."""
+
+    kind: str
+    name: Name | None
+    start: int
+    end: int
+
+
+Decl: TypeAlias = (
+    Import
+    | Membership
+    | MeshDecl
+    | SpecDecl
+    | EntityDecl
+    | EnumDecl
+    | PolicyDecl
+    | StateDecl
+    | StateEntityDecl
+    | TestDecl
+    | Broken
+)
