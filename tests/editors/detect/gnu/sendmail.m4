@@ -1,0 +1,3 @@
+# a comment that is copied
+OSTYPE(linux)
+mesh it is not

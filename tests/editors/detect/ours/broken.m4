@@ -1,0 +1,2 @@
+@@ )(
+policy half (HttpRe

@@ -1,0 +1,1 @@
+import "https.m4"; // the string holds no comment: "//"

@@ -1,0 +1,3 @@
+spec demo {
+    tier proxy;
+}
