@@ -1,0 +1,17 @@
+--- The language server of M4. Switched on by `vim.lsp.enable('m4ls')`.
+--- @type vim.lsp.Config
+return {
+  cmd = function(dispatchers)
+    return vim.lsp.rpc.start(require('m4').server(), dispatchers)
+  end,
+  filetypes = { 'm4mesh' },
+  get_language_id = function()
+    return 'm4'
+  end,
+  root_dir = function(bufnr, start)
+    local root = require('m4').root(bufnr)
+    if root and require('m4').server_found() then
+      start(root)
+    end
+  end,
+}

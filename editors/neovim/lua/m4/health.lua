@@ -1,0 +1,39 @@
+--- `:checkhealth m4`
+local M = {}
+
+function M.check()
+  local health = vim.health
+  health.start('M4')
+
+  if vim.fn.has('nvim-0.11') == 0 then
+    health.error('Neovim 0.11 or newer is needed')
+    return
+  end
+  health.ok('Neovim ' .. tostring(vim.version()))
+
+  local server = require('m4').server()
+  if vim.fn.executable(server[1]) == 1 then
+    health.ok('language server: ' .. vim.fn.exepath(server[1]))
+  else
+    health.error(('language server: %s is not executable'):format(server[1]), {
+      'pip install xmesh, in an environment whose bin is on the PATH',
+      "or vim.g.m4_server = '/path/to/m4ls' in your init file",
+    })
+  end
+
+  if vim.lsp.is_enabled('m4ls') then
+    health.ok('switched on')
+  else
+    health.error('not switched on', { "vim.lsp.enable('m4ls') in your init file" })
+  end
+
+  local clients = vim.lsp.get_clients({ name = 'm4ls' })
+  for _, client in ipairs(clients) do
+    health.ok(('runs for %s (%s)'):format(client.root_dir, client.offset_encoding))
+  end
+  if #clients == 0 then
+    health.info('runs for no folder yet; it starts with the first file of M4')
+  end
+end
+
+return M

@@ -1,0 +1,150 @@
+--- The M4 plugin: finds the server, and the commands that ask it for a plan, artifacts or a deployment.
+local M = {}
+
+local complained = false
+
+local function tell(message, level)
+  vim.notify('M4: ' .. message, level or vim.log.levels.INFO)
+end
+
+--- The command line of the server: `vim.g.m4_server` (a string or a list), else `m4ls` on the PATH. A program in
+--- the folder of the file is never taken by itself: opening a file must not run what lies beside it.
+--- @return string[]
+function M.server()
+  local server = vim.g.m4_server or 'm4ls'
+  return type(server) == 'table' and server or { vim.fn.expand(server) }
+end
+
+--- Whether the server can be run; if not, the user is told once.
+--- @return boolean
+function M.server_found()
+  local program = M.server()[1]
+  if vim.fn.executable(program) == 1 then
+    return true
+  end
+  if not complained then
+    complained = true
+    tell(
+      ('no language server: %s is not executable. Install it with "pip install xmesh" or set vim.g.m4_server; see :checkhealth m4'):format(
+        program
+      ),
+      vim.log.levels.ERROR
+    )
+  end
+  return false
+end
+
+--- The folder of a file's mesh: the nearest one above with a service graph, else the repository, else its own.
+--- @param bufnr integer
+--- @return string? folder nothing for a buffer without a file
+function M.root(bufnr)
+  local file = vim.api.nvim_buf_get_name(bufnr)
+  if file == '' or file:match('^%a[%w+.-]*://') then
+    return nil
+  end
+  return vim.fs.root(bufnr, function(name)
+    return name:match('%.graph%.ya?ml$') or name:match('%.graph%.json$')
+  end) or vim.fs.root(bufnr, '.git') or vim.fs.dirname(file)
+end
+
+--- The client of the current buffer, else any.
+local function client()
+  local clients = vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' })
+  return clients[1] or vim.lsp.get_clients({ name = 'm4ls' })[1]
+end
+
+--- Runs a command of the server on a file or folder.
+--- @param command string
+--- @param path string? default: the file of the current buffer
+--- @param done fun(result: table)
+local function ask(command, path, done)
+  local running = client()
+  if not running then
+    tell('the language server does not run; see :checkhealth m4', vim.log.levels.ERROR)
+    return
+  end
+  local file = path and path ~= '' and vim.fn.fnamemodify(path, ':p') or vim.api.nvim_buf_get_name(0)
+  if file == '' then
+    tell('which file or folder?', vim.log.levels.ERROR)
+    return
+  end
+  local uri = vim.uri_from_fname((file:gsub('(.)/$', '%1')))
+  running:request('workspace/executeCommand', { command = command, arguments = { uri } }, function(err, result)
+    if err then
+      tell(err.message, vim.log.levels.ERROR)
+    elseif result then
+      done(result)
+    end
+  end)
+end
+
+--- Shows a text in a window below, in a buffer that cannot be changed; later texts of that name replace it.
+--- @param name string
+--- @param text string
+local function show(name, text)
+  local bufnr = vim.fn.bufadd(name)
+  vim.fn.bufload(bufnr)
+  vim.bo[bufnr].buftype = 'nofile'
+  vim.bo[bufnr].swapfile = false
+  vim.bo[bufnr].modifiable = true
+  vim.api.nvim_buf_set_lines(bufnr, 0, -1, false, vim.split(text:gsub('\n$', ''), '\n'))
+  vim.bo[bufnr].modifiable = false
+  if vim.fn.bufwinid(bufnr) == -1 then
+    vim.cmd.sbuffer({ args = { bufnr }, mods = { split = 'botright', noswapfile = true } })
+    vim.wo.wrap = false
+  end
+end
+
+--- Shows the plan: which services get an element, which dataplane, and what it costs.
+--- @param path string?
+function M.plan(path)
+  ask('m4.plan', path, function(result)
+    show('m4://plan', result.text)
+  end)
+end
+
+--- Writes the artifacts.
+--- @param path string?
+function M.build(path)
+  ask('m4.build', path, function(result)
+    tell(('wrote %d files into %s'):format(#result.files, result.folder))
+  end)
+end
+
+--- Deploys, with the server's own messages; what it reports is shown below.
+--- @param path string?
+function M.deploy(path)
+  ask('m4.deploy', path, function(result)
+    if result.text and result.text ~= '' then
+      show('m4://deploy', result.text)
+    end
+  end)
+end
+
+--- Takes back what was deployed.
+--- @param path string?
+function M.undeploy(path)
+  ask('m4.undeploy', path, function(result)
+    if result.text and result.text ~= '' then
+      show('m4://deploy', result.text)
+    end
+  end)
+end
+
+--- Stops the server and starts it again for every buffer of ours.
+function M.restart()
+  complained = false
+  for _, running in ipairs(vim.lsp.get_clients({ name = 'm4ls' })) do
+    running:stop()
+  end
+  vim.wait(5000, function()
+    return #vim.lsp.get_clients({ name = 'm4ls' }) == 0
+  end, 20)
+  for _, bufnr in ipairs(vim.api.nvim_list_bufs()) do
+    if vim.api.nvim_buf_is_loaded(bufnr) and vim.bo[bufnr].filetype == 'm4mesh' then
+      vim.api.nvim_exec_autocmds('FileType', { group = 'nvim.lsp.enable', buffer = bufnr })
+    end
+  end
+end
+
+return M

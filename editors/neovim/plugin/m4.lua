@@ -1,0 +1,33 @@
+if vim.g.loaded_m4 then
+  return
+end
+vim.g.loaded_m4 = true
+
+for name, command in pairs({
+  M4Plan = { 'plan', 'M4: show the plan' },
+  M4Build = { 'build', 'M4: build artifacts' },
+  M4Deploy = { 'deploy', 'M4: deploy' },
+  M4Undeploy = { 'undeploy', 'M4: undeploy' },
+}) do
+  vim.api.nvim_create_user_command(name, function(given)
+    require('m4')[command[1]](given.args)
+  end, { nargs = '?', complete = 'file', desc = command[2] })
+end
+
+vim.api.nvim_create_user_command('M4Restart', function()
+  require('m4').restart()
+end, { desc = 'M4: restart the language server' })
+
+-- A deployment takes a while: its steps go to the message line.
+vim.api.nvim_create_autocmd('LspProgress', {
+  group = vim.api.nvim_create_augroup('m4_progress', {}),
+  desc = 'M4: show the progress of the language server',
+  callback = function(event)
+    local client = vim.lsp.get_client_by_id(event.data.client_id)
+    local value = event.data.params.value
+    if client and client.name == 'm4ls' and type(value) == 'table' then
+      local step = value.kind == 'end' and 'done' or value.message or ''
+      vim.api.nvim_echo({ { ('M4: %s %s'):format(value.title or '', step) } }, false, {})
+    end
+  end,
+})
