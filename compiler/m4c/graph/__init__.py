@@ -1,0 +1,1 @@
+"""The service graph: which services there are, and who calls whom."""

@@ -94,16 +94,17 @@ class JointPaths:
     def firings(self, must: Sequence[int]) -> Iterator[tuple[frozenset[int], CallPath]]:
         """Each distinct set of automata that accept on one hop, all of `must` among them, with a shortest path to it.
 
-        In order of length; ties go to the lexicographically first services, then to chains that start by themselves.
+        Entry hops count apart from others: what happens at egress does not happen there. In order of length; ties go to the lexicographically first services, then to chains that start by themselves.
         """
         wanted = frozenset(must)
-        found: set[frozenset[int]] = set()
+        found: set[tuple[frozenset[int], bool]] = set()
         for arrival in self.arrivals(wanted):
             if not arrival.has_hop:
                 continue
             accepting = self.accepted(arrival.states)
-            if wanted <= accepting and accepting not in found:
-                found.add(accepting)
+            kind = (accepting, arrival.before is None)
+            if wanted <= accepting and kind not in found:
+                found.add(kind)
                 yield accepting, arrival.path()
 
     def situations(self) -> dict[Hop, dict[Situation, CallPath]]:

@@ -1,0 +1,1 @@
+"""From trees to meaning: names, types, constants, and the effect model that the specs declare."""

@@ -36,6 +36,7 @@ class Type:
     args: tuple[Type, ...] = ()
     optional: bool = False
     domain: str | None = None  # a regular expression (RE2, full match) that every value matches
+    excluded: tuple[str, ...] = ()  # values that may not be named (`except ["connection"]`)
 
     def __str__(self) -> str:
         args = f"<{', '.join(map(str, self.args))}>" if self.args else ""

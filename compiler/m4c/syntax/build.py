@@ -9,7 +9,7 @@ from typing import Any
 from lark import Token, Transformer, v_args
 from lark.tree import Meta
 
-from . import tree as t
+from m4c.syntax import tree as t
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "0": "\0"}
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
@@ -317,7 +317,9 @@ class Builder(Transformer[Token, t.Decl]):
         args = _pick(c[1:], t.TypeNode)
         optional = any(isinstance(x, Token) and x.type == "QUESTION" for x in c)
         domain = next((str(x)[2:-1] for x in c if isinstance(x, Token) and x.type == "REGEX"), None)
-        return t.TypeNode(c[0], args, optional, domain, meta.start_pos, meta.end_pos)
+        literals = next((x.items for x in c if isinstance(x, t.SetLit)), ())
+        excluded = tuple(str(x.value) for x in literals if isinstance(x, t.Lit))
+        return t.TypeNode(c[0], args, optional, domain, excluded, meta.start_pos, meta.end_pos)
 
     def attribute(self, meta: Meta, c: list[Any]) -> t.AttributeDecl:
         name, key_name, key_type, type_, *clauses = [x for x in c if not isinstance(x, t.Annotation)]

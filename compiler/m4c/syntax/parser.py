@@ -15,9 +15,9 @@ from typing import Any, cast
 from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from . import tree as t
-from .build import Builder
-from .items import KEYWORDS, TOKEN
+from m4c.syntax import tree as t
+from m4c.syntax.build import Builder
+from m4c.syntax.items import KEYWORDS, TOKEN
 
 MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
 

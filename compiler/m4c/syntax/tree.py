@@ -214,6 +214,7 @@ class TypeNode:
     args: tuple[TypeNode, ...]
     optional: bool
     domain: str | None
+    excluded: tuple[str, ...]
     start: int
     end: int
 

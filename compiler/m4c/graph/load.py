@@ -1,0 +1,191 @@
+"""Reads a service graph from YAML. Whatever is wrong is reported where it stands; the rest is still used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from m4c.semantics.model import Call, Graph, Place, Service
+from m4c.semantics.problems import Problem, nearest
+
+_KEYS = ("versions", "labels", "protocol", "entry", "origin", "propagates", "external")
+MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedGraph:
+    """A graph as far as it could be read (None: not at all). Places in `problems` are offsets in the file."""
+
+    graph: Graph | None
+    problems: tuple[Problem, ...]
+    services_at: tuple[tuple[str, Place], ...] = ()
+
+
+def load_graph(text: str, file: str) -> LoadedGraph:
+    """Reads the YAML of a graph; never raises for what is in the text."""
+    return _Loader(text, file).load()
+
+
+class _Loader:
+    def __init__(self, text: str, file: str) -> None:
+        self.text = text
+        self.file = file
+        self.problems: list[Problem] = []
+
+    def load(self) -> LoadedGraph:
+        try:
+            root = yaml.compose(self.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except yaml.MarkedYAMLError as e:
+            at = e.problem_mark.index if e.problem_mark else 0
+            self._say(f"the graph is not valid YAML: {e.problem or e.context}", at, at + 1)
+            return LoadedGraph(None, tuple(self.problems))
+        except (yaml.YAMLError, RecursionError, ValueError) as e:
+            self._say(f"the graph is not valid YAML: {str(e).splitlines()[0]}", 0, 1)
+            return LoadedGraph(None, tuple(self.problems))
+        if not isinstance(root, yaml.MappingNode):
+            self._say("a graph is a map with `services:` and `calls:`", 0, 1)
+            return LoadedGraph(None, tuple(self.problems))
+        services: dict[str, Service] = {}
+        places: list[tuple[str, Place]] = []
+        calls: dict[tuple[str, str], Call] = {}
+        call_node: Any = None
+        said_entry = False
+        for key, value in root.value:
+            if key.value == "services":
+                said_entry = self._services(value, services, places)
+            elif key.value == "calls":
+                call_node = value
+            else:
+                self._unknown_key(key, ("services", "calls"))
+        if call_node is not None:
+            self._calls(call_node, services, calls)
+        if services and not said_entry:
+            self._default_entries(services, calls)
+        ordered = {name: services[name] for name in sorted(services)}
+        graph = Graph(ordered, tuple(calls[k] for k in sorted(calls)))
+        return LoadedGraph(graph, tuple(self.problems), tuple(places))
+
+    def _say(self, message: str, start: int, end: int, code: str = "bad-graph") -> None:
+        self.problems.append(Problem(code, message, Place(self.file, "", start, max(end, start + 1))))
+
+    def _say_node(self, message: str, node: Any, code: str = "bad-graph") -> None:
+        end = min(node.end_mark.index, len(self.text))
+        self._say(message, node.start_mark.index, end, code)
+
+    def _unknown_key(self, key: Any, known: tuple[str, ...]) -> None:
+        near = nearest(str(key.value), known)
+        hint = f"; did you mean `{near}`?" if near else f"; known are {', '.join(known)}"
+        self._say_node(f"unknown key `{key.value}`{hint}", key)
+
+    def _services(self, node: Any, services: dict[str, Service], places: list[tuple[str, Place]]) -> bool:
+        if not isinstance(node, yaml.MappingNode):
+            self._say_node("`services:` is a map from a service's name to what is known of it", node)
+            return False
+        said_entry = False
+        for key, value in node.value:
+            name = str(key.value)
+            place = Place(self.file, "", key.start_mark.index, key.end_mark.index)
+            if name in services:
+                self._say_node(f"service `{name}` is there twice", key, "duplicate-name")
+                continue
+            if name == "outside" or not name:
+                self._say_node(f"a service cannot be named `{name}`", key)
+                continue
+            places.append((name, place))
+            services[name] = Service(name)
+            if isinstance(value, yaml.MappingNode):
+                said_entry |= self._service(name, value, services)
+            elif value.value not in ("", "null", "~"):
+                self._say_node(f"what is known of `{name}` is a map, as in `{{versions: [v1, v2]}}`", value)
+        return said_entry
+
+    def _service(self, name: str, node: Any, services: dict[str, Service]) -> bool:
+        said_entry = False
+        known: dict[str, Any] = {}
+        for key, value in node.value:
+            match key.value:
+                case "versions":
+                    known["versions"] = self._strings(value)
+                case "labels" if isinstance(value, yaml.MappingNode):
+                    known["labels"] = tuple(sorted((str(k.value), str(v.value)) for k, v in value.value))
+                case "protocol":
+                    known["protocol"] = str(value.value)
+                case "entry":
+                    said_entry = True
+                    if value.value == "trusted":
+                        known |= {"entry": True, "trusted": True}
+                    else:
+                        known["entry"] = self._bool(value)
+                case "origin" | "propagates" | "external":
+                    known[key.value] = self._bool(value)
+                case "labels":
+                    self._say_node("`labels:` is a map, as in `{kind: store}`", value)
+                case _:
+                    self._unknown_key(key, _KEYS)
+        services[name] = Service(name, **known)
+        return said_entry
+
+    def _strings(self, node: Any) -> tuple[str, ...]:
+        if not isinstance(node, yaml.SequenceNode):
+            self._say_node("`versions:` is a list, as in `[v1, v2]`", node)
+            return ()
+        return tuple(dict.fromkeys(str(item.value) for item in node.value))
+
+    def _bool(self, node: Any) -> bool:
+        if node.value in ("true", "True", "yes"):
+            return True
+        if node.value not in ("false", "False", "no"):
+            self._say_node(f"expected true or false, found `{node.value}`", node)
+        return False
+
+    def _calls(self, node: Any, services: dict[str, Service], calls: dict[tuple[str, str], Call]) -> None:
+        if not isinstance(node, yaml.SequenceNode):
+            if node.value not in ("", "null", "~"):
+                self._say_node("`calls:` is a list of `[caller, callee]`", node)
+            return
+        for item in node.value:
+            call = self._call(item, services)
+            if call is not None:
+                calls[call.caller, call.callee] = call
+
+    def _call(self, item: Any, services: dict[str, Service]) -> Call | None:
+        rps: float | None = None
+        if isinstance(item, yaml.SequenceNode) and len(item.value) == 2:
+            ends = item.value
+        elif isinstance(item, yaml.MappingNode):
+            fields = {k.value: v for k, v in item.value}
+            if "from" not in fields or "to" not in fields:
+                self._say_node("a call is `[caller, callee]` or `{from: caller, to: callee, rps: 10}`", item)
+                return None
+            ends = [fields["from"], fields["to"]]
+            if "rps" in fields:
+                try:
+                    rps = float(fields["rps"].value)
+                except ValueError:
+                    self._say_node("`rps:` is a number of requests per second", fields["rps"])
+        else:
+            self._say_node("a call is `[caller, callee]` or `{from: caller, to: callee, rps: 10}`", item)
+            return None
+        for end in ends:
+            if str(end.value) not in services:
+                near = nearest(str(end.value), services)
+                hint = f"; did you mean `{near}`?" if near else ""
+                self._say_node(f"no service is named `{end.value}`{hint}", end, "unknown-name")
+                return None
+        return Call(str(ends[0].value), str(ends[1].value), rps)
+
+    def _default_entries(self, services: dict[str, Service], calls: dict[tuple[str, str], Call]) -> None:
+        """Without a word about entries, those that nobody calls are entries."""
+        called = {callee for caller, callee in calls if caller != callee}
+        entries = [n for n in sorted(services) if n not in called]
+        for name in entries:
+            old = services[name]
+            services[name] = Service(
+                name, old.versions, old.labels, old.protocol, True, False, old.origin, old.propagates, old.external
+            )
+        who = ", ".join(f"`{n}`" for n in entries) or "none"
+        at = max(self.text.find("services:"), 0)
+        message = f"no service says `entry:`, so those that nobody calls are taken for entries: {who}"
+        self._say(message, at, at + len("services"), "assumed-entries")

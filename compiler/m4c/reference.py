@@ -1,0 +1,305 @@
+"""The reference interpreter: what one request on one hop of one call path gets.
+
+It implements the section "What a policy program means" of the language reference, rule by rule, and nothing else: slow
+and plain, so that it can be read against the text. Analyses, plans and dataplanes are tested against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from m4c.paths.callpath import CallPath, Hop
+from m4c.predicates import holds
+from m4c.semantics.model import (
+    AnyOne,
+    AttrKey,
+    Attribute,
+    GroupOf,
+    Labelled,
+    Named,
+    NotOne,
+    One,
+    OneOf,
+    OpCall,
+    Pattern,
+    Policy,
+    Program,
+    Service,
+    StateAtom,
+    Value,
+    all_of,
+)
+
+Values = Mapping[AttrKey, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two writes of different values to one attribute that has no merge (rule 4)."""
+
+    attr: AttrKey
+    writes: tuple[tuple[str, Value], ...]  # (policy, or "default"; value)
+
+
+@dataclass(frozen=True, slots=True)
+class HopResult:
+    """What happens on one hop."""
+
+    hop: Hop
+    fired: tuple[str, ...]  # by file and line
+    dropped: tuple[tuple[str, str], ...]  # (policy, operation) that an overriding policy took out
+    writes: Mapping[AttrKey, Value]  # what the policies and the mesh's defaults make of the entity
+    contradictions: tuple[Contradiction, ...]
+    terminal: bool  # nothing else happens to the request
+    declared: Mapping[AttrKey, Value]  # what attributes are that nothing writes
+
+    def value(self, attribute: str) -> Value | None:
+        """What an attribute without a key is after this hop; None if nothing wrote it and it has no default."""
+        found = {a.attribute: v for a, v in (*self.declared.items(), *self.writes.items()) if a.key is None}
+        return found.get(attribute)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The hops of a call path until one ends the chain."""
+
+    hops: tuple[HopResult, ...] = field(default=())
+
+    @property
+    def terminal(self) -> bool:
+        return bool(self.hops) and self.hops[-1].terminal
+
+
+def matches(pattern: Pattern, path: CallPath, program: Program) -> bool:
+    """Whether a pattern matches the whole of a call path."""
+    if pattern.outside and not path.outside:
+        return False
+    steps = pattern.steps
+    positions = _closure({0}, pattern)
+    for service, version in zip(path.services, path.versions, strict=True):
+        after = set()
+        for i in positions:
+            if i < len(steps) and _is(steps[i].one, program.graph.services[service], version):
+                after.add(i if steps[i].star else i + 1)
+        positions = _closure(after, pattern)
+    return len(steps) in positions
+
+
+def _closure(positions: set[int], pattern: Pattern) -> set[int]:
+    out = set(positions)
+    for i, step in enumerate(pattern.steps):
+        if i in out and step.star:
+            out.add(i + 1)
+    return out
+
+
+def _is(one: One, service: Service, version: str | None) -> bool:
+    match one:
+        case Named(name, wanted):
+            return name == service.name and wanted in (None, version)
+        case AnyOne():
+            return True
+        case Labelled(labels):
+            return set(labels) <= set(service.labels)
+        case GroupOf(_, members):
+            return service.name in members
+        case OneOf(parts):
+            return any(_is(p, service, version) for p in parts)
+        case NotOne(inner):
+            return not _is(inner, service, version)
+
+
+def closure(names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+    """Everything that can be reached from `names` along `edges`, themselves included."""
+    seen: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name not in seen:
+            seen.add(name)
+            queue += edges.get(name, ())
+    return frozenset(seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """For each policy: those that override it, and those that it is after, both transitively."""
+
+    over: Mapping[str, frozenset[str]]
+    after: Mapping[str, frozenset[str]]
+
+
+def orders(program: Program) -> Orders:
+    """The transitive `overrides` and `after` of a program."""
+    return _orders(tuple((p.name, p.overrides, p.after) for p in program.policies))
+
+
+@lru_cache(maxsize=64)
+def _orders(policies: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]) -> Orders:
+    over = {n: o for n, o, _ in policies}
+    after = {n: a for n, _, a in policies}
+    reach = {n: closure(over[n], over) - {n} for n in over}
+    return Orders(
+        {n: frozenset(o for o in over if n in reach[o]) for n in over},
+        {n: closure(after[n], after) - {n} for n in after},
+    )
+
+
+class _Hop:
+    """Rules 1 to 5 on one input."""
+
+    def __init__(
+        self, program: Program, path: CallPath, values: Values, states: Mapping[StateAtom, bool]
+    ) -> None:
+        self.program = program
+        self.path = path
+        self.values = values
+        self.states = states
+        self.orders = orders(program)
+        self.matching = [p for p in program.policies if matches(p.pattern, path, program)]
+        self.requests: dict[str, tuple[OpCall, ...] | None] = {}  # None: did not fire
+
+    def performed(self, call: OpCall) -> bool:
+        """An operation at egress does not happen on the entry hop."""
+        return not (call.side == "egress" and self.path.hop[0] is None)
+
+    def requested(self, policy: Policy) -> tuple[OpCall, ...] | None:
+        """Rules 1 and 2: the operations that a policy requests, None if it does not fire."""
+        if policy.name not in self.requests:
+            before = [p for p in self.matching if p.name in self.orders.after[policy.name]]
+            seen = dict(self.values)
+            if before:
+                seen |= self.outcome(before)[0]
+
+            def true(call: OpCall) -> bool:
+                return holds(all_of(policy.when, call.guard), seen, self.states, self.program.attribute)
+
+            fires = holds(policy.when, seen, self.states, self.program.attribute)
+            calls = tuple(c for c in policy.calls if self.performed(c) and true(c)) if fires else None
+            self.requests[policy.name] = calls
+        return self.requests[policy.name]
+
+    def effective(self, policies: list[Policy]) -> tuple[list[tuple[Policy, OpCall]], list[tuple[Policy, OpCall]]]:
+        """Rule 3: the operations that stay, and those that an overriding policy drops."""
+        requested = [(p, c) for p in policies for c in self.requested(p) or ()]
+        kept: list[tuple[Policy, OpCall]] = []
+        dropped: list[tuple[Policy, OpCall]] = []
+        for p, call in requested:
+            attrs = {w.attr for w in call.writes}
+            overridden = any(
+                q.name in self.orders.over[p.name] and attrs & {w.attr for w in other.writes} for q, other in requested
+            )
+            (dropped if overridden else kept).append((p, call))
+        return kept, dropped
+
+    def outcome(self, policies: list[Policy]) -> tuple[dict[AttrKey, Value], list[Contradiction]]:
+        """Rules 3 and 4 over some of the policies: the values that they write, without defaults."""
+        kept, _ = self.effective(policies)
+        by_attr: dict[AttrKey, list[tuple[str, Value]]] = {}
+        for p, call in kept:
+            for w in call.writes:
+                by_attr.setdefault(w.attr, []).append((p.name, w.value))
+        out: dict[AttrKey, Value] = {}
+        wrong: list[Contradiction] = []
+        for attr, writes in by_attr.items():
+            merged = merge(self.program.attribute(attr), [v for _, v in writes])
+            if merged is None:
+                wrong.append(Contradiction(attr, tuple(writes)))
+            else:
+                out[attr] = merged
+        return out, wrong
+
+    def run(self) -> HopResult:
+        fired = tuple(p.name for p in self.matching if self.requested(p) is not None)
+        kept, dropped = self.effective(self.matching)
+        writes, wrong = self.outcome(self.matching)
+        written = {w.attr for _, call in kept for w in call.writes}
+        for attr, values in self.defaults().items():
+            if attr in written:
+                continue
+            if len({v for _, v in values}) > 1:
+                wrong.append(Contradiction(attr, tuple(values)))
+            else:
+                writes[attr] = values[0][1]
+        ending = {a for a, v in writes.items() if self.is_terminal(a, v)}
+        if ending:
+            # Rule 5: what an ending operation writes stays, and so do defaults of what it left out.
+            kept_attrs = {w.attr for _, c in kept if any(w.attr in ending for w in c.writes) for w in c.writes}
+            writes = {a: v for a, v in writes.items() if a in ending or a in kept_attrs}
+        return HopResult(
+            self.path.hop,
+            fired,
+            tuple((p.name, c.operation) for p, c in dropped),
+            writes,
+            tuple(wrong),
+            bool(ending),
+            self.declared(),
+        )
+
+    def defaults(self) -> dict[AttrKey, list[tuple[str, Value]]]:
+        out: dict[AttrKey, list[tuple[str, Value]]] = {}
+        for d in self.program.mesh.defaults:
+            if matches(d.pattern, self.path, self.program):
+                out.setdefault(d.attr, []).append(("default", d.value))
+        return out
+
+    def is_terminal(self, attr: AttrKey, value: Value) -> bool:
+        enum = self.program.enums.get(self.program.attribute(attr).type.name)
+        return enum is not None and value in enum.terminal
+
+    def declared(self) -> dict[AttrKey, Value]:
+        """The defaults that the entity's declaration gives its attributes."""
+        entities = {p.entity for p in self.matching} | {d.attr.entity for d in self.program.mesh.defaults}
+        return {
+            AttrKey(entity, a.name): a.default
+            for entity in sorted(entities)
+            for a in self.program.entities[entity].attributes.values()
+            if a.key is None and a.default is not None
+        }
+
+
+def merge(attribute: Attribute, values: list[Value]) -> Value | None:
+    """Rule 4 for written values (at least one): the merged value, or None for a contradiction."""
+    first = values[0]
+    if all(v == first for v in values):
+        return first
+    match attribute.merge:
+        case "min":
+            return min(values)
+        case "max":
+            return max(values)
+        case "and":
+            return all(values)
+        case "or":
+            return any(values)
+        case "union":
+            items = {x for v in values if isinstance(v, tuple) for x in v}
+            return tuple(sorted(items, key=repr))
+        case "sum":
+            return sum(v for v in values if isinstance(v, int))
+    return None
+
+
+def run_hop(
+    program: Program, path: CallPath, values: Values, states: Mapping[StateAtom, bool] | None = None
+) -> HopResult:
+    """What a request gets on the last hop of `path`. `values`: the entity as it arrives there, absent attributes left out."""
+    return _Hop(program, path, values, states or {}).run()
+
+
+def trace(program: Program, path: CallPath, values: Values) -> Trace:
+    """The hops of a call path in order, each with the entity as given, until one ends the request.
+
+    Attributes that travel keep what an earlier hop wrote.
+    """
+    hops: list[HopResult] = []
+    carried: dict[AttrKey, Value] = {}
+    for prefix in path.prefixes():
+        result = run_hop(program, prefix, {**values, **carried})
+        hops.append(result)
+        if result.terminal:
+            break
+        carried |= {a: v for a, v in result.writes.items() if program.attribute(a).travels}
+    return Trace(tuple(hops))

@@ -1,0 +1,76 @@
+"""What is wrong with a program, as values. Severity and titles come from the diagnostics registry, by code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from m4c.semantics.model import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Another place that a problem is about."""
+
+    place: Place
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replaces the text between `place.start` and `place.end`."""
+
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A change of the text after which the problem is gone."""
+
+    title: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A concrete input that shows a finding: one hop of a call path and the entity as it arrives there."""
+
+    path: tuple[str, ...]  # services; "outside" first if the chain came from there
+    hop: tuple[str, str]  # ("outside", s) for the entry hop
+    entity: str
+    attributes: tuple[tuple[str, str], ...]  # as a person writes them: ('header["x-user"]', '"beta"')
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding. `message` says what is wrong and why it matters; fixes say how to mend it."""
+
+    code: str
+    message: str
+    place: Place
+    related: tuple[Related, ...] = ()
+    policies: tuple[str, ...] = ()
+    witness: Witness | None = None
+    fixes: tuple[Fix, ...] = ()
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` was most likely meant to be, if any is close."""
+    names = sorted(set(known))
+    folded = [n for n in names if n.lower() == name.lower() and n != name]
+    return next(iter(folded or difflib.get_close_matches(name, names, 1, 0.6)), None)
+
+
+def unknown(what: str, name: str, known: Iterable[str], place: Place, code: str = "unknown-name") -> Problem:
+    """A name that stands for nothing, with the nearest one that does as the fix."""
+    names = sorted(set(known))
+    near = nearest(name, names)
+    hint = ""
+    if near is not None:
+        hint = f"; did you mean `{near}`?"
+    elif 0 < len(names) <= 6:
+        hint = f"; there is {', '.join(f'`{n}`' for n in names)}"
+    fixes = (Fix(f"Change to `{near}`", (Edit(place, near),)),) if near is not None else ()
+    return Problem(code, f"no {what} is named `{name}`{hint}", place, fixes=fixes)

@@ -1,0 +1,277 @@
+"""The effect model: what all spec programs together declare (entities, attributes, operations, dataplanes)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from m4c.syntax import tree as t
+from m4c.semantics.model import (
+    SIDES,
+    Artifact,
+    Attribute,
+    Dataplane,
+    Entity,
+    Enum,
+    Operation,
+    Param,
+    Place,
+    Reads,
+    Side,
+    Supports,
+    Type,
+    Value,
+    WriteDecl,
+)
+from m4c.semantics.problems import Problem, Related, unknown
+from m4c.semantics.values import ConstantError, Scope, constant, resolve_type
+
+MERGES = ("min", "max", "and", "or", "union", "sum")
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Everything that the specs of a workspace declare, checked."""
+
+    enums: Mapping[str, Enum] = field(default_factory=dict)
+    entities: Mapping[str, Entity] = field(default_factory=dict)
+    dataplanes: Mapping[str, Dataplane] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SpecItem:
+    """A declaration of a spec program and where it stands. `folder` is the folder of its file."""
+
+    file: str
+    key: str
+    folder: str
+    decl: t.Decl
+
+
+def build_schema(items: Iterable[SpecItem]) -> Schema:
+    """Joins all spec declarations of a workspace. Wrong ones are reported and left out, or read as far as they go."""
+    return _SchemaBuilder(list(items)).build()
+
+
+class _SchemaBuilder:
+    def __init__(self, items: list[SpecItem]) -> None:
+        self.items = items
+        self.problems: list[Problem] = []
+        self.enums: dict[str, Enum] = {}
+        self.attributes: dict[str, dict[str, Attribute]] = {}
+        self.operations: dict[str, dict[str, Operation]] = {}
+        self.entities: dict[str, Entity] = {}
+        self.dataplanes: dict[str, Dataplane] = {}
+
+    def build(self) -> Schema:
+        entities: list[tuple[SpecItem, t.EntityDecl]] = []
+        specs: list[tuple[SpecItem, t.SpecDecl]] = []
+        for item in self.items:
+            match item.decl:
+                case t.EnumDecl() as enum:
+                    self._enum(item, enum)
+                case t.EntityDecl() as entity:
+                    entities.append((item, entity))
+                case t.SpecDecl() as spec:
+                    specs.append((item, spec))
+                    for enum in spec.enums:
+                        self._enum(item, enum)
+                    entities += [(item, e) for e in spec.entities]
+        for item, entity in entities:
+            self._entity(item, entity)
+        for item, spec in specs:  # attributes and operations of their own first: another spec may name them
+            self._own(item, spec)
+        for item, spec in specs:
+            self._spec(item, spec)
+        joined = {
+            name: replace(e, attributes=self.attributes[name], operations=self.operations[name])
+            for name, e in self.entities.items()
+        }
+        return Schema(self.enums, joined, self.dataplanes, tuple(self.problems))
+
+    def _scope(self, item: SpecItem) -> Scope:
+        return Scope(item.file, item.key, self.problems)
+
+    def _duplicate(self, what: str, name: t.Name, first: Place | None, scope: Scope) -> None:
+        related = (Related(first, "the first one"),) if first else ()
+        message = f"{what} `{name.text}` is declared twice"
+        self.problems.append(Problem("duplicate-name", message, scope.at(name), related))
+
+    def _enum(self, item: SpecItem, decl: t.EnumDecl) -> None:
+        scope = self._scope(item)
+        name = decl.name.text
+        if name in self.enums:
+            return self._duplicate("enum", decl.name, self.enums[name].place, scope)
+        values = tuple(v.text for v, _ in decl.values)
+        terminal = frozenset(v.text for v, last in decl.values if last)
+        self.enums[name] = Enum(name, values, terminal, decl.doc, scope.at(decl.name))
+        return None
+
+    def _entity(self, item: SpecItem, decl: t.EntityDecl) -> None:
+        scope = self._scope(item)
+        name = decl.name.text
+        if name in self.entities:
+            return self._duplicate("entity", decl.name, self.entities[name].place, scope)
+        over = decl.over.text if decl.over else None
+        self.entities[name] = Entity(name, over, doc=decl.doc, place=scope.at(decl.name))
+        self.attributes[name], self.operations[name] = {}, {}
+        for attribute in decl.attributes:
+            self._attribute(name, attribute, scope)
+        for operation in decl.operations:
+            self._operation(name, operation, scope)
+        return None
+
+    def _attribute(self, entity: str, decl: t.AttributeDecl, scope: Scope) -> None:
+        known = self.attributes[entity]
+        if decl.name.text in known:
+            return self._duplicate("attribute", decl.name, known[decl.name.text].place, scope)
+        type_ = resolve_type(decl.type, self.enums, scope)
+        key = resolve_type(decl.key[1], self.enums, scope) if decl.key else None
+        merge = decl.merge.text if decl.merge else None
+        if decl.merge and merge not in MERGES:
+            self.problems.append(unknown("merge", decl.merge.text, MERGES, scope.at(decl.merge)))
+            merge = None
+        default = self._constant(decl.default, type_, scope) if decl.default is not None else None
+        derived = (decl.derived[0].text, decl.derived[1].text) if decl.derived else None
+        if derived and derived[0] not in known:
+            assert decl.derived is not None  # noqa: S101
+            self.problems.append(unknown("attribute", derived[0], known, scope.at(decl.derived[0])))
+            derived = None
+        known[decl.name.text] = Attribute(
+            entity, decl.name.text, type_, key, merge, default, decl.travels, derived, decl.doc, scope.at(decl.name)
+        )
+        return None
+
+    def _constant(self, node: t.Expr, type_: Type, scope: Scope) -> Value | None:
+        try:
+            return constant(node, type_, self.enums)
+        except ConstantError as e:
+            scope.report(e.code, str(e), e.node)
+            return None
+
+    def _operation(self, entity: str, decl: t.OperationDecl, scope: Scope) -> Operation | None:
+        params = []
+        for p in decl.params or ():
+            type_ = resolve_type(p.type, self.enums, scope)
+            default = self._constant(p.default, type_, scope) if p.default is not None else None
+            params.append(Param(p.name.text, type_, default))
+        names = {p.name: p for p in params}
+        writes = [w for node in decl.writes if (w := self._write(entity, node, names, scope)) is not None]
+        side: Side | None = "ingress" if decl.side == "ingress" else "egress" if decl.side == "egress" else None
+        operation = Operation(
+            entity, decl.name.text, tuple(params), side, tuple(writes), decl.doc, scope.at(decl.name)
+        )
+        known = self.operations[entity].get(decl.name.text)
+        if known is None:
+            self.operations[entity][decl.name.text] = operation
+        elif (known.params, known.writes) != (operation.params, operation.writes) or known.side != operation.side:
+            related = (Related(known.place, "declared otherwise here"),) if known.place else ()
+            message = f"operation `{decl.name.text}` is declared twice, and not in the same way"
+            self.problems.append(Problem("duplicate-name", message, scope.at(decl.name), related))
+        elif known.place and known.place.file == scope.file and known.place.decl == scope.decl:
+            self._duplicate("operation", decl.name, known.place, scope)
+        return operation
+
+    def _write(
+        self, entity: str, node: t.WriteNode, params: Mapping[str, Param], scope: Scope
+    ) -> WriteDecl | None:
+        attribute = self.attributes[entity].get(node.attribute.text)
+        if attribute is None:
+            known = self.attributes[entity]
+            self.problems.append(unknown("attribute", node.attribute.text, known, scope.at(node.attribute)))
+            return None
+        if (node.key is None) != (attribute.key is None):
+            need = "needs a key in brackets" if attribute.key else "takes no key"
+            scope.report("type-mismatch", f"`{attribute.name}` {need}", node.attribute)
+            return None
+        key, key_is_param = (node.key.text, isinstance(node.key, t.Name)) if node.key else (None, False)
+        if isinstance(node.key, t.Name) and node.key.text not in params:
+            self.problems.append(unknown("parameter", node.key.text, params, scope.at(node.key)))
+            return None
+        if isinstance(node.value, t.Name | t.Ref):
+            name = node.value if isinstance(node.value, t.Name) else node.value.root
+            if name.text in params:
+                given = params[name.text].type
+                if given.name != attribute.type.name or given.args != attribute.type.args:
+                    message = f"`{attribute.name}` is {attribute.type}, but `{name.text}` is {given}"
+                    scope.report("type-mismatch", message, name)
+                return WriteDecl(attribute.name, key, key_is_param, name.text, True)
+        value = self._constant(node.value, attribute.type, scope)
+        return None if value is None else WriteDecl(attribute.name, key, key_is_param, value, False)
+
+    def _own(self, item: SpecItem, spec: t.SpecDecl) -> None:
+        scope = self._scope(item)
+        for supports in spec.supports:
+            entity = supports.entity.text
+            if entity not in self.entities:
+                continue  # reported in _spec
+            for attribute in supports.attributes:
+                self._attribute(entity, attribute, scope)
+            for operation in supports.operations:
+                if operation.params is not None or operation.writes:
+                    self._operation(entity, operation, scope)
+
+    def _spec(self, item: SpecItem, spec: t.SpecDecl) -> None:
+        scope = self._scope(item)
+        name = spec.name.text
+        if name in self.dataplanes:
+            return self._duplicate("spec", spec.name, self.dataplanes[name].place, scope)
+        tier = spec.tier.text if spec.tier else "proxy"
+        if spec.tier is None:
+            scope.report("missing-declaration", f"spec `{name}` does not say its tier (`tier kernel;` or `tier proxy;`)", spec.name)
+        elif tier not in ("kernel", "proxy"):
+            self.problems.append(unknown("tier", tier, ("kernel", "proxy"), scope.at(spec.tier)))
+        if spec.cost is None:
+            scope.report("missing-declaration", f"spec `{name}` does not say its cost (`cost 10;`)", spec.name)
+        reads: dict[tuple[str, str], Reads] = {}
+        operations: dict[tuple[str, str], Supports] = {}
+        for supports in spec.supports:
+            entity = supports.entity.text
+            if entity not in self.entities:
+                self.problems.append(unknown("entity", entity, self.entities, scope.at(supports.entity)))
+                continue
+            for read in supports.reads:
+                attribute = read.attribute.text
+                if attribute not in self.attributes[entity]:
+                    known = self.attributes[entity]
+                    self.problems.append(unknown("attribute", attribute, known, scope.at(read.attribute)))
+                    continue
+                comparisons = frozenset(read.comparisons) if read.comparisons else None
+                reads[entity, attribute] = Reads(attribute, comparisons, _sides(read.side))
+            for decl in supports.operations:
+                declared = self.operations[entity].get(decl.name.text)
+                if declared is None:
+                    known_ops = self.operations[entity]
+                    self.problems.append(unknown("operation", decl.name.text, known_ops, scope.at(decl.name)))
+                    continue
+                sides = tuple(s for s in _sides(decl.side) if declared.side in (None, s))
+                if not sides:
+                    message = f"`{decl.name.text}` works at {declared.side} only, so it cannot be supported at {decl.side}"
+                    scope.report("wrong-side", message, decl.name)
+                emits = decl.emits.text if decl.emits else None
+                operations[entity, decl.name.text] = Supports(decl.name.text, emits, sides)
+        self.dataplanes[name] = Dataplane(
+            name=name,
+            tier="kernel" if tier == "kernel" else "proxy",
+            cost=spec.cost or 0,
+            folder=item.folder,
+            reads_context=_context_sides(spec, "reads"),
+            writes_context=_context_sides(spec, "writes"),
+            peer=tuple(s for s in SIDES if s in spec.peer),
+            reads=reads,
+            operations=operations,
+            artifacts=tuple(Artifact(a.text, b.text, c.text) for a, b, c in spec.artifacts),
+            doc=spec.doc,
+            place=scope.at(spec.name),
+        )
+        return None
+
+
+def _sides(side: str | None) -> tuple[Side, ...]:
+    return SIDES if side is None else tuple(s for s in SIDES if s == side)
+
+
+def _context_sides(spec: t.SpecDecl, use: str) -> tuple[Side, ...]:
+    named = {s for what, side in spec.context if what == use for s in _sides(side)}
+    return tuple(s for s in SIDES if s in named)

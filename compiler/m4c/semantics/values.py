@@ -1,0 +1,155 @@
+"""Types and constants: nothing converts silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from m4c.syntax import tree as t
+from m4c.semantics.model import Enum, Place, Type, Value
+from m4c.semantics.problems import Problem, unknown
+
+SCALARS = ("string", "istring", "int", "bool", "duration", "percent", "rate", "version")
+_TEXT = ("string", "istring", "version")
+_UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where a declaration's checks report to: its file and key, and the problems found so far."""
+
+    file: str
+    decl: str
+    problems: list[Problem] = field(default_factory=list)
+
+    def at(self, node: t.Name | t.Str | t.Expr | t.PatternNode | t.POne | t.TypeNode | t.WriteNode) -> Place:
+        return Place(self.file, self.decl, node.start, node.end)
+
+    def report(self, code: str, message: str, node: t.Name | t.Str | t.Expr | t.PatternNode | t.TypeNode) -> None:
+        self.problems.append(Problem(code, message, self.at(node)))
+
+
+def resolve_type(node: t.TypeNode, enums: Mapping[str, Enum], scope: Scope) -> Type:
+    """The type that a node names; an unknown one is reported and read as string."""
+    name = node.name.text
+    arity = {"map": 2, "set": 1}.get(name, 0)
+    if name not in SCALARS and name not in ("map", "set") and name not in enums:
+        scope.problems.append(unknown("type", name, [*SCALARS, "map", "set", *enums], scope.at(node.name)))
+        name = "string"
+    elif len(node.args) != arity:
+        scope.report("type-mismatch", f"`{name}` takes {arity} type arguments, not {len(node.args)}", node)
+        return Type("string")
+    args = tuple(resolve_type(a, enums, scope) for a in node.args)
+    return Type(name, args, node.optional, node.domain, node.excluded)
+
+
+def fold(text: str) -> str:
+    """ASCII lower case, for istring: other letters keep their case."""
+    return "".join(chr(ord(c) + 32) if "A" <= c <= "Z" else c for c in text)
+
+
+class ConstantError(Exception):
+    """A constant does not fit its type: the message for people and the node it is about."""
+
+    def __init__(self, message: str, node: t.Expr | t.Name, code: str = "type-mismatch") -> None:
+        super().__init__(message)
+        self.node = node
+        self.code = code
+
+
+def describe(node: t.Expr | t.Name) -> str:
+    """The kind of a written constant, for messages."""
+    match node:
+        case t.Lit(kind=kind):
+            return {"int": "an int", "regex": "a regular expression"}.get(kind, f"a {kind}")
+        case t.SetLit():
+            return "a set"
+        case t.MapLit():
+            return "a map"
+        case t.Name(text=text):
+            return f"the name `{text}`"
+        case t.Ref(root=root) if not node.accessors:
+            return f"the name `{root.text}`"
+        case _:
+            return "an expression"
+
+
+def constant(
+    node: t.Expr | t.Name, type_: Type, enums: Mapping[str, Enum], lets: Mapping[str, t.Expr] | None = None
+) -> Value:
+    """The value of a constant of a type; raises `ConstantError`."""
+    if isinstance(node, t.Ref) and not node.accessors:
+        if lets and node.root.text in lets:
+            return constant(lets[node.root.text], type_, enums)
+        node = node.root
+    if isinstance(node, t.Name):
+        enum = enums.get(type_.name)
+        if enum is not None and node.text in enum.values:
+            return node.text
+        if enum is not None:
+            raise ConstantError(f"`{enum.name}` has no value `{node.text}`, only {', '.join(enum.values)}", node)
+        raise ConstantError(f"expected {article(type_)}, found the name `{node.text}`", node)
+    mismatch = ConstantError(f"expected {article(type_)}, found {describe(node)}", node)
+    match node:
+        case t.Lit(kind="string", value=str(text)) if type_.name in _TEXT:
+            if "\r" in text or "\n" in text or "\0" in text:
+                raise ConstantError("a value on the wire can hold no line break and no NUL", node)
+            return fold(text) if type_.name == "istring" else text
+        case t.Lit(kind=kind, value=value) if kind == type_.name and kind != "string":
+            if kind == "int" and isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ConstantError("an int has 64 bits", node)
+            return value
+        case t.SetLit(items=items) if type_.name == "set":
+            return tuple(sorted({constant(i, type_.args[0], enums, lets) for i in items}, key=repr))
+        case t.MapLit(pairs=pairs) if type_.name == "map":
+            return _map(node, pairs, type_, enums, lets)
+    raise mismatch
+
+
+def _map(
+    node: t.MapLit,
+    pairs: tuple[tuple[t.Name, t.Expr], ...],
+    type_: Type,
+    enums: Mapping[str, Enum],
+    lets: Mapping[str, t.Expr] | None,
+) -> Value:
+    out: dict[str, Value] = {}
+    for key, value in pairs:
+        if key.text in out:
+            raise ConstantError(f"`{key.text}` is given twice", key, "duplicate-name")
+        out[key.text] = constant(value, type_.args[1], enums, lets)
+    if type_.args[1].name == "percent":
+        total = sum(v for v in out.values() if isinstance(v, int))
+        if total != 10000:
+            raise ConstantError(f"the shares sum to {show(total, Type('percent'))}, not 100%", node, "weights-sum")
+    return tuple(sorted(out.items()))
+
+
+def article(type_: Type) -> str:
+    return f"{'an' if type_.name[0] in 'aeio' else 'a'} {type_}"
+
+
+def show(value: Value, type_: Type) -> str:
+    """A constant as M4 writes it; `constant` reads it back."""
+    match type_.name, value:
+        case ("string" | "istring" | "version"), str(text):
+            escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t")
+            return f'"{escaped}"'
+        case "duration", int(ns):
+            unit, name = next((u, n) for u, n in _UNITS if ns % u == 0 and (ns or u == 10**9))
+            return f"{ns // unit}{name}"
+        case "percent", int(h):
+            return f"{h // 100}{f'.{h % 100:02}'.rstrip('0') if h % 100 else ''}%"
+        case "rate", (int(count), int(per)):
+            return f"{count}/{next(n for u, n in _UNITS if u == per)}"
+        case "bool", _:
+            return "true" if value else "false"
+        case "set", tuple(items):
+            return f"[{', '.join(show(i, type_.args[0]) for i in items)}]"
+        case "map", tuple(pairs):
+            return f"{{ {', '.join(f'{p[0]}: {show(p[1], type_.args[1])}' for p in pairs if isinstance(p, tuple))} }}"
+        case _:
+            return str(value)
+
+
+ConstantReader = Callable[[t.Expr, Type], Value]
