@@ -1,0 +1,25 @@
+"""Exact satisfiability of conditions, and their plainest witnesses."""
+
+from m4c.predicates.atoms import ABSENT, Absent, Schema, holds
+from m4c.predicates.automata import STATE_LIMIT, TooComplex
+from m4c.predicates.dfa import regex_matches
+from m4c.predicates.regex import RegexError, check_regex
+from m4c.predicates.solve import Assignment, Solver, equivalent, implies, overlaps, satisfy
+
+__all__ = [
+    "ABSENT",
+    "STATE_LIMIT",
+    "Absent",
+    "Assignment",
+    "RegexError",
+    "Schema",
+    "Solver",
+    "TooComplex",
+    "check_regex",
+    "equivalent",
+    "holds",
+    "implies",
+    "overlaps",
+    "regex_matches",
+    "satisfy",
+]
