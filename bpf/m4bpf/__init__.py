@@ -1,0 +1,23 @@
+"""The kernel dataplane: probe the machine, compile generated programs, put them in force for a cgroup."""
+
+from __future__ import annotations
+
+from m4bpf._errors import KernelError
+from m4bpf.attach import Attached, attach
+from m4bpf.build import compile_program, include_dir
+from m4bpf.cgroup import cgroup_root, enter_cgroup, make_cgroup, remove_cgroup
+from m4bpf.probe import Probe, probe
+
+__all__ = [
+    "Attached",
+    "KernelError",
+    "Probe",
+    "attach",
+    "cgroup_root",
+    "compile_program",
+    "enter_cgroup",
+    "include_dir",
+    "make_cgroup",
+    "probe",
+    "remove_cgroup",
+]

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// What every generated kernel program shares: limits, the state of a connection, the working memory of a run, the maps.
+//
+// A generated program defines, before it includes this file:
+//   M4_SITES    number of hops of the service (one site each; the loader's hops.json numbers them)
+//   M4_FIELDS   number of header names that conditions look at
+//   M4_CONTEXT, M4_CONTEXT_WIDTH    name of the context header (lower case) and its number of hexadecimal digits
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+
+// The compiler must not know this value: it would drop the bounds check that the verifier wants to see.
+#define M4_HIDE(x) asm volatile("" : "+r"(x)::"memory")
+
+#define M4_HEAD 8192           // longest head (request line and fields) that is judged; a longer one is refused with 431
+#define M4_TEXT (3 * M4_HEAD)  // the head, room for the joined values of repeated fields, and slack for fixed-size reads
+#define M4_TEXT_MASK (2 * M4_HEAD - 1)
+#define M4_LITERAL 1024        // longest constant in a condition
+#define M4_EVENTS 512          // about four per field; more is refused with 431
+#define M4_REPEATS 128         // fields that conditions look at, repetitions counted
+#define M4_SLOTS 32            // working memories: one per run in progress
+#define M4_SOCKETS 65536       // connections under control at a time
+#define M4_KEEP 0xffffffffu    // "leave the context tag as it is"
+
+// Where a connection stands between two messages of its sender.
+enum m4_phase {
+    M4_PHASE_HEAD,     // at the first byte of a request
+    M4_PHASE_CHUNK,    // at the size line of the first chunk
+    M4_PHASE_NEXT,     // at the CRLF that ends a chunk
+    M4_PHASE_TRAILER,  // after the last chunk
+    M4_PHASE_DISCARD,  // in the body of a refused request, one placeholder byte is held back
+    M4_PHASE_CLOSED,   // answered "connection: close"; whatever the sender still sends is swallowed
+    M4_PHASE_DEAD,     // no answer could be given in order; sending fails with EACCES
+};
+
+struct m4_conn {
+    u64 cookie;     // key of this socket in m4_sockets
+    u64 rest;       // bytes of the body that pass before the phase begins; DISCARD: bytes that are still to vanish
+    u64 received;   // bytes the socket had received when the last request, or piece of one, went out
+    u32 site;
+    u32 status;     // DISCARD: the answer to give
+    u8 phase;
+    u8 passed;      // a request went out on this connection
+    u8 pipelined;   // a request went out while a response was due: order of answers is unknown from then on
+    u8 expects;     // the request in flight waits for "100 Continue" before its body
+    u8 no_body;     // DISCARD: the answer has no body (HEAD)
+};
+
+struct m4_text {
+    u32 at, len;    // bytes [at, at + len) of m4_work.text
+};
+
+struct m4_field {
+    u32 count;      // 0: the request does not have this field
+    struct m4_text value;
+};
+
+// Fields that the runtime itself looks at.
+enum m4_own { M4_OWN_LENGTH, M4_OWN_ENCODING, M4_OWN_EXPECT, M4_OWN_CONTEXT, M4_OWN };
+
+// The size line of a chunk as far as it has been read; in memory, where the verifier does not follow its values.
+struct m4_size_line {
+    u64 size;
+    u32 at, digits, cr, end, bad;
+};
+
+struct m4_work {
+    u32 busy;
+    u32 state;                             // of the head automaton
+    u32 size;                              // bytes of text to scan
+    u32 events, repeats;
+    u32 end;                               // length of the head
+    u32 joined;                            // end of the joined values in text
+    u32 error;                             // status of the refusal, 0 if the head is in order
+    u32 chunked, version, no_body;
+    u64 length;                            // of the body, if not chunked
+    u32 tag;                               // the context tag that the request carries
+    u32 next;                              // the tag it shall carry, or M4_KEEP
+    u32 status;                            // set by a rule that refuses the request; 0: allowed
+    struct m4_text method, target, path;
+    struct m4_field own[M4_OWN];
+    struct m4_field field[M4_FIELDS + 1];  // the one at M4_FIELDS belongs to names that nobody asked for
+    struct { u32 field; struct m4_text value; } repeat[M4_REPEATS];
+    struct m4_size_line line;
+    u32 event[M4_EVENTS];
+    u8 text[M4_TEXT];
+};
+
+struct m4_counters {
+    u64 seen, allowed, denied, tagged, errors;
+};
+
+struct m4_remote {
+    u32 address[4];  // IPv6, or IPv4 as ::ffff:a.b.c.d, in network order
+    u32 port;        // in host order
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 4096);
+    __type(key, struct m4_remote);
+    __type(value, u32);
+} m4_hops SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_SOCKHASH);
+    __uint(max_entries, M4_SOCKETS);
+    __type(key, u64);
+    __type(value, u64);
+} m4_sockets SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct m4_conn);
+} m4_conns SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, M4_SITES);
+    __type(key, u32);
+    __type(value, struct m4_counters);
+} m4_counts SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, M4_SLOTS);
+    __type(key, u32);
+    __type(value, struct m4_work);
+} m4_works SEC(".maps");
+
+#define M4_COUNT(counters, what) __sync_fetch_and_add(&(counters)->what, 1)

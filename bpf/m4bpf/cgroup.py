@@ -1,0 +1,75 @@
+"""Control groups: a service's processes are put into one, and the kernel element watches that one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from m4bpf._errors import KernelError
+
+_PATIENCE = 2.0  # seconds for processes that were told to end to leave a group
+
+
+def cgroup_root(mounts: Path = Path("/proc/self/mounts")) -> Path | None:
+    """Where the version 2 hierarchy is mounted, wherever that is; None if it is not."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        fields = line.split(" ")
+        if len(fields) > 2 and fields[2] == "cgroup2":
+            return Path(fields[1].encode().decode("unicode_escape"))
+    return None
+
+
+def make_cgroup(name: str) -> Path:
+    """Make the group *name* (``m4/shop/cart``: parents too) under the root, or find it. Its path is returned."""
+    root = cgroup_root()
+    if root is None:
+        raise KernelError("no cgroup version 2 hierarchy is mounted")
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise KernelError(f"{name!r} is not the name of a cgroup")
+    path = root / name
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KernelError(f"the cgroup {path} cannot be made: {error.strerror}") from error
+    return path
+
+
+def remove_cgroup(path: Path) -> None:
+    """Remove the group and those of its parents below the root that are empty. A missing group is no error.
+
+    Its processes must have been told to end: a group that stays busy raises :class:`KernelError`.
+    """
+    root = cgroup_root()
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            path.rmdir()
+            break
+        except FileNotFoundError:
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise KernelError(f"the cgroup {path} cannot be removed: {error.strerror}") from error
+            time.sleep(0.01)
+    for parent in path.parents:
+        if parent == root or root not in parent.parents:
+            return
+        try:
+            parent.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return  # another service's group is still in it
+
+
+def enter_cgroup(path: Path, pid: int) -> None:
+    """Move the process *pid* into the group. Only sockets that it opens afterwards belong to the group."""
+    try:
+        (path / "cgroup.procs").write_text(str(pid))
+    except OSError as error:
+        raise KernelError(f"process {pid} cannot enter the cgroup {path}: {error.strerror}") from error

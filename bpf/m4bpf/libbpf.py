@@ -1,0 +1,116 @@
+"""A thin binding of the system's libbpf: the few calls that loading and attaching need.
+
+The library is opened at the first use, so that importing this package works on machines without it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from functools import cache
+
+from m4bpf._errors import KernelError
+
+SONAME = "libbpf.so.1"
+
+# Numbers of the kernel's interface (linux/bpf.h).
+PROG_TYPE_SK_MSG = 16
+MAP_TYPE_SOCKHASH = 18
+ATTACH_SK_MSG_VERDICT = 7
+
+_WARN = 0
+_PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+_SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
+    "bpf_object__open_file": (c_void_p, (c_char_p, c_void_p)),
+    "bpf_object__load": (c_int, (c_void_p,)),
+    "bpf_object__close": (None, (c_void_p,)),
+    "bpf_object__find_program_by_name": (c_void_p, (c_void_p, c_char_p)),
+    "bpf_object__find_map_fd_by_name": (c_int, (c_void_p, c_char_p)),
+    "bpf_program__fd": (c_int, (c_void_p,)),
+    "bpf_program__attach_cgroup": (c_void_p, (c_void_p, c_int)),
+    "bpf_link__destroy": (c_int, (c_void_p,)),
+    "bpf_prog_attach": (c_int, (c_int, c_int, c_int, c_uint32)),
+    "bpf_prog_detach2": (c_int, (c_int, c_int, c_int)),
+    "bpf_prog_load": (c_int, (c_int, c_char_p, c_char_p, c_void_p, c_size_t, c_void_p)),
+    "bpf_map_create": (c_int, (c_int, c_char_p, c_uint32, c_uint32, c_uint32, c_void_p)),
+    "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64)),
+    "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
+    "libbpf_num_possible_cpus": (c_int, ()),
+    "libbpf_set_print": (c_void_p, (_PRINT,)),
+}
+
+_lock = threading.Lock()
+_messages: list[str] = []
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.vsnprintf.argtypes = [c_char_p, c_size_t, c_char_p, c_void_p]
+
+
+@_PRINT  # type: ignore[untyped-decorator]
+def _collect(level: int, form: bytes, arguments: int) -> int:
+    if level <= _WARN:
+        buffer = ctypes.create_string_buffer(1 << 18)
+        _libc.vsnprintf(buffer, len(buffer), form, arguments)
+        _messages.append(buffer.value.decode(errors="replace"))
+    return 0
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The loaded library with its functions' types set. Raises :class:`KernelError` if it is not installed."""
+    try:
+        lib = ctypes.CDLL(SONAME, use_errno=True)
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(lib, name)
+            function.restype = result
+            function.argtypes = list(arguments)
+    except (OSError, AttributeError) as error:
+        raise KernelError(f"{SONAME} cannot be used", str(error)) from error
+    lib.libbpf_set_print(_collect)
+    return lib
+
+
+def call(what: str, function: str, *arguments: object) -> int:
+    """Call a function that returns a negative number or a null pointer on failure; the error then says *what*."""
+    lib = library()
+    with _lock:
+        _messages.clear()
+        result = getattr(lib, function)(*arguments)
+        code = ctypes.get_errno()
+        said = "".join(_messages)
+    if result is None or result < 0:
+        code = code or -(result or 0)
+        raise KernelError(f"{what}: {os.strerror(code)}", last_lines(said))
+    return int(result)
+
+
+def last_lines(text: str, count: int = 20) -> str:
+    """The last *count* non-empty lines: of a verifier's log, the ones that say what is wrong."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[-count:])
+
+
+def map_write(fd: int, key: bytes, value: bytes) -> None:
+    """Set one element of a map."""
+    call("a map element cannot be set", "bpf_map_update_elem", fd, _bytes(key), _bytes(value), 0)
+
+
+def map_read(fd: int, key: bytes, size: int) -> bytes:
+    """Read one element of *size* bytes (a per-CPU map: of all CPUs together)."""
+    buffer = ctypes.create_string_buffer(size)
+    call("a map element cannot be read", "bpf_map_lookup_elem", fd, _bytes(key), buffer)
+    return buffer.raw
+
+
+def _bytes(data: bytes) -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(data, len(data))
+
+
+def quietly(action: Callable[[], object]) -> None:
+    """Run a clean-up step; that it fails must not keep the others from running."""
+    try:
+        action()
+    except (KernelError, OSError):
+        return
