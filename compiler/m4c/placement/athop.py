@@ -1,0 +1,163 @@
+"""What the policies of one hop come to: rules 1 to 5 of the language as conditions, one for each operation call.
+
+Everything here is symbolic: which patterns fire is a pseudo comparison (`logic.firing`), so one pass serves all call
+paths that end in the hop.
+
+- *requested*: the call's pattern fires, its `when` and its `if`s hold. A comparison of something that policies before
+  it (`after`) write is made on what they write, where they write it; else on what arrived.
+- *left*: requested, and no overriding policy requests a write of the same attribute and key.
+- *effective*: left, and no other left write beats one of its own in a merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from m4c.paths.callpath import Hop
+from m4c.placement.logic import firing, substitute
+from m4c.predicates.atoms import check_of, passes, view_of
+from m4c.semantics.model import (
+    Atom,
+    AttrKey,
+    Cond,
+    Const,
+    Default,
+    OpCall,
+    Policy,
+    Program,
+    StateAtom,
+    Value,
+    Write,
+    all_of,
+    any_of,
+    negate,
+)
+
+
+def closure(start: str, edges: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """Everything that can be reached over the edges, the start itself left out."""
+    found: set[str] = set()
+    queue = [start]
+    for name in queue:
+        for other in edges.get(name, ()):
+            if other not in found:
+                found.add(other)
+                queue.append(other)
+    return frozenset(found - {start})
+
+
+def better(merge: str | None, a: Value, b: Value) -> bool:
+    """Does `a` beat `b` where both are written? Only merges that choose one of the values have an answer."""
+    match merge:
+        case "min" | "and":
+            return a < b  # type: ignore[operator]
+        case "max" | "or":
+            return a > b  # type: ignore[operator]
+        case _:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """Who overrides whom and who comes after whom, transitively, by policy name."""
+
+    overriders: Mapping[str, frozenset[str]]
+    before: Mapping[str, frozenset[str]]
+
+    @staticmethod
+    def of(policies: Sequence[Policy]) -> Ordering:
+        overridden_by: dict[str, list[str]] = {}
+        for policy in policies:
+            for other in policy.overrides:
+                overridden_by.setdefault(other, []).append(policy.name)
+        after = {policy.name: policy.after for policy in policies}
+        return Ordering(
+            {p.name: closure(p.name, overridden_by) for p in policies},
+            {p.name: closure(p.name, after) for p in policies},
+        )
+
+
+@dataclass(slots=True)
+class AtHop:
+    """The policies and defaults that can fire on one hop, each with the number of its pattern."""
+
+    program: Program
+    ordering: Ordering
+    hop: Hop
+    policies: Sequence[tuple[Policy, int]]
+    defaults: Sequence[tuple[int, Default, int]]  # (index in the mesh, default, pattern)
+    _requested: dict[tuple[str, int], Cond] = field(default_factory=dict)
+    _calls: dict[str, tuple[OpCall, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for policy, _ in self.policies:
+            # From outside there is no caller's side: what must run there is not performed.
+            here = tuple(c for c in policy.calls if not (self.hop[0] is None and c.side == "egress"))
+            self._calls[policy.name] = here
+
+    def calls(self, within: frozenset[str] | None = None) -> list[tuple[Policy, OpCall]]:
+        """The calls of all policies, or of some, in the order of the text."""
+        return [(p, c) for p, _ in self.policies if within is None or p.name in within for c in self._calls[p.name]]
+
+    def requested(self, policy: Policy, call: OpCall) -> Cond:
+        key = (policy.name, call.index)
+        if key not in self._requested:
+            pattern = next(n for p, n in self.policies if p is policy)
+            before = self.ordering.before[policy.name]
+            said = all_of(policy.when, call.guard)
+            if before:
+                said = substitute(said, lambda atom: self._as_seen(atom, before))
+            self._requested[key] = all_of(firing(pattern), said)
+        return self._requested[key]
+
+    def left(self, policy: Policy, call: OpCall, within: frozenset[str] | None = None) -> Cond:
+        written = {w.attr for w in call.writes}
+        overriders = self.ordering.overriders[policy.name]
+        if within is not None:
+            overriders &= within
+        dropping = (self.requested(p, c) for p, c in self.calls(overriders) if any(w.attr in written for w in c.writes))
+        return all_of(self.requested(policy, call), *(negate(d) for d in dropping))
+
+    def effective(self, policy: Policy, call: OpCall) -> Cond:
+        beaten = [self.left(p, c) for p, c in self.beaten_by(call)]
+        return all_of(self.left(policy, call), *map(negate, beaten))
+
+    def beaten_by(self, call: OpCall) -> list[tuple[Policy, OpCall]]:
+        """The calls with a write that beats one of this call's."""
+        return [
+            (p, c)
+            for p, c in self.calls()
+            if any(w.attr == v.attr and self.beats(w.value, v) for w in c.writes for v in call.writes)
+        ]
+
+    def writers(self, attr: AttrKey, within: frozenset[str] | None = None) -> list[tuple[Policy, OpCall, Write]]:
+        return [(p, c, w) for p, c in self.calls(within) for w in c.writes if w.attr == attr]
+
+    def unwritten(self, attr: AttrKey) -> Cond:
+        """No policy's write of this attribute is left."""
+        return all_of(*(negate(self.left(p, c)) for p, c, _ in self.writers(attr)))
+
+    def beats(self, value: Value, write: Write) -> bool:
+        """Does another value of the same attribute beat a write in its merge?"""
+        return better(self.program.attribute(write.attr).merge, value, write.value)
+
+    def _as_seen(self, atom: Atom | StateAtom, before: frozenset[str]) -> Cond:
+        """A comparison as a policy sees it that comes after others: on the value that they leave."""
+        if isinstance(atom, StateAtom):
+            return atom
+        view = view_of(atom.attr, self.program.attribute)
+        writers = self.writers(view.source, before)
+        if not writers:
+            return atom
+        check = check_of(atom, True, view)
+        values = list(dict.fromkeys(w.value for _, _, w in writers))
+        left = {v: any_of(*(self.left(p, c, before) for p, c, w in writers if w.value == v)) for v in values}
+        merge = self.program.attribute(view.source).merge
+        seen: list[Cond] = []
+        for value in values:
+            beaten = [negate(left[v]) for v in values if better(merge, v, value)]
+            seen.append(all_of(left[value], *beaten, Const(passes(check, value))))
+        untouched = all_of(*(negate(c) for c in left.values()))
+        seen.append(all_of(untouched, atom))
+        return any_of(*seen)

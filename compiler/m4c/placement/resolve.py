@@ -1,0 +1,387 @@
+"""From policies to rules: for each hop, which operations run there and when, with nothing left to decide at run time.
+
+Overrides, merges, `after` and the mesh's defaults are folded into conditions, so that the rules of a hop are a set. A
+call whose writes all equal the attributes' declared defaults needs no operation: what it keeps from running has its
+condition inside, and without either of them the attribute is what the call asks for. A mesh default runs as the
+entity's operation that writes just that. Calls that ask for the same operation are one rule where one always covers the
+other, or where only their paths differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+
+from m4c.paths.callpath import CallPath, Hop
+from m4c.paths.classes import Version
+from m4c.paths.pattern import Dfa, compile_pattern
+from m4c.paths.product import JointPaths, Situation, matching_hops
+from m4c.placement.athop import AtHop, Ordering
+from m4c.placement.logic import Logic, fired_patterns, firing, substitute, with_firings
+from m4c.placement.rules import Case, Effect, Order, Rule, Source, Unenforceable
+from m4c.predicates.atoms import check_of, passes, view_of
+from m4c.semantics.model import (
+    FALSE,
+    Atom,
+    AttrKey,
+    Cond,
+    Const,
+    Default,
+    OpCall,
+    Operation,
+    Pattern,
+    Policy,
+    Program,
+    Side,
+    StateAtom,
+    Value,
+    Write,
+    all_of,
+    any_of,
+    atoms,
+    negate,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    rules: tuple[Rule, ...]
+    orders: tuple[Order, ...]  # between rules of one hop, by their index
+    patterns: Patterns
+    unenforceable: tuple[Unenforceable, ...]
+
+
+@dataclass(slots=True)
+class Patterns:
+    """The distinct path patterns of a program, by number, and their products with its graph, each computed once."""
+
+    program: Program
+    dfas: list[Dfa] = field(default_factory=list)
+    hops: list[dict[Hop, CallPath]] = field(default_factory=list)  # where each fires, with a shortest path
+    _numbers: dict[Dfa, int] = field(default_factory=dict)
+    _joint: dict[tuple[int, ...], JointPaths] = field(default_factory=dict)
+    _situations: dict[tuple[int, ...], dict[Hop, dict[Situation, CallPath]]] = field(default_factory=dict)
+
+    def number(self, pattern: Pattern) -> int:
+        dfa = compile_pattern(pattern, self.program.graph)
+        if dfa not in self._numbers:
+            self._numbers[dfa] = len(self.dfas)
+            self.dfas.append(dfa)
+            self.hops.append(dict(matching_hops(dfa, self.program.graph)))
+        return self._numbers[dfa]
+
+    def joint(self, patterns: tuple[int, ...]) -> JointPaths:
+        if patterns not in self._joint:
+            self._joint[patterns] = JointPaths(self.program.graph, [self.dfas[i] for i in patterns])
+        return self._joint[patterns]
+
+    def situations(self, patterns: tuple[int, ...], hop: Hop) -> dict[Situation, CallPath]:
+        if patterns not in self._situations:
+            self._situations[patterns] = self.joint(patterns).situations()
+        return self._situations[patterns].get(hop, {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An operation on a hop, with its condition over firing and attributes."""
+
+    when: Cond
+    operation: Operation
+    args: tuple[tuple[str, Value], ...]
+    writes: tuple[Write, ...]
+    side: Side | None
+    sources: tuple[Source, ...]
+    carries: tuple[Source, ...] = ()
+
+
+def resolve(program: Program) -> Resolved:
+    """The rules of every hop, by hop and then by file and line. The program has no contradiction."""
+    return _Resolver(program).run()
+
+
+class _Resolver:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.patterns = Patterns(program)
+        self.logic = Logic(program)
+        self.rules: list[Rule] = []
+        self.orders: list[Order] = []
+        self.unenforceable: list[Unenforceable] = []
+
+    def run(self) -> Resolved:
+        policies = [(p, self.patterns.number(p.pattern)) for p in self.program.policies]
+        defaults = [(i, d, self.patterns.number(d.pattern)) for i, d in enumerate(self.program.mesh.defaults)]
+        ordering = Ordering.of(self.program.policies)
+        hops = {hop for where in self.patterns.hops for hop in where}
+        for hop in sorted(hops, key=lambda h: (h[0] or "", h[1])):
+            here = AtHop(
+                self.program,
+                ordering,
+                hop,
+                [(p, n) for p, n in policies if hop in self.patterns.hops[n]],
+                [(i, d, n) for i, d, n in defaults if hop in self.patterns.hops[n]],
+            )
+            self._resolve_hop(here)
+        return Resolved(tuple(self.rules), tuple(self.orders), self.patterns, tuple(self.unenforceable))
+
+    def _resolve_hop(self, here: AtHop) -> None:
+        wanted = [w for p, c in here.calls() if (w := self._of_call(here, p, c)) is not None]
+        wanted += [w for i, d, n in here.defaults if (w := self._of_default(here, i, d, n)) is not None]
+        wanted = self._fold(here.hop, wanted)
+        first = len(self.rules)
+        for w in wanted:
+            patterns, cases = self._cases(w.when, here.hop)
+            terminal = any(self._is_terminal(write) for write in w.writes)
+            self.rules.append(
+                Rule(here.hop, w.operation, w.args, w.writes, terminal, w.side, w.sources, w.carries, patterns, cases)
+            )
+        self.orders += _orders_of(self, here, wanted, first)
+
+    # --- what is wanted ---
+
+    def _of_call(self, here: AtHop, policy: Policy, call: OpCall) -> _Wanted | None:
+        """None if it never runs on this hop, needs no operation, or cannot be had."""
+        if self._passive(call.writes):
+            return None
+        when = here.effective(policy, call)
+        if not self.possible(here.hop, when):
+            return None
+        source = Source(policy.name, call.index)
+        problem = self._unmergeable(here, policy, call)
+        if problem is not None:
+            self._refuse(source, here.hop, here.left(policy, call), problem)
+            return None
+        operation = self.program.entities[call.entity].operations[call.operation]
+        given = dict(call.args)
+        args = tuple((p.name, given.get(p.name, p.default)) for p in operation.params)
+        written = {w.attr for w in call.writes}
+        silent = [
+            *((p, c) for p, c in here.calls(here.ordering.overriders[policy.name]) if _writes_any(c, written)),
+            *here.beaten_by(call),
+        ]
+        carries = tuple(dict.fromkeys(Source(p.name, c.index) for p, c in silent if self._passive(c.writes)))
+        return _Wanted(
+            when,
+            operation,
+            tuple((name, value) for name, value in args if value is not None),
+            call.writes,
+            call.side,
+            (source,),
+            carries,
+        )
+
+    def _of_default(self, here: AtHop, index: int, default: Default, pattern: int) -> _Wanted | None:
+        if self.program.attribute(default.attr).default == default.value:
+            return None
+        when = all_of(firing(pattern), here.unwritten(default.attr))
+        if not self.possible(here.hop, when):
+            return None
+        source = Source(f"default {default.attr.entity}.{default.attr}", index, default=True)
+        realised = self._realised(default)
+        if realised is None:
+            reason = f"no operation of {default.attr.entity} writes {default.attr} = {default.value} and nothing else"
+            self._refuse(source, here.hop, when, reason)
+            return None
+        operation, args, writes = realised
+        if not any(
+            self._is_terminal(w) for w in writes
+        ):  # one that ends the request keeps nothing of what others write
+            for w in writes:
+                others = any_of(*(here.left(p, c) for p, c, _ in here.writers(w.attr)))
+                if w.attr != default.attr and self.possible(here.hop, all_of(when, others)):
+                    self._refuse(
+                        source, here.hop, when, f"{operation.name} would also write {w.attr}, as a policy does"
+                    )
+                    return None
+        carries = (Source(p.name, c.index) for p, c, _ in here.writers(default.attr) if self._passive(c.writes))
+        return _Wanted(when, operation, args, writes, operation.side, (source,), tuple(dict.fromkeys(carries)))
+
+    def _realised(self, default: Default) -> tuple[Operation, tuple[tuple[str, Value], ...], tuple[Write, ...]] | None:
+        """The operation, with arguments, that writes a default's value and otherwise only declared defaults.
+
+        One that a dataplane of the mesh supports goes first, then one that writes less, then by name.
+        """
+        entity = self.program.entities[default.attr.entity]
+        supported = {op for d in self.program.dataplanes.values() for e, op in d.operations if e == entity.name}
+        ranked = sorted(entity.operations.values(), key=lambda o: (o.name not in supported, len(o.writes), o.name))
+        for operation in ranked:
+            given: dict[str, Value] = {}
+            for write in operation.writes:
+                attribute = entity.attributes[write.attribute]
+                target = attribute.name == default.attr.attribute
+                value = default.value if target else attribute.default
+                if value is None or (write.value != value and not write.value_is_param):
+                    break
+                key = default.attr.key if target else None
+                if not write.key_is_param and write.key != key:
+                    break
+                if write.key_is_param and (key is None or given.setdefault(str(write.key), key) != key):
+                    break
+                if write.value_is_param and given.setdefault(str(write.value), value) != value:
+                    break
+            else:
+                args = {p.name: given.get(p.name, p.default) for p in operation.params}
+                full = {name: value for name, value in args.items() if value is not None}
+                if len(full) == len(args) and any(w.attribute == default.attr.attribute for w in operation.writes):
+                    return operation, tuple(full.items()), _written(operation, full)
+        return None
+
+    def _passive(self, writes: Iterable[Write]) -> bool:
+        return all(self.program.attribute(w.attr).default == w.value for w in writes)
+
+    def _unmergeable(self, here: AtHop, policy: Policy, call: OpCall) -> str | None:
+        """Why the merged result of this call and others is no single operation's; None if it is."""
+        mine = here.left(policy, call)
+        for other_policy, other in here.calls():
+            if other is call:
+                continue
+            theirs = {w.attr: w.value for w in other.writes}
+            merges = {w.attr: self.program.attribute(w.attr).merge for w in call.writes}
+            differing = [w for w in call.writes if w.attr in theirs and theirs[w.attr] != w.value and merges[w.attr]]
+            if not differing:
+                continue
+            beaten = [w for w in differing if here.beats(theirs[w.attr], w)]
+            summed = [w for w in differing if merges[w.attr] in ("union", "sum")]
+            kept = [w for w in call.writes if w not in beaten and theirs.get(w.attr) != w.value]
+            if (summed or (beaten and kept)) and self.possible(here.hop, all_of(mine, here.left(other_policy, other))):
+                attr = (summed or kept)[0].attr
+                return f"no single operation has the merged result of this and {other_policy.name}'s (of {attr})"
+        return None
+
+    def _is_terminal(self, write: Write) -> bool:
+        enum = self.program.enums.get(self.program.attribute(write.attr).type.name)
+        return enum is not None and write.value in enum.terminal
+
+    def _refuse(self, source: Source, hop: Hop, when: Cond, reason: str) -> None:
+        _, cases = self._cases(when, hop)
+        path = next(c.path for c in cases if any(cond != FALSE for _, cond in c.effect))
+        self.unenforceable.append(Unenforceable(source.policy, source.call, hop, path, (reason,), source.default))
+
+    # --- situations ---
+
+    def table(self, when: Cond, hop: Hop, patterns: Iterable[int]) -> dict[tuple[Situation, Version], Cond]:
+        """The condition in every situation that can arise on the hop, for each version that is told apart."""
+        numbers = tuple(sorted(patterns))
+        out: dict[tuple[Situation, Version], Cond] = {}
+        for situation in self.patterns.situations(numbers, hop):
+            for version, accepting in situation:
+                fired = {numbers[i] for i in accepting}
+                out[situation, version] = with_firings(when, fired.__contains__)
+        return out
+
+    def possible(self, hop: Hop, when: Cond) -> bool:
+        """Can the condition hold on some path and input?"""
+        return any(self.logic.satisfiable(c) for c in self.table(when, hop, fired_patterns(when)).values())
+
+    def _cases(self, when: Cond, hop: Hop) -> tuple[tuple[int, ...], tuple[Case, ...]]:
+        patterns = tuple(sorted(fired_patterns(when)))
+        joint = self.patterns.joint(patterns)
+        distinct: list[Cond] = []  # equivalent conditions become one, so that no context is spent on telling them apart
+
+        def canonical(cond: Cond) -> Cond:
+            simple = self.logic.simplified(cond)
+            for known in distinct:
+                if self.logic.equivalent(known, simple):
+                    return known
+            distinct.append(simple)
+            return simple
+
+        by_situation: dict[Situation, dict[Cond, list[Version]]] = {}
+        for (situation, version), cond in self.table(when, hop, patterns).items():
+            alike = joint.versions_like((hop[1], version))
+            by_situation.setdefault(situation, {}).setdefault(canonical(cond), []).extend(alike)
+        paths = self.patterns.situations(patterns, hop)
+        cases = tuple(Case(s, _effect(by_cond), paths[s]) for s, by_cond in by_situation.items())
+        if len({case.effect for case in cases}) <= 1:
+            return (), cases[:1]
+        return patterns, cases
+
+    # --- folding ---
+
+    def _fold(self, hop: Hop, wanted: Sequence[_Wanted]) -> list[_Wanted]:
+        out: list[_Wanted] = []
+        for new in wanted:
+            for i, old in enumerate(out):
+                one = self._folded(hop, old, new)
+                if one is not None:
+                    out[i] = one
+                    break
+            else:
+                out.append(new)
+        return out if len(out) == len(wanted) else self._fold(hop, out)
+
+    def _folded(self, hop: Hop, old: _Wanted, new: _Wanted) -> _Wanted | None:
+        """One operation in place of two that do the same, where that is never worse."""
+        if (old.operation, old.args, old.writes) != (new.operation, new.args, new.writes):
+            return None
+        patterns = fired_patterns(old.when) | fired_patterns(new.when)
+        a, b = self.table(old.when, hop, patterns), self.table(new.when, hop, patterns)
+        both = replace(old, sources=old.sources + new.sources, carries=tuple(dict.fromkeys(old.carries + new.carries)))
+        if new.side in (None, old.side) and all(self.logic.implies(b[k], a[k]) for k in a):
+            return both
+        if old.side in (None, new.side) and all(self.logic.implies(a[k], b[k]) for k in a):
+            return replace(both, when=new.when, side=new.side)
+        if old.side != new.side and None not in (old.side, new.side):
+            return None
+        conds = [c for c in (*a.values(), *b.values()) if self.logic.satisfiable(c)]
+        if all(self.logic.equivalent(conds[0], c) for c in conds[1:]):  # only their paths differ
+            return replace(both, when=any_of(old.when, new.when), side=old.side or new.side)
+        return None
+
+
+def _writes_any(call: OpCall, attrs: set[AttrKey]) -> bool:
+    return any(w.attr in attrs for w in call.writes)
+
+
+def _effect(by_cond: dict[Cond, list[Version]]) -> Effect:
+    items = [(tuple(sorted(versions, key=lambda v: v or "")), cond) for cond, versions in by_cond.items()]
+    return tuple(sorted(items, key=lambda item: [v or "" for v in item[0]]))
+
+
+def _written(operation: Operation, args: dict[str, Value]) -> tuple[Write, ...]:
+    return tuple(
+        Write(
+            AttrKey(operation.entity, w.attribute, str(args[str(w.key)]) if w.key_is_param else w.key),
+            args[str(w.value)] if w.value_is_param else w.value,
+        )
+        for w in operation.writes
+    )
+
+
+def _orders_of(resolver: _Resolver, here: AtHop, wanted: Sequence[_Wanted], first: int) -> list[Order]:
+    """What must not stand behind an operation that writes what it reads.
+
+    All conditions are about the request as it arrived, and a position sees what earlier ones wrote. So a reader stands
+    no later than a writer, unless what is written cannot change its answer. A reader that the language puts after the
+    writer has the written value inside its condition already and stands at the same position.
+    """
+    program, hop = resolver.program, here.hop
+    schema = program.attribute
+    ends = [any(resolver._is_terminal(w) for w in wanted_.writes) for wanted_ in wanted]
+    orders: dict[tuple[int, int], bool] = {}
+    for i, reader in enumerate(wanted):
+        read = {view_of(a.attr, schema).source for a in atoms(reader.when) if isinstance(a, Atom) and a.attr.entity}
+        writers = [j for j, w in enumerate(wanted) if j != i and not ends[j] and any(x.attr in read for x in w.writes)]
+        for chosen in (c for size in (1, 2) for c in combinations(writers, size)):
+            if all((i, j) in orders for j in chosen):
+                continue
+            written = {x.attr: x.value for j in chosen for x in wanted[j].writes}
+
+            def after(atom: Atom | StateAtom, written: dict[AttrKey, Value] = written) -> Cond:
+                if isinstance(atom, StateAtom) or not atom.attr.entity:
+                    return atom
+                view = view_of(atom.attr, schema)
+                value = written.get(view.source)
+                return atom if value is None else Const(passes(check_of(atom, True, view), value))
+
+            changed = substitute(reader.when, after)
+            differs = any_of(all_of(reader.when, negate(changed)), all_of(changed, negate(reader.when)))
+            if resolver.possible(hop, all_of(differs, *(wanted[j].when for j in chosen))):
+                for j in chosen:
+                    orders[i, j] = any(
+                        a.policy in here.ordering.before.get(b.policy, ())
+                        for a in wanted[j].sources
+                        for b in reader.sources
+                    )
+    return [Order(first + i, first + j, same) for (i, j), same in orders.items()]

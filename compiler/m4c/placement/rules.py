@@ -1,0 +1,92 @@
+"""The values between the steps of placement: what has to run where, and what cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from m4c.paths.callpath import CallPath, Hop
+from m4c.paths.classes import Version
+from m4c.paths.product import Situation
+from m4c.semantics.model import FALSE, Atom, Cond, Operation, Side, StateAtom, Value, Write, atoms
+
+Effect: TypeAlias = tuple[tuple[tuple[Version, ...], Cond], ...]
+"""When an operation runs, in one situation: a condition for each group of the callee's versions that share it."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Source:
+    """Who asks for an operation: a policy's call, or (`default`) a default of the mesh; `call` is its index there."""
+
+    policy: str  # a default is called "default " and what it is a default of
+    call: int
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One situation in which requests can meet a hop, with a shortest path to it, and what a rule does then."""
+
+    situation: Situation
+    effect: Effect
+    path: CallPath
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One operation on one hop, with everything that decides whether it runs.
+
+    At any input, the rules of a hop that hold write at most one value to each attribute and key. `patterns` are the
+    numbers of the path patterns that make up the situations; a rule that does the same in all situations has none.
+    """
+
+    hop: Hop
+    operation: Operation
+    args: tuple[tuple[str, Value], ...]
+    writes: tuple[Write, ...]
+    terminal: bool  # it ends the request
+    side: Side | None
+    sources: tuple[Source, ...]  # the first names the rule; the others ask for the same
+    carries: tuple[Source, ...]  # calls that need no operation of their own: they only keep this one from running
+    patterns: tuple[int, ...]
+    cases: tuple[Case, ...]
+
+    @property
+    def contextual(self) -> bool:
+        """What it does depends on the call path."""
+        return bool(self.patterns)
+
+    @property
+    def versioned(self) -> bool:
+        """What it does depends on the version of the callee that answers."""
+        return any(len(case.effect) > 1 for case in self.cases)
+
+    @property
+    def reads(self) -> frozenset[Atom | StateAtom]:
+        return frozenset().union(*(atoms(cond) for case in self.cases for _, cond in case.effect))
+
+    @property
+    def path(self) -> CallPath:
+        """A shortest path on which it can run."""
+        return next(c.path for c in self.cases if any(cond != FALSE for _, cond in c.effect))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Two rules of one hop: `first` stands at an earlier position than `then` or at the same; `same`: at the same."""
+
+    first: int
+    then: int
+    same: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unenforceable:
+    """An operation that cannot run on a hop on which it can fire; the reasons are sentences for the user."""
+
+    policy: str
+    call: int
+    hop: Hop
+    path: CallPath
+    reasons: tuple[str, ...]
+    default: bool = False
