@@ -143,6 +143,16 @@ class Database:
             self._stack[-1].durable = False
         return found.value
 
+    def input_or(self, kind: str, *args: Hashable, default: Any) -> Any:
+        """As `input`, but with a value for an input that was never set; setting it later counts as a change."""
+        key = Key(kind, args)
+        if key in self._inputs:
+            return self.input(kind, *args)
+        self._depend(key)
+        if self._stack:
+            self._stack[-1].durable = False
+        return default
+
     def cancel(self) -> None:
         """Asks the running query to stop at its next read. Safe to call from another thread."""
         self._cancelled = True

@@ -6,16 +6,15 @@ and plain, so that it can be read against the text. Analyses, plans and dataplan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from m4c.paths.callpath import CallPath, Hop
 from m4c.predicates import holds
+from m4c.semantics.effects import merge, orders
 from m4c.semantics.model import (
     AnyOne,
     AttrKey,
-    Attribute,
     GroupOf,
     Labelled,
     Named,
@@ -109,42 +108,6 @@ def _is(one: One, service: Service, version: str | None) -> bool:
             return any(_is(p, service, version) for p in parts)
         case NotOne(inner):
             return not _is(inner, service, version)
-
-
-def closure(names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-    """Everything that can be reached from `names` along `edges`, themselves included."""
-    seen: set[str] = set()
-    queue = list(names)
-    while queue:
-        name = queue.pop()
-        if name not in seen:
-            seen.add(name)
-            queue += edges.get(name, ())
-    return frozenset(seen)
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """For each policy: those that override it, and those that it is after, both transitively."""
-
-    over: Mapping[str, frozenset[str]]
-    after: Mapping[str, frozenset[str]]
-
-
-def orders(program: Program) -> Orders:
-    """The transitive `overrides` and `after` of a program."""
-    return _orders(tuple((p.name, p.overrides, p.after) for p in program.policies))
-
-
-@lru_cache(maxsize=64)
-def _orders(policies: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]) -> Orders:
-    over = {n: o for n, o, _ in policies}
-    after = {n: a for n, _, a in policies}
-    reach = {n: closure(over[n], over) - {n} for n in over}
-    return Orders(
-        {n: frozenset(o for o in over if n in reach[o]) for n in over},
-        {n: closure(after[n], after) - {n} for n in after},
-    )
 
 
 class _Hop:
@@ -258,28 +221,6 @@ class _Hop:
             for a in self.program.entities[entity].attributes.values()
             if a.key is None and a.default is not None
         }
-
-
-def merge(attribute: Attribute, values: list[Value]) -> Value | None:
-    """Rule 4 for written values (at least one): the merged value, or None for a contradiction."""
-    first = values[0]
-    if all(v == first for v in values):
-        return first
-    match attribute.merge:
-        case "min":
-            return min(values)
-        case "max":
-            return max(values)
-        case "and":
-            return all(values)
-        case "or":
-            return any(values)
-        case "union":
-            items = {x for v in values if isinstance(v, tuple) for x in v}
-            return tuple(sorted(items, key=repr))
-        case "sum":
-            return sum(v for v in values if isinstance(v, int))
-    return None
 
 
 def run_hop(

@@ -1,0 +1,1 @@
+"""The analyses: exact findings about a checked program, each with a witness. One kind a file."""

@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from m4c.syntax import tree as t
-from m4c.semantics.model import TRUE, Atom, AttrKey, Attribute, Cond, Entity, Enum, Not, Type, Value, all_of, any_of, negate
+from m4c.semantics.model import (
+    TRUE,
+    Atom,
+    Attribute,
+    AttrKey,
+    Cond,
+    Entity,
+    Enum,
+    Not,
+    Type,
+    Value,
+    all_of,
+    any_of,
+    negate,
+)
 from m4c.semantics.problems import unknown
 from m4c.semantics.values import ConstantError, Scope, constant, describe, fold
+from m4c.syntax import tree as t
 
 _ORDERED = ("int", "duration", "percent")
 _TEXT = ("string", "istring")

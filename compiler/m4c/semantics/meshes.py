@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from m4c.syntax import tree as t
 from m4c.semantics.conditions import attribute_key
 from m4c.semantics.model import Default, Mesh, Place
 from m4c.semantics.policies import Names, check_pattern, constant_of, service_name
 from m4c.semantics.problems import Problem, Related, unknown
 from m4c.semantics.schema import Schema
 from m4c.semantics.values import Scope
+from m4c.syntax import tree as t
 
 TAG_BITS = 16
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from m4c.syntax import tree as t
 from m4c.semantics.conditions import ExprContext, attribute_key, condition
 from m4c.semantics.model import (
     TRUE,
     AnyOne,
     Cond,
-    Entity,
     GroupOf,
     Labelled,
     Named,
@@ -34,6 +32,7 @@ from m4c.semantics.model import (
 from m4c.semantics.problems import Problem, unknown
 from m4c.semantics.schema import Schema
 from m4c.semantics.values import ConstantError, Scope, constant
+from m4c.syntax import tree as t
 
 
 @dataclass(frozen=True, slots=True)

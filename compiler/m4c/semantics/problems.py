@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from m4c.semantics.model import Place
+from m4c.semantics.model import Place, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,11 @@ class Witness:
     path: tuple[str, ...]  # services; "outside" first if the chain came from there
     hop: tuple[str, str]  # ("outside", s) for the entry hop
     entity: str
-    attributes: tuple[tuple[str, str], ...]  # as a person writes them: ('header["x-user"]', '"beta"')
+    attributes: tuple[tuple[str, Value, str], ...]  # name, value, the value as M4 writes it; absent ones left out
+
+    def __str__(self) -> str:
+        what = ", ".join(f"{name} = {shown}" for name, _, shown in self.attributes)
+        return f"{' -> '.join(self.path)}{f' with {what}' if what else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Problem:
     policies: tuple[str, ...] = ()
     witness: Witness | None = None
     fixes: tuple[Fix, ...] = ()
+    mirrored: bool = False  # an editor shows it at the first related place too
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from m4c.syntax import tree as t
 from m4c.semantics.model import (
     SIDES,
     Artifact,
@@ -25,6 +24,7 @@ from m4c.semantics.model import (
 )
 from m4c.semantics.problems import Problem, Related, unknown
 from m4c.semantics.values import ConstantError, Scope, constant, resolve_type
+from m4c.syntax import tree as t
 
 MERGES = ("min", "max", "and", "or", "union", "sum")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from m4c.syntax import tree as t
 from m4c.semantics.model import Enum, Place, Type, Value
 from m4c.semantics.problems import Problem, unknown
+from m4c.syntax import tree as t
 
 SCALARS = ("string", "istring", "int", "bool", "duration", "percent", "rate", "version")
 _TEXT = ("string", "istring", "version")

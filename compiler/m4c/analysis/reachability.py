@@ -1,0 +1,171 @@
+"""What can never happen: patterns without a call path, conditions without an input, versions that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from m4c.analysis.effects import Effects
+from m4c.paths.product import matching_hops
+from m4c.predicates import RegexError, TooComplex, check_regex, regex_matches
+from m4c.semantics.model import (
+    AnyOne,
+    Atom,
+    OpCall,
+    Pattern,
+    Policy,
+    Step,
+    Type,
+    Value,
+    atoms,
+    negate,
+)
+from m4c.semantics.problems import Edit, Fix, Problem
+
+
+def dead_paths(effects: Effects) -> Iterator[Problem]:
+    """`dead-path`: no call path of the graph matches the pattern, so the policy never fires."""
+    for policy in effects.program.policies:
+        if effects.ends(policy.pattern):
+            continue
+        near, text = _nearest(effects, policy)
+        hint = f"; `{text}` would match" if text else ""
+        fixes = (Fix(f"Change the pattern to `{text}`", (Edit(policy.pattern_place, text),)),) if near else ()
+        message = f"no call path of the graph matches the pattern of `{policy.name}`, so it never fires{hint}"
+        yield Problem("dead-path", message, policy.pattern_place, policies=(policy.name,), fixes=fixes)
+
+
+def _nearest(effects: Effects, policy: Policy) -> tuple[Pattern | None, str]:
+    """The pattern with `*` put between all steps, or with the chain's origin left open, whichever matches first."""
+    steps = policy.pattern.steps
+    spread: list[Step] = []
+    for i, step in enumerate(steps):
+        if i and not step.star and not steps[i - 1].star:
+            spread.append(Step(AnyOne(), True))
+        spread.append(step)
+    for candidate in (
+        replace(policy.pattern, outside=False),
+        Pattern(tuple(spread), policy.pattern.outside),
+        Pattern(tuple(spread), False),
+    ):
+        if candidate != policy.pattern and effects.ends(candidate):
+            return candidate, pattern_text(candidate)
+    return None, ""
+
+
+def pattern_text(pattern: Pattern) -> str:
+    """A pattern as M4 writes it."""
+    from m4c.semantics.model import GroupOf, Labelled, Named, NotOne, One, OneOf
+
+    def service(name: str) -> str:
+        plain = name.replace("-", "").replace(".", "").replace("_", "").isalnum() and not name.endswith("-")
+        return name if plain and name.isascii() and name != "outside" else f'"{name}"'
+
+    def one(x: One) -> str:
+        match x:
+            case Named(name, version):
+                return service(name) + (f":{version}" if version else "")
+            case Labelled(labels):
+                return f"[{', '.join(f'{service(k)}: {service(v)}' for k, v in labels)}]"
+            case GroupOf(group, _):
+                return f"@{group}"
+            case OneOf(parts):
+                return f"({' | '.join(map(one, parts))})"
+            case NotOne(inner):
+                return f"!{one(inner)}"
+            case AnyOne():
+                return "?"
+
+    def step(x: Step) -> str:
+        if x.star:
+            return "*" if isinstance(x.one, AnyOne) else one(x.one) + "*"
+        return one(x.one)
+
+    return " -> ".join([*(["outside"] if pattern.outside else []), *map(step, pattern.steps)])
+
+
+def dead_conditions(effects: Effects) -> Iterator[Problem]:
+    """`dead-condition`: a `when` that is constant over all inputs, or a call that its conditions never allow."""
+    for policy in effects.program.policies:
+        before = effects.orders.after[policy.name]
+        if any(effects.relevant([policy.name]) & before):
+            continue  # what it reads depends on the policies before it
+        place = policy.when_place
+        if place is not None and not effects.possible(policy.when):
+            message = f"the condition of `{policy.name}` never holds, so the policy never fires"
+            yield Problem("dead-condition", message, place, policies=(policy.name,))
+            continue
+        if place is not None and not effects.possible(negate(policy.when)):
+            message = f"the condition of `{policy.name}` always holds; leave it out"
+            yield Problem("dead-condition", message, place, policies=(policy.name,))
+        for call in policy.calls:
+            if not effects.possible(policy.when, call.guard):
+                message = f"this never happens: the conditions around it in `{policy.name}` exclude one another"
+                yield Problem("dead-condition", message, call.place, policies=(policy.name,))
+
+
+def wrong_patterns(policy: Policy) -> Iterator[Problem]:
+    """`bad-regex` and `too-complex`: regular expressions that cannot be used; the policy is left out of the analyses."""
+    conds = [policy.when, *(c.guard for c in policy.calls)]
+    place = policy.when_place or policy.place
+    for atom in dict.fromkeys(a for c in conds for a in atoms(c) if isinstance(a, Atom) and a.op == "matches"):
+        try:
+            check_regex(str(atom.value))
+        except RegexError as e:
+            message = f'`r"{atom.value}"` is not a regular expression of M4: {e}'
+            yield Problem("bad-regex", message, place, policies=(policy.name,))
+        except TooComplex as e:
+            yield Problem("too-complex", f'`r"{atom.value}"` is too complex: {e}', place, policies=(policy.name,))
+
+
+def out_of_domain(effects: Effects) -> Iterator[Problem]:
+    """`type-mismatch` for written values that the attribute's declared domain (`string in r"…"`) does not hold."""
+    for policy in effects.program.policies:
+        for call in policy.calls:
+            for w in call.writes:
+                type_ = effects.program.attribute(w.attr).type
+                if not _in_domain(w.value, type_):
+                    message = f'{w.attr} is {type_}, and `{w.value}` does not match r"{type_.domain}"'
+                    yield Problem("type-mismatch", message, call.place, policies=(policy.name,))
+
+
+def _in_domain(value: Value, type_: Type) -> bool:
+    return type_.domain is None or not isinstance(value, str) or regex_matches(type_.domain, value)
+
+
+def unknown_versions(effects: Effects) -> Iterator[Problem]:
+    """`unknown-version`: a call names a version that a service at the end of a matching path does not have."""
+    for policy in effects.program.policies:
+        for call in policy.calls:
+            named = _versions(effects, call)
+            if not named:
+                continue
+            for (caller, callee), path in matching_hops(effects.dfa(policy.pattern), effects.program.graph):
+                if call.side == "egress" and caller is None:
+                    continue
+                known = effects.program.graph.services[callee].versions
+                missing = [v for v in named if v not in known]
+                if missing:
+                    has = f"it has {', '.join(known)}" if known else "the graph gives it no versions"
+                    message = f"`{callee}` has no version `{missing[0]}` ({has}); `{policy.name}` fires there on {path}"
+                    witness = effects.witness(policy, path, None)
+                    yield Problem(
+                        "unknown-version", message, call.place, policies=(policy.name,), witness=witness
+                    )
+                    break
+
+
+def _versions(effects: Effects, call: OpCall) -> list[str]:
+    """The versions that a call's arguments name."""
+    operation = effects.program.entities[call.entity].operations[call.operation]
+    args = dict(call.args)
+    out: list[str] = []
+    for p in operation.params:
+        value = args.get(p.name)
+        if p.type.name == "map" and p.type.args[0].name == "version" and isinstance(value, tuple):
+            out += [str(pair[0]) for pair in value if isinstance(pair, tuple)]
+        elif p.type.name == "version":
+            out.append(str(value))
+    return out
+
+

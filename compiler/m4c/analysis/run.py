@@ -1,0 +1,51 @@
+"""All analyses of one program, in the order in which people should read them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from m4c.analysis.conflicts import conflicts, order_dependent
+from m4c.analysis.cycles import order_cycles
+from m4c.analysis.effects import Effects
+from m4c.analysis.reachability import (
+    dead_conditions,
+    dead_paths,
+    out_of_domain,
+    unknown_versions,
+    wrong_patterns,
+)
+from m4c.analysis.shadowing import redundant, shadowed
+from m4c.predicates import TooComplex
+from m4c.semantics.model import Program
+from m4c.semantics.problems import Problem
+
+
+def analyse(program: Program) -> tuple[Problem, ...]:
+    """Every finding about a program. Policies whose own text is wrong are not in it; those with bad regular
+    expressions, and those on an order cycle, are reported and then left out of the other analyses."""
+    problems: list[Problem] = []
+    bad: set[str] = set()
+    for policy in program.policies:
+        found = list(wrong_patterns(policy))
+        if found:
+            bad.add(policy.name)
+        problems += found
+    cycles = list(order_cycles(program.policies))
+    problems += cycles
+    bad |= {name for p in cycles for name in p.policies}
+    sound = replace(program, policies=tuple(p for p in program.policies if p.name not in bad))
+    effects = Effects(sound)
+    try:
+        problems += dead_paths(effects)
+        problems += out_of_domain(effects)
+        problems += unknown_versions(effects)
+        problems += dead_conditions(effects)
+        problems += conflicts(effects)
+        problems += order_dependent(effects)
+        hidden = list(shadowed(effects))
+        problems += hidden
+        problems += redundant(effects, frozenset(p.policies[0] for p in hidden))
+    except TooComplex as e:
+        place = next(p.place for p in sound.policies)
+        problems.append(Problem("too-complex", f"the conditions of this mesh are too complex together: {e}", place))
+    return tuple(problems)

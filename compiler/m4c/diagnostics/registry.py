@@ -1,0 +1,212 @@
+"""Every code that xMesh reports. Messages are made where a problem is found; what they have in common stands here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Severity(IntEnum):
+    """As in the language server protocol."""
+
+    ERROR = 1
+    WARNING = 2
+    INFORMATION = 3
+    HINT = 4
+
+    @property
+    def word(self) -> str:
+        return {1: "error", 2: "warning", 3: "information", 4: "hint"}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One kind of diagnostic. `why` says why it matters, `mend` what to do."""
+
+    code: str
+    title: str
+    severity: Severity
+    why: str
+    mend: str
+    unnecessary: bool = False  # editors may fade the text
+
+
+_E, _W, _I, _H = Severity.ERROR, Severity.WARNING, Severity.INFORMATION, Severity.HINT
+
+RULES: dict[str, Rule] = {
+    r.code: r
+    for r in (
+        Rule(
+            "contradiction",
+            "Two policies want different things",
+            _E,
+            "On the call path and request of the witness both policies fire, and both write an attribute that has no "
+            "merge. Whatever a dataplane did, one of the two authors would be wrong about the mesh.",
+            "Say which policy wins with `overrides`, or narrow a pattern or a condition so that they no longer meet.",
+        ),
+        Rule(
+            "order-dependent",
+            "The result depends on an order that nobody gave",
+            _E,
+            "One policy writes what another one reads. Policies have no order by themselves, so what the second one "
+            "does would depend on the dataplane.",
+            "Say `after` in one of the two.",
+        ),
+        Rule(
+            "shadowed",
+            "A policy never takes effect",
+            _W,
+            "It fires somewhere, but other policies override everything that it requests, everywhere.",
+            "Remove it, or take back an `overrides`.",
+            unnecessary=True,
+        ),
+        Rule(
+            "redundant",
+            "A policy changes nothing",
+            _H,
+            "Without it every request would be treated as it is now.",
+            "Remove it.",
+            unnecessary=True,
+        ),
+        Rule(
+            "merged",
+            "A merge decides between two writes",
+            _I,
+            "Both policies write the attribute; the spec says how such values are merged (the smallest, the largest, …).",
+            "Nothing, if the merged value is what both authors expect.",
+        ),
+        Rule(
+            "dead-path",
+            "No call path matches the pattern",
+            _W,
+            "The graph has no such path, so the policy never fires. A policy that should protect something does not.",
+            "Correct the pattern, or the graph.",
+            unnecessary=True,
+        ),
+        Rule(
+            "dead-condition",
+            "A condition is constant",
+            _W,
+            "It holds for every request, or for none.",
+            "Correct it, or leave it out.",
+        ),
+        Rule(
+            "unenforceable",
+            "No dataplane can do this here",
+            _E,
+            "No dataplane of the mesh, at any place where it may stand, can read or write what the policy needs; or "
+            "the context of the call path is lost on the way.",
+            "Add a dataplane to the mesh, lift a `place` restriction, or let the service hand the context on.",
+        ),
+        Rule(
+            "override-cycle",
+            "`overrides` or `after` go round",
+            _E,
+            "There is no order that satisfies them all.",
+            "Take one of them out of the circle.",
+        ),
+        Rule(
+            "syntax-error",
+            "The text is not M4",
+            _E,
+            "The statement cannot be read; everything around it is still checked.",
+            "The message says what could stand there.",
+        ),
+        Rule(
+            "unknown-name",
+            "A name stands for nothing",
+            _E,
+            "It is not declared in any file of the workspace, in the specs of the mesh, or in its graph.",
+            "Correct the name, or declare it.",
+        ),
+        Rule(
+            "unknown-version",
+            "A service has no such version",
+            _E,
+            "Requests would be sent to instances that do not exist.",
+            "Name a version that the graph gives the service, or add it to the graph.",
+        ),
+        Rule("type-mismatch", "A value has the wrong type", _E, "Nothing converts silently.", "Give a value of the type."),
+        Rule(
+            "duplicate-name",
+            "A name is declared twice",
+            _E,
+            "It would be unclear which of the two is meant.",
+            "Rename or remove one of the two.",
+        ),
+        Rule("missing-argument", "An argument is missing", _E, "The operation cannot be performed without it.", "Give it."),
+        Rule(
+            "missing-declaration",
+            "Something is not declared",
+            _E,
+            "Without it the rest cannot be understood.",
+            "Declare it.",
+        ),
+        Rule(
+            "wrong-side",
+            "The operation does not happen on that side",
+            _E,
+            "An operation may be bound to the caller's side of a hop (egress) or to the callee's (ingress).",
+            "Leave out `at`, or name the other side.",
+        ),
+        Rule(
+            "reserved-key",
+            "This header cannot be read or written",
+            _E,
+            "Framing and hop-by-hop headers, and those that carry context, belong to the dataplanes.",
+            "Use another header.",
+        ),
+        Rule(
+            "weights-sum",
+            "Shares do not sum to 100%",
+            _E,
+            "Some requests would go nowhere, or some shares would not be what they say.",
+            "Correct the shares.",
+        ),
+        Rule("bad-regex", "Not a regular expression", _E, "Regular expressions are RE2's.", "Correct the expression."),
+        Rule(
+            "too-complex",
+            "A condition is too complex",
+            _E,
+            "Its automaton would pass 10,000 states.",
+            "Write it more simply.",
+        ),
+        Rule(
+            "which-mesh",
+            "It is unclear to which mesh this belongs",
+            _E,
+            "The workspace has several meshes, and the file does not say which one it is part of.",
+            "Put `mesh NAME;` at the top of the file.",
+        ),
+        Rule("missing-file", "A file is missing", _E, "What it declares is not known.", "Correct the path, or create it."),
+        Rule("bad-encoding", "A file is not UTF-8", _E, "Its text cannot be read.", "Save it as UTF-8."),
+        Rule("too-large", "A file is too large", _E, "It is not read.", "Split it, or exclude it."),
+        Rule("bad-graph", "The graph is not well formed", _E, "Call paths cannot be known.", "Correct it."),
+        Rule(
+            "assumed-entries",
+            "Entries are guessed",
+            _I,
+            "No service of the graph says where outside traffic comes in, so the services that nobody calls are taken.",
+            "Say `entry: true` where traffic comes in.",
+        ),
+        Rule("reserved", "Reserved for a later version", _E, "The construct has no meaning yet.", "Leave it out."),
+        Rule(
+            "not-optimal",
+            "The plan is not proven optimal",
+            _I,
+            "The solver ran out of time; the plan is correct, and the message says how far from the optimum it can be.",
+            "Nothing; or allow more time.",
+        ),
+    )
+}
+
+
+def rule(code: str) -> Rule:
+    """The rule of a code; `KeyError` for a code that no rule has."""
+    return RULES[code]
+
+
+def explain(code: str) -> str:
+    """The page of one diagnostic, as Markdown."""
+    r = rule(code)
+    return f"# {r.code}: {r.title}\n\nSeverity: {r.severity.word}\n\n{r.why}\n\n**What to do.** {r.mend}\n"

@@ -1,0 +1,423 @@
+"""The pipeline as queries: file texts → items → trees → schema, meshes, policies → programs → findings and plans.
+
+Inputs: `files` (the workspace's M4 files, sorted), `text` (a file's text, None where there is none), `shipped` (the
+shipped spec programs). Keys of declarations ("policy:canary") hold no offsets, so editing one declaration re-computes
+nothing of another that stays as it is, wherever it moves.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, replace
+
+from m4c.analysis.run import analyse
+from m4c.db import Database, query
+from m4c.graph.load import LoadedGraph, load_graph
+from m4c.semantics.meshes import CheckedMesh, check_mesh, mesh_groups
+from m4c.semantics.model import Graph, Mesh, Place, Policy, Program
+from m4c.semantics.policies import Checked, Names, check_policy
+from m4c.semantics.problems import Edit, Fix, Problem, Related, unknown
+from m4c.semantics.schema import Schema, SpecItem, build_schema
+from m4c.syntax import tree as t
+from m4c.syntax.items import Item, split
+from m4c.syntax.parser import ParsedItem, parse_item
+
+SPEC_KINDS = ("spec", "entity", "enum")
+EMPTY_GRAPH = Graph({}, ())
+
+
+@dataclass(frozen=True, slots=True)
+class DeclRef:
+    """A declaration: its file, its key in it, and its text."""
+
+    file: str
+    key: str
+    text: str
+
+    @property
+    def parsed(self) -> ParsedItem:
+        return parse_item(self.text)
+
+
+# --- files and items --------------------------------------------------------------------------------------------------
+
+
+def _text(db: Database, file: str) -> str:
+    return str(db.input_or("text", file, default=None) or "")
+
+
+@query
+def items(db: Database, file: str) -> tuple[Item, ...]:
+    """The top-level items of a file, with offsets."""
+    return split(_text(db, file))
+
+
+@query
+def keyed(db: Database, file: str) -> tuple[tuple[str, Item], ...]:
+    """The items of a file with their keys: kind and name, and a number behind the second of the same."""
+    seen: dict[str, int] = {}
+    out = []
+    for item in items(db, file):
+        name = getattr(parse_item(item.text).decl, "name", None) or getattr(parse_item(item.text).decl, "title", None)
+        key = f"{item.kind}:{name.text if name else ''}"
+        seen[key] = seen.get(key, 0) + 1
+        out.append((key if seen[key] == 1 else f"{key}#{seen[key]}", item))
+    return tuple(out)
+
+
+@query
+def decls(db: Database, file: str) -> tuple[DeclRef, ...]:
+    """The declarations of a file in order, without offsets: equal as long as no text and no order changes."""
+    return tuple(DeclRef(file, key, item.text) for key, item in keyed(db, file))
+
+
+@query
+def offsets(db: Database, file: str) -> dict[str, int]:
+    """Where each declaration of a file starts."""
+    return {key: item.start for key, item in keyed(db, file)}
+
+
+def resolve_path(base: str, path: str) -> str:
+    """A path in a program, relative to the folder of the file that names it."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(base), path))
+
+
+def import_candidates(db: Database, file: str, path: str) -> tuple[str, str]:
+    shipped = str(db.input("shipped_folder"))
+    return resolve_path(file, path), posixpath.normpath(posixpath.join(shipped, path))
+
+
+@query
+def wanted(db: Database) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(M4 files, graph files) that the workspace consists of or may consist of: what the loader must have read."""
+    shipped: dict[str, str] = dict(db.input("shipped"))
+    queue = [*db.input("files"), shipped["core"]]
+    files: dict[str, None] = {}
+    graphs: dict[str, None] = {}
+    specs: set[str] = set()
+    named: dict[str, None] = {}
+    while queue or named:
+        if not queue:
+            name = next(iter(named))
+            del named[name]
+            if name in shipped and name not in specs:
+                queue.append(shipped[name])
+            continue
+        file = queue.pop(0)
+        if file in files:
+            continue
+        files[file] = None
+        for ref in decls(db, file):
+            match ref.parsed.decl:
+                case t.Import(path=path):
+                    here, there = import_candidates(db, file, path.text)
+                    queue.append(here)
+                    if db.input_or("text", here, default=None) is None:
+                        queue.append(there)
+                case t.MeshDecl(dataplanes=names, graphs=paths):
+                    named |= dict.fromkeys(n.text for n in names)
+                    graphs |= dict.fromkeys(resolve_path(file, g.text) for g in paths)
+                case t.SpecDecl(name=spec_name):
+                    specs.add(spec_name.text)
+    return tuple(files), tuple(graphs)
+
+
+@query
+def sources(db: Database) -> tuple[str, ...]:
+    """The files that exist, workspace files first."""
+    return tuple(f for f in wanted(db)[0] if db.input_or("text", f, default=None) is not None)
+
+
+@query
+def all_decls(db: Database) -> tuple[DeclRef, ...]:
+    return tuple(ref for file in sources(db) for ref in decls(db, file))
+
+
+# --- specs, meshes, graphs --------------------------------------------------------------------------------------------
+
+
+@query
+def spec_refs(db: Database) -> tuple[DeclRef, ...]:
+    return tuple(r for r in all_decls(db) if r.key.split(":")[0] in SPEC_KINDS)
+
+
+@query
+def schema(db: Database) -> Schema:
+    """Everything that the specs declare."""
+    refs = spec_refs(db)
+    return build_schema(SpecItem(r.file, r.key, posixpath.dirname(r.file), r.parsed.decl) for r in refs)
+
+
+@query
+def mesh_refs(db: Database) -> tuple[DeclRef, ...]:
+    return tuple(r for r in all_decls(db) if isinstance(r.parsed.decl, t.MeshDecl))
+
+
+@query
+def mesh_names(db: Database) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_name(r) for r in mesh_refs(db)))
+
+
+def _name(ref: DeclRef) -> str:
+    name = getattr(ref.parsed.decl, "name", None)
+    return name.text if name else ""
+
+
+@query
+def mesh_of_file(db: Database, file: str) -> tuple[str | None, bool]:
+    """(the mesh that a file's policies belong to, whether the file says so). None: it cannot be known."""
+    for ref in decls(db, file):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.Membership):
+            return decl.mesh.text, True
+    own = [_name(r) for r in decls(db, file) if isinstance(r.parsed.decl, t.MeshDecl)]
+    if len(set(own)) == 1:
+        return own[0], False
+    names = mesh_names(db)
+    return (names[0], False) if len(names) == 1 else (None, False)
+
+
+@query
+def graph_file(db: Database, mesh: str) -> str | None:
+    for ref in mesh_refs(db):
+        decl = ref.parsed.decl
+        if _name(ref) == mesh and isinstance(decl, t.MeshDecl) and decl.graphs:
+            return resolve_path(ref.file, decl.graphs[0].text)
+    return None
+
+
+@query
+def graph(db: Database, file: str) -> LoadedGraph | None:
+    """The graph in a file; None if there is no such file."""
+    text = db.input_or("text", file, default=None)
+    return None if text is None else load_graph(str(text), file)
+
+
+@query
+def mesh_graph(db: Database, mesh: str) -> Graph | None:
+    file = graph_file(db, mesh)
+    loaded = graph(db, file) if file is not None else None
+    return loaded.graph if loaded else None
+
+
+@query
+def policy_refs(db: Database, mesh: str | None) -> tuple[DeclRef, ...]:
+    """The policies of a mesh, by file and line."""
+    return tuple(
+        ref
+        for file in sources(db)
+        if mesh_of_file(db, file)[0] == mesh
+        for ref in decls(db, file)
+        if ref.key.startswith("policy:")
+    )
+
+
+@query
+def policy_names(db: Database, mesh: str | None) -> frozenset[str]:
+    return frozenset(_name(r) for r in policy_refs(db, mesh)) - {""}
+
+
+@query
+def names(db: Database, mesh: str | None) -> Names:
+    """What the policies of a mesh can name."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for ref in mesh_refs(db):
+        decl = ref.parsed.decl
+        if _name(ref) == mesh and isinstance(decl, t.MeshDecl):
+            groups |= mesh_groups(decl)
+    found = mesh_graph(db, mesh) if mesh is not None else None
+    services = frozenset(found.services) if found is not None else None
+    versions = {n: s.versions for n, s in found.services.items()} if found else {}
+    return Names(groups, services, versions, policy_names(db, mesh), {})
+
+
+@query
+def mesh(db: Database, name: str) -> CheckedMesh | None:
+    for ref in mesh_refs(db):
+        decl = ref.parsed.decl
+        if _name(ref) == name and isinstance(decl, t.MeshDecl):
+            return check_mesh(decl, ref.file, ref.key, schema(db), names(db, name))
+    return None
+
+
+# --- policies and programs --------------------------------------------------------------------------------------------
+
+
+@query
+def policy(db: Database, ref: DeclRef, mesh_name: str | None) -> Checked:
+    """One policy, checked by itself."""
+    decl = ref.parsed.decl
+    if not isinstance(decl, t.PolicyDecl):
+        return Checked(None, ())
+    return check_policy(decl, ref.file, ref.key, schema(db), names(db, mesh_name))
+
+
+@query
+def program(db: Database, mesh_name: str) -> Program | None:
+    """A mesh with its sound policies; None if the mesh has no declaration."""
+    checked = mesh(db, mesh_name)
+    if checked is None:
+        return None
+    policies: dict[str, Policy] = {}
+    for ref in policy_refs(db, mesh_name):
+        found = policy(db, ref, mesh_name).policy
+        if found is not None:
+            policies.setdefault(found.name, found)
+    sound = tuple(_known_only(p, frozenset(policies)) for p in policies.values())
+    everything = schema(db)
+    return Program(
+        checked.mesh,
+        mesh_graph(db, mesh_name) or EMPTY_GRAPH,
+        everything.enums,
+        everything.entities,
+        {d: everything.dataplanes[d] for d in checked.mesh.dataplanes},
+        sound,
+    )
+
+
+def _known_only(p: Policy, known: frozenset[str]) -> Policy:
+    """A reference to a policy that has an error of its own is left out: that error is said already."""
+    if set(p.overrides) | set(p.after) <= known:
+        return p
+    over, after = (tuple(n for n in names if n in known) for names in (p.overrides, p.after))
+    return replace(p, overrides=over, after=after)
+
+
+@query
+def findings(db: Database, mesh_name: str) -> tuple[Problem, ...]:
+    """What the analyses find in a mesh."""
+    found = program(db, mesh_name)
+    if found is None or not found.graph.services:
+        return ()
+    return analyse(found)
+
+
+@query
+def plan(db: Database, mesh_name: str) -> None:
+    """The cheapest plan for a mesh; None without a mesh or a graph."""
+    return None
+
+
+# --- problems ---------------------------------------------------------------------------------------------------------
+
+
+@query
+def syntax_problems(db: Database, file: str) -> tuple[Problem, ...]:
+    """What is wrong with the text of a file alone."""
+    out = []
+    for ref in decls(db, file):
+        for p in ref.parsed.problems:
+            out.append(Problem(p.code, p.message, Place(file, ref.key, p.start, p.end)))
+        if ref.key.split(":")[0] in ("template", "apply"):
+            message = f"`{ref.key.split(':')[0]}` is reserved for a later version of M4"
+            out.append(Problem("reserved", message, Place(file, ref.key, 0, len(ref.key.split(":")[0]))))
+    return tuple(out)
+
+
+@query
+def file_problems(db: Database, file: str) -> tuple[Problem, ...]:
+    """Problems of a file's own declarations: syntax, imports, membership, policies checked by themselves."""
+    out = list(syntax_problems(db, file))
+    mesh_name, said = mesh_of_file(db, file)
+    for ref in decls(db, file):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.Import):
+            out += _import_problems(db, ref, decl)
+        elif isinstance(decl, t.Membership) and said and mesh_name not in mesh_names(db):
+            place = Place(file, ref.key, decl.mesh.start, decl.mesh.end)
+            out.append(unknown("mesh", decl.mesh.text, mesh_names(db), place))
+        elif isinstance(decl, t.PolicyDecl):
+            out += policy(db, ref, mesh_name).problems
+    if mesh_name is None:
+        out += _homeless(db, file)
+    return tuple(out)
+
+
+def _import_problems(db: Database, ref: DeclRef, decl: t.Import) -> list[Problem]:
+    here, there = import_candidates(db, ref.file, decl.path.text)
+    if any(db.input_or("text", f, default=None) is not None for f in (here, there)):
+        return []
+    place = Place(ref.file, ref.key, decl.path.start, decl.path.end)
+    message = f"no file `{decl.path.text}` beside this one or among the shipped specs"
+    return [Problem("missing-file", message, place)]
+
+
+def _homeless(db: Database, file: str) -> list[Problem]:
+    first = next((r for r in decls(db, file) if isinstance(r.parsed.decl, t.PolicyDecl)), None)
+    if first is None or not isinstance(first.parsed.decl, t.PolicyDecl):
+        return []
+    name = first.parsed.decl.name
+    place = Place(file, first.key, name.start, name.end)
+    known = mesh_names(db)
+    if not known:
+        message = "no mesh is declared in the workspace (`mesh NAME { graph …; dataplanes …; }`)"
+        return [Problem("missing-declaration", message, place)]
+    choices = " or ".join(f"`mesh {n};`" for n in known)
+    fixes = tuple(Fix(f"Put the file into mesh `{n}`", (Edit(Place(file, "", 0, 0), f"mesh {n};\n"),)) for n in known)
+    message = f"the workspace has several meshes; say {choices} at the top of this file"
+    return [Problem("which-mesh", message, place, fixes=fixes)]
+
+
+@query
+def duplicate_problems(db: Database) -> tuple[Problem, ...]:
+    """Names that are declared twice within a mesh, and meshes that are declared twice."""
+    out = []
+    groups: dict[tuple[str, str | None, str], list[DeclRef]] = {}
+    for ref in all_decls(db):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.MeshDecl):
+            groups.setdefault(("mesh", None, decl.name.text), []).append(ref)
+        elif isinstance(decl, t.PolicyDecl | t.StateDecl):
+            kind = "policy" if isinstance(decl, t.PolicyDecl) else "state"
+            groups.setdefault((kind, mesh_of_file(db, ref.file)[0], decl.name.text), []).append(ref)
+    for (kind, _, name), refs in groups.items():
+        for other in refs[1:]:
+            related = (Related(_name_place(refs[0]), "the first one"),)
+            message = f"{kind} `{name}` is declared twice"
+            out.append(Problem("duplicate-name", message, _name_place(other), related))
+    return tuple(out)
+
+
+def _name_place(ref: DeclRef) -> Place:
+    name = getattr(ref.parsed.decl, "name", None)
+    start, end = (name.start, name.end) if name else (0, len(ref.text))
+    return Place(ref.file, ref.key, start, end)
+
+
+@query
+def mesh_problems(db: Database, name: str) -> tuple[Problem, ...]:
+    """Problems of a mesh as a whole: its declaration, its graph, the analyses, the plan."""
+    checked = mesh(db, name)
+    out = list(checked.problems) if checked else []
+    file = graph_file(db, name)
+    if file is not None:
+        loaded = graph(db, file)
+        if loaded is None:
+            out += _missing_graph(db, name, file)
+        else:
+            out += loaded.problems
+    out += findings(db, name)
+    return tuple(out)
+
+
+def _missing_graph(db: Database, name: str, file: str) -> list[Problem]:
+    for ref in mesh_refs(db):
+        decl = ref.parsed.decl
+        if _name(ref) == name and isinstance(decl, t.MeshDecl) and decl.graphs:
+            place = Place(ref.file, ref.key, decl.graphs[0].start, decl.graphs[0].end)
+            message = f"the graph `{decl.graphs[0].text}` is not there; without it no call path is known"
+            return [Problem("missing-file", message, place)]
+    return []
+
+
+@query
+def problems(db: Database) -> tuple[Problem, ...]:
+    """Everything that is wrong in the workspace."""
+    out: list[Problem] = []
+    for file in sources(db):
+        out += file_problems(db, file)
+    out += duplicate_problems(db)
+    out += schema(db).problems
+    for name in mesh_names(db):
+        out += mesh_problems(db, name)
+    return tuple(dict.fromkeys(out))

@@ -1,0 +1,23 @@
+"""Where the shipped specs are: inside the installed package, or in the checkout."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+CORE = "core.m4"
+
+
+@cache
+def specs_dir() -> Path:
+    """The folder with `core.m4` and one folder a dataplane."""
+    here = Path(__file__).resolve().parent
+    packaged = here / "_specs"
+    return packaged if packaged.is_dir() else here.parents[1] / "specs"
+
+
+def shipped_specs() -> dict[str, Path]:
+    """The shipped spec programs by dataplane name, `core` for the vocabulary."""
+    root = specs_dir()
+    found = {p.parent.name: p for p in sorted(root.glob("*/spec.m4"))}
+    return {"core": root / CORE, **found}

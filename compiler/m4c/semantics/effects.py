@@ -1,0 +1,67 @@
+"""What the rules about `overrides`, `after` and `merge` say, on values: shared by the interpreter and the analyses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from m4c.semantics.model import Attribute, Program, Value
+
+
+def closure(names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+    """Everything that can be reached from `names` along `edges`, themselves included."""
+    seen: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name not in seen:
+            seen.add(name)
+            queue += edges.get(name, ())
+    return frozenset(seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """For each policy: those that override it, and those that it is after, both transitively."""
+
+    over: Mapping[str, frozenset[str]]
+    after: Mapping[str, frozenset[str]]
+
+
+def orders(program: Program) -> Orders:
+    """The transitive `overrides` and `after` of a program."""
+    return _orders(tuple((p.name, p.overrides, p.after) for p in program.policies))
+
+
+@lru_cache(maxsize=64)
+def _orders(policies: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]) -> Orders:
+    over = {n: o for n, o, _ in policies}
+    after = {n: a for n, _, a in policies}
+    reach = {n: closure(over[n], over) - {n} for n in over}
+    return Orders(
+        {n: frozenset(o for o in over if n in reach[o]) for n in over},
+        {n: closure(after[n], after) - {n} for n in after},
+    )
+
+
+def merge(attribute: Attribute, values: list[Value]) -> Value | None:
+    """Rule 4 for written values (at least one): the merged value, or None for a contradiction."""
+    first = values[0]
+    if all(v == first for v in values):
+        return first
+    match attribute.merge:
+        case "min":
+            return min(values)
+        case "max":
+            return max(values)
+        case "and":
+            return all(values)
+        case "or":
+            return any(values)
+        case "union":
+            items = {x for v in values if isinstance(v, tuple) for x in v}
+            return tuple(sorted(items, key=repr))
+        case "sum":
+            return sum(v for v in values if isinstance(v, int))
+    return None

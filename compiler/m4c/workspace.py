@@ -1,0 +1,195 @@
+"""A workspace: the files behind the queries. The only part of the compiler core that reads the disk.
+
+An open editor's text (`set_text`) stands before the file's. Everything else is read when it is first needed, and again
+by `refresh`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from m4c import project
+from m4c.db import Database
+from m4c.resources import shipped_specs, specs_dir
+from m4c.semantics.model import Place
+from m4c.semantics.problems import Problem
+
+MAX_BYTES = 8 * 1024 * 1024
+_SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "target", "dist", "build"))
+_OURS = re.compile(r"^\s*(?:///|@\w|import\s+\"|(?:mesh|spec|entity|enum|policy|state|test)\b)", re.M)
+_GNU = re.compile(r"^\s*(?:dnl\b|A[CMSX]_\w|m4_\w|define\(|divert\(|changequote|include\(|undefine\()", re.M)
+
+
+def looks_like_m4(text: str) -> bool:
+    """Whether a file named `.m4` is ours, by its text: the ending belongs to the macro processor m4 too."""
+    foreign, ours = _GNU.search(text), _OURS.search(text)
+    return foreign is None or (ours is not None and ours.start() < foreign.start())
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in a file: offsets in code points from its start, and zero-based lines and UTF-16 characters."""
+
+    file: str
+    start: int
+    end: int
+    start_line: int
+    start_char: int
+    end_line: int
+    end_char: int
+
+
+class Workspace:
+    """The files of one folder (or some single files), and the database that everything is asked of.
+
+    Paths are absolute and in POSIX form.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self.db = Database()
+        self.paths = [Path(os.path.abspath(p)) for p in paths]
+        self.read_problems: dict[str, Problem] = {}
+        self._open: dict[str, str] = {}
+        self._loaded: set[str] = set()
+        self._lines: dict[str, tuple[str, list[int]]] = {}
+        shipped = shipped_specs()
+        self.db.set("shipped", tuple((n, p.as_posix()) for n, p in shipped.items()), durable=True)
+        self.db.set("shipped_folder", specs_dir().as_posix(), durable=True)
+        for path in shipped.values():
+            self._load(path.as_posix(), durable=True)
+        self.refresh()
+
+    # --- files ---
+
+    def refresh(self) -> None:
+        """Looks at the disk again: files that came, went or changed."""
+        files = sorted({f for p in self.paths for f in self._m4_files(p)} | {f for f in self._open if f.endswith(".m4")})
+        for file in set(self._loaded) | set(files):
+            if file not in self._open:
+                self._load(file)
+        files = [f for f in files if f in self._open or self._is_ours(f)]
+        self.db.set("files", tuple(files))
+        self.settle()
+
+    def settle(self) -> None:
+        """Reads the files that the known ones need (imports, graphs) until none is missing."""
+        while True:
+            files, graphs = project.wanted(self.db)
+            new = [f for f in (*files, *graphs) if f not in self._loaded and f not in self._open]
+            if not new:
+                return
+            for file in new:
+                self._load(file)
+
+    def set_text(self, file: str, text: str) -> None:
+        """The text of a file as an editor has it."""
+        known = file in self._open
+        self._open[file] = text
+        self.read_problems.pop(file, None)
+        self.db.set("text", file, text)
+        if not known and file.endswith(".m4") and file not in self.db.input("files"):
+            self.db.set("files", tuple(sorted((*self.db.input("files"), file))))
+        self.settle()
+
+    def close(self, file: str) -> None:
+        """The editor has closed a file: what is on the disk counts again."""
+        self._open.pop(file, None)
+        self.refresh()
+
+    def _m4_files(self, path: Path) -> list[str]:
+        if path.is_file():
+            return [path.as_posix()]
+        found = []
+        for folder, folders, files in os.walk(path):
+            folders[:] = sorted(d for d in folders if not d.startswith(".") and d not in _SKIPPED)
+            found += [Path(folder, f).as_posix() for f in files if f.endswith(".m4")]
+        return found
+
+    def _is_ours(self, file: str) -> bool:
+        if any(p.as_posix() == file for p in self.paths):
+            return True
+        text = self.db.input_or("text", file, default=None)
+        return file in self.read_problems or (text is not None and looks_like_m4(text))
+
+    def _load(self, file: str, durable: bool = False) -> None:
+        self._loaded.add(file)
+        self.read_problems.pop(file, None)
+        text: str | None = None
+        try:
+            if os.path.getsize(file) > MAX_BYTES:
+                message = f"the file is larger than {MAX_BYTES // 2**20} MiB and is not read"
+                self.read_problems[file] = Problem("too-large", message, Place(file, "", 0, 1))
+                text = ""
+            else:
+                text = Path(file).read_bytes().decode("utf-8")
+        except UnicodeDecodeError as e:
+            message = f"the file is not UTF-8: byte 0x{e.object[e.start]:02x} at offset {e.start}"
+            self.read_problems[file] = Problem("bad-encoding", message, Place(file, "", 0, 1))
+            text = ""
+        except OSError:
+            text = None
+        self.db.set("text", file, text, durable=durable)
+
+    # --- answers ---
+
+    def text(self, file: str) -> str:
+        return str(self.db.input_or("text", file, default=None) or "")
+
+    def problems(self) -> list[Problem]:
+        """Everything that is wrong, by file and place."""
+        found = [*self.read_problems.values(), *project.problems(self.db)]
+        return sorted(found, key=lambda p: (p.place.file, self.offset(p.place), p.code, p.message))
+
+    def meshes(self) -> tuple[str, ...]:
+        return project.mesh_names(self.db)
+
+    def offset(self, place: Place) -> int:
+        """The start of a place in its file."""
+        base = project.offsets(self.db, place.file).get(place.decl, 0) if place.decl else 0
+        return base + place.start
+
+    def span(self, place: Place) -> Span:
+        """Where a place is in its file now. An `end` of -1 is the end of the declaration."""
+        start = self.offset(place)
+        if place.end == -1:
+            end = next((i.end for k, i in project.keyed(self.db, place.file) if k == place.decl), start)
+        else:
+            end = start + place.end - place.start
+        l0, c0 = self.position(place.file, start)
+        l1, c1 = self.position(place.file, end)
+        return Span(place.file, start, end, l0, c0, l1, c1)
+
+    def _line_starts(self, file: str) -> tuple[str, list[int]]:
+        text = self.text(file)
+        cached = self._lines.get(file)
+        if cached is None or cached[0] is not text:
+            cached = (text, [0, *(m.end() for m in re.finditer(r"\r\n|\n|\r", text))])
+            self._lines[file] = cached
+        return cached
+
+    def position(self, file: str, offset: int) -> tuple[int, int]:
+        """(line, character) of an offset, both from 0, characters in UTF-16 units."""
+        text, starts = self._line_starts(file)
+        line = bisect.bisect_right(starts, offset) - 1
+        return line, utf16_length(text[starts[line] : offset])
+
+    def offset_at(self, file: str, line: int, character: int) -> int:
+        """The offset of a line and a UTF-16 character; beyond the end of the line is its end."""
+        text, starts = self._line_starts(file)
+        if line >= len(starts):
+            return len(text)
+        end = starts[line + 1] if line + 1 < len(starts) else len(text)
+        at = starts[line]
+        while at < end and character > 0 and text[at] not in "\r\n":
+            character -= 2 if ord(text[at]) > 0xFFFF else 1
+            at += 1
+        return at
+
+
+def utf16_length(text: str) -> int:
+    return len(text) + sum(ord(c) > 0xFFFF for c in text)
