@@ -1,0 +1,17 @@
+"""What a deployment that fails tells its user."""
+
+from __future__ import annotations
+
+
+class DeployError(Exception):
+    """A deployment cannot be made, or was undone: one line on what is wrong, the tool's own words, and a way out."""
+
+    def __init__(self, message: str, detail: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+        self.hint = hint
+
+    def __str__(self) -> str:
+        detail = "".join(f"\n    {line}" for line in self.detail.strip().splitlines())
+        return f"{self.message}{detail}" + (f"\n{self.hint}" if self.hint else "")
