@@ -4,7 +4,7 @@ from m4c.predicates.atoms import ABSENT, Absent, Schema, holds
 from m4c.predicates.automata import STATE_LIMIT, TooComplex
 from m4c.predicates.dfa import regex_matches
 from m4c.predicates.regex import RegexError, check_regex
-from m4c.predicates.solve import Assignment, Solver, equivalent, implies, overlaps, satisfy
+from m4c.predicates.solve import Assignment, Solver, equivalent, implies, overlaps, satisfiable, satisfy
 
 __all__ = [
     "ABSENT",
@@ -21,5 +21,6 @@ __all__ = [
     "implies",
     "overlaps",
     "regex_matches",
+    "satisfiable",
     "satisfy",
 ]

@@ -41,6 +41,7 @@ PLAIN_ORDER: CharSet = (
     (0x7F, 0x7F),
 )
 _FORBIDDEN = re.compile("[\x00\r\n\ud800-\udfff]")
+_LOWER_PAIRS = ((0x390, 0x1FD3), (0x3B0, 0x1FE3), (0xFB05, 0xFB06))
 _ASCII_LOWER = {upper: upper + 32 for upper in range(0x41, 0x5B)}
 
 
@@ -123,9 +124,10 @@ def _orbits() -> dict[int, tuple[int, ...]]:
     """Code point → every code point that folds to the same one; only those with company.
 
     Simple folding is full folding where that is one character, else lower case: the few characters whose full folding
-    is longer (U+1E9E and the Greek ones with iota below) have a lower case of one character.
+    is longer (U+1E9E and the Greek ones with iota below) have a lower case of one character. Three pairs are of lower
+    case and have no such fold in Python.
     """
-    groups: dict[int, list[int]] = {}
+    groups: dict[int, list[int]] = {low: [low, high] for low, high in _LOWER_PAIRS}
     for code in range(0x20000):  # no cased character lies beyond
         char = chr(code)
         folded = char.casefold()

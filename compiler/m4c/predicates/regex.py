@@ -204,8 +204,6 @@ class _Parser:
         if self.source.startswith("?", self.at):
             if flags := _GROUP_FLAGS.match(self.source, self.at):
                 on, off, end = flags.groups()
-                if flags.group() == "?)":
-                    raise RegexError("missing argument to `?`", start + 1)
                 self.flags = (self.flags | set(on)) - set(off or "")
                 self.at = flags.end()
                 if end == ")":  # until the end of the group around it
@@ -322,6 +320,8 @@ class _Parser:
             raise RegexError("back references are not supported", start)
         if letter in "pP":
             raise RegexError("Unicode property classes are not supported", start)
+        if letter == "C":
+            raise RegexError("`\\C`, a single byte, is not part of M4: strings are compared by characters", start)
         raise RegexError(f"unknown escape `\\{letter}`", start)
 
     def _class(self) -> CharSet:
@@ -334,13 +334,13 @@ class _Parser:
         while first or not self.source.startswith("]", self.at):
             if self.at >= len(self.source):
                 raise RegexError("missing `]`", start)
-            chars.extend(self._class_item())
+            chars.extend(self._class_item(start))
             first = False
         self.at += 1
         found = char_set(chars)
         return complement(found) if negated else found
 
-    def _class_item(self) -> CharSet:
+    def _class_item(self, opening: int) -> CharSet:
         start = self.at
         if named := _POSIX_NAME.match(self.source, start):
             if named[2] not in _POSIX:
@@ -350,17 +350,17 @@ class _Parser:
             return complement(chars) if named[1] else chars
         if self.source[start] == "\\" and (shorthand := self._shorthand()) is not None:
             return shorthand
-        low = high = self._class_char(start)
+        low = high = self._class_char(opening)
         if self.source.startswith("-", self.at) and not self.source.startswith("-]", self.at):
             self.at += 1
-            high = self._class_char(start)
+            high = self._class_char(opening)
             if high < low:
                 raise RegexError("the range is empty", start)
         return self._folded(((low, high),))
 
-    def _class_char(self, start: int) -> int:
+    def _class_char(self, opening: int) -> int:
         if self.at >= len(self.source):
-            raise RegexError("missing `]`", start)
+            raise RegexError("missing `]`", opening)
         if self.source[self.at] == "\\":
             return self._escape()
         self.at += 1

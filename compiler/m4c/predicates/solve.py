@@ -273,6 +273,11 @@ def satisfy(
     return Solver(schema, enums).satisfy(cond, prefer)
 
 
+def satisfiable(schema: Schema, enums: Mapping[str, Enum], *conds: Cond) -> bool:
+    """Whether one assignment satisfies all the conditions."""
+    return Solver(schema, enums).satisfiable(*conds)
+
+
 def overlaps(a: Cond, b: Cond, schema: Schema, enums: Mapping[str, Enum]) -> bool:
     """Whether some assignment satisfies both conditions. For many pairs keep a `Solver`."""
     return Solver(schema, enums).overlaps(a, b)
