@@ -10,7 +10,8 @@ end
 syntax([[keyword m4Declaration policy mesh spec entity enum state operation attribute condition test template apply import let]])
 syntax([[keyword m4Clause on when overrides after at per over merge default emits writes reads with from before travels terminal]])
 syntax([[keyword m4Conditional if else]])
-syntax([[keyword m4Operator in starts_with ends_with contains matches exists]])
+syntax([[keyword m4Operator in starts_with ends_with matches exists]])
+syntax([[match m4Operator /\<contains\>/]]) -- `contains` has a meaning in :syntax keyword
 syntax([[keyword m4Side ingress egress outside]])
 syntax([[keyword m4Boolean true false]])
 syntax([[match m4Member /\v%(^|[{;])\s*\zs<%(graph|dataplanes|place|cost|propagate|group|tag_bits|tier|context|peer|artifact|supports|request|expect)>/]])

@@ -6,13 +6,13 @@ local M = {}
 local LOOKED_AT = 1000
 
 --- Vim regular expressions, case-sensitive and very magic, matched against a line without comments.
-local GNU = vim.regex([[\v\C^\s*%(dnl>|#|%(A[CMX]|AH|AS|LT|PKG)_[A-Z]|m4_[a-z]]]
-  .. [[|%(define|undefine|ifdef|ifelse|s?include|un?divert|divert|changequote|changecom|pushdef|popdef|syscmd|esyscmd]]
-  .. [[|VERSIONID|OSTYPE|MAILER|FEATURE)\()]])
-local DECLARATION = vim.regex([[\v\C^\s*%(\@\w+%(\([^()]*\))?\s*)*%(%(import|test)\s*"]]
-  .. [[|%(mesh|spec|entity|enum)\s+%(\w|["-])+\s*%([{;]|over>|extends>|$)]]
-  .. [[|%(policy|template|apply)\s+\w+\s*%(\(|$)]]
-  .. [[|state\s+\w+\s+\w+\s*%([({;]|per>|$))]])
+local GNU = vim.regex([=[\v\C^\s*%(dnl>|#|%(A[CMX]|AH|AS|LT|PKG)_[A-Z]|m4_[a-z]]=]
+  .. [=[|%(define|undefine|ifdef|ifelse|s?include|un?divert|divert|changequote|changecom|pushdef|popdef|syscmd|esyscmd]=]
+  .. [=[|VERSIONID|OSTYPE|MAILER|FEATURE)\()]=])
+local DECLARATION = vim.regex([=[\v\C^\s*%(\@\w+%(\([^()]*\))?\s*)*%(%(import|test)\s*"]=]
+  .. [=[|%(mesh|spec|entity|enum)\s+%(\w|["-])+\s*%([{;]|over>|extends>|$)]=]
+  .. [=[|%(policy|template|apply)\s+\w+\s*%(\(|$)]=]
+  .. [=[|state\s+\w+\s+\w+\s*%([({;]|per>|$))]=])
 
 --- A line without its comments.
 --- @param line string

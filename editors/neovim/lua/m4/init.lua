@@ -3,9 +3,10 @@ local M = {}
 
 local complained = false
 
-local function tell(message, level)
+--- Within an autocommand an error message would count as the autocommand's failure, so it comes right after.
+local tell = vim.schedule_wrap(function(message, level)
   vim.notify('M4: ' .. message, level or vim.log.levels.INFO)
-end
+end)
 
 --- The command line of the server: `vim.g.m4_server` (a string or a list), else `m4ls` on the PATH. A program in
 --- the folder of the file is never taken by itself: opening a file must not run what lies beside it.

