@@ -1,0 +1,211 @@
+"""A plan as plain data: one dictionary for each element, as the templates of its dataplane get it.
+
+Everything in it can be written as JSON, and is ordered, so that equal plans give equal bytes. `wiring`, the addresses,
+is added by whoever knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from m4c.paths.callpath import Hop, Letter, callees, instances
+from m4c.paths.classes import Version
+from m4c.placement.plan import Plan, Run
+from m4c.placement.tags import Table
+from m4c.semantics.model import SIDES, And, Atom, Cond, Const, Dataplane, Not, Or, Program, Side, Type, Value
+
+CONTEXT_HEADER = "m4-ctx"
+
+Json: TypeAlias = Any  # dictionaries and lists of strings, numbers, booleans and None
+
+
+def elements(program: Program, plan: Plan) -> tuple[dict[str, Json], ...]:
+    """One dictionary for each element of the plan, in its order."""
+    out: list[dict[str, Json]] = []
+    number = {id(run): i for i, run in enumerate(plan.runs, start=1)}
+    for element in plan.elements:
+        spec = program.dataplanes[element.dataplane]
+        sites = []
+        for side, hop in _hops(program, element.service, spec):
+            runs = [
+                r
+                for r in plan.runs
+                if r.rule.hop == hop
+                and r.position.side == side
+                and (r.position.at.service, r.position.at.dataplane) == (element.service, element.dataplane)
+            ]
+            table = next(
+                (
+                    t
+                    for t in plan.tables
+                    if t.hop == hop
+                    and t.position.side == side
+                    and (t.position.at.service, t.position.at.dataplane) == (element.service, element.dataplane)
+                ),
+                None,
+            )
+            sites.append(_site(program, hop, side, [(number[id(r)], r) for r in runs], table, spec))
+        out.append(
+            {
+                "mesh": program.mesh.name,
+                "service": element.service,
+                "dataplane": element.dataplane,
+                "context": {"header": CONTEXT_HEADER, "width": max(1, -(-program.mesh.tag_bits // 4))},
+                "sites": sites,
+            }
+        )
+    return tuple(out)
+
+
+def _hops(program: Program, service: str, spec: Dataplane) -> list[tuple[Side, Hop]]:
+    """The hops that an element of this dataplane sits on: a proxy on all of its service's."""
+    to = callees(program.graph)
+    sides: set[Side] = set(SIDES)
+    if spec.tier == "kernel":
+        sides = {side for s in spec.operations.values() for side in s.sides}
+        sides |= {*spec.reads_context, *spec.writes_context}
+    out: list[tuple[Side, Hop]] = []
+    if "egress" in sides:
+        out += [("egress", (service, callee)) for callee in to[service]]
+    if "ingress" in sides:
+        if program.graph.services[service].entry:
+            out.append(("ingress", (None, service)))
+        out += [("ingress", (caller, service)) for caller in to if service in to[caller]]
+    return out
+
+
+def _site(
+    program: Program,
+    hop: Hop,
+    side: Side,
+    runs: Sequence[tuple[int, Run]],
+    table: Table | None,
+    spec: Dataplane,
+) -> dict[str, Json]:
+    caller, callee = hop
+    letters = instances(program.graph.services[callee])
+    versions = [v for _, v in letters if v is not None]
+    return {
+        "id": f"egress.{callee}" if side == "egress" else f"ingress.{caller or 'outside'}",
+        "side": side,
+        "caller": caller,
+        "callee": callee,
+        "entry": caller is None,
+        "versions": versions,
+        "rules": [_rule(program, number, run, letters, spec) for number, run in runs],
+        "tags": None if table is None else _tags(table),
+    }
+
+
+def _rule(program: Program, number: int, run: Run, letters: Sequence[Letter], spec: Dataplane) -> dict[str, Json]:
+    rule = run.rule
+    operation = rule.operation
+    types = {p.name: p.type for p in operation.params}
+    entity = program.entities[operation.entity]
+    return {
+        "id": number,
+        "policy": rule.sources[0].policy,
+        "operation": operation.name,
+        "emits": spec.operations[(operation.entity, operation.name)].emits,
+        "args": {name: plain(value, types[name]) for name, value in rule.args},
+        "writes": [
+            {
+                "attribute": w.attr.attribute,
+                "key": w.attr.key,
+                "value": plain(w.value, entity.attributes[w.attr.attribute].type),
+            }
+            for w in rule.writes
+        ],
+        "terminal": rule.terminal,
+        "when": _when(program, run, letters),
+    }
+
+
+def _when(program: Program, run: Run, letters: Sequence[Letter]) -> dict[str, Json]:
+    """The groups of tags, each with its condition for each group of versions."""
+    alternatives: list[dict[str, Json]] = []
+    by_cond: dict[str, tuple[list[int], dict[str, Json]]] = {}
+    for tags, effect in run.when:
+        parts = []
+        for versions, cond in effect:
+            said = condition(program, cond)
+            if len(effect) > 1:
+                said = _all([{"kind": "version", "in": [v for v in versions if v is not None]}, said])
+            parts.append(said)
+        said = _any(parts)
+        if tags is None:
+            alternatives.append(said)
+        else:
+            by_cond.setdefault(repr(said), ([], said))[0].extend(tags)
+    for numbers, said in by_cond.values():
+        alternatives.append(_all([{"kind": "tag", "in": sorted(set(numbers))}, said]))
+    return _any(alternatives)
+
+
+def condition(program: Program, cond: Cond) -> dict[str, Json]:
+    """A condition as plain data."""
+    match cond:
+        case Const(value):
+            return {"kind": "true" if value else "false"}
+        case Not(inner):
+            return {"kind": "not", "of": condition(program, inner)}
+        case And(parts):
+            return _all([condition(program, p) for p in parts])
+        case Or(parts):
+            return _any([condition(program, p) for p in parts])
+        case Atom(attr, op, value):
+            kind = program.attribute(attr).type
+            return {
+                "kind": "compare",
+                "attribute": attr.attribute,
+                "key": attr.key,
+                "op": op,
+                "value": [plain(v, kind) for v in value]
+                if op == "in" and isinstance(value, tuple)
+                else value
+                if op == "exists"
+                else plain(value, kind),
+            }
+        case _:
+            return {"kind": "state", "state": cond.state, "condition": cond.condition, "occurrence": cond.occurrence}
+
+
+def _all(parts: list[dict[str, Json]]) -> dict[str, Json]:
+    kept = [p for p in parts if p["kind"] != "true"]
+    if any(p["kind"] == "false" for p in kept):
+        return {"kind": "false"}
+    return {"kind": "true"} if not kept else kept[0] if len(kept) == 1 else {"kind": "all", "of": kept}
+
+
+def _any(parts: list[dict[str, Json]]) -> dict[str, Json]:
+    kept = [p for p in parts if p["kind"] != "false"]
+    if any(p["kind"] == "true" for p in kept):
+        return {"kind": "true"}
+    return {"kind": "false"} if not kept else kept[0] if len(kept) == 1 else {"kind": "any", "of": kept}
+
+
+def _tags(table: Table) -> dict[str, Json]:
+    """`from` None stands for every tag; `versions` is only there where the version that answers matters."""
+    entries = []
+    for versions, old, new in table.entries:
+        entry: dict[str, Json] = {"from": None if old is None else list(old), "to": new}
+        if versions is not None:
+            entry["versions"] = _names(versions)
+        entries.append(entry)
+    return {"map": entries, "otherwise": table.otherwise}
+
+
+def _names(versions: Sequence[Version]) -> list[str]:
+    return [v for v in versions if v is not None]
+
+
+def plain(value: Value, kind: Type) -> Json:
+    """A constant as JSON: a map becomes a dictionary, a set or a rate a list."""
+    if not isinstance(value, tuple):
+        return value
+    if kind.name == "map":
+        pairs = [v for v in value if isinstance(v, tuple) and len(v) == 2]
+        return {str(k): plain(v, kind.args[1]) for k, v in pairs}
+    inner = kind.args[0] if kind.args else kind
+    return [plain(v, inner) for v in value]

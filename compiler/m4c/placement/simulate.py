@@ -1,0 +1,147 @@
+"""The plan simulator: executes element dictionaries on a call path, and knows nothing else of the program.
+
+It is what a plan is held against the reference interpreter with: positions in order, conditions on the request as it
+arrives at each, the old tag, the tag functions, and applications that copy the tag (or do not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from m4c.paths.callpath import CallPath, Hop
+from m4c.predicates.atoms import compare, cut_at
+from m4c.semantics.model import Program
+
+Key = tuple[str, str | None]  # (attribute, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What elements did on one hop: the values written, the rules that ran, and what ended the request, if anything."""
+
+    hop: Hop
+    writes: Mapping[Key, Any]
+    ran: tuple[tuple[str, str], ...]  # (policy, operation), once for each time it ran
+    terminal: bool
+    tag: int  # as the callee's application gets it
+
+
+def simulate(
+    elements: Sequence[Mapping[str, Any]],
+    program: Program,
+    path: CallPath,
+    values: Mapping[Key, Any] | Sequence[Mapping[Key, Any]],
+    tag: int = 0,
+) -> list[Outcome]:
+    """The outcome of every hop of a call path.
+
+    `values`: the request as it arrives at each hop (absent attributes left out), or one request for all hops. `tag`:
+    what a request from outside carries. The chain goes on over hops that end the request: what is compared is each hop.
+    """
+    tiers = {name: spec.tier for name, spec in program.dataplanes.items()}
+    outcomes: list[Outcome] = []
+    carried = tag if path.outside else 0
+    for i, prefix in enumerate(path.prefixes()):
+        here = values if isinstance(values, Mapping) else values[i]
+        outcome = _hop(_sites(elements, tiers, prefix.hop), program, prefix, dict(here), carried)
+        outcomes.append(outcome)
+        carried = outcome.tag if program.graph.services[prefix.hop[1]].propagates else 0
+    return outcomes
+
+
+def _sites(elements: Sequence[Mapping[str, Any]], tiers: Mapping[str, str], hop: Hop) -> list[Mapping[str, Any]]:
+    """The sites of a hop, in the order in which a request meets them."""
+    found: list[tuple[int, Mapping[str, Any]]] = []
+    for element in elements:
+        proxy = tiers[element["dataplane"]] == "proxy"
+        for site in element["sites"]:
+            if (site["caller"], site["callee"]) != hop:
+                continue
+            owner = site["caller"] if site["side"] == "egress" else site["callee"]
+            if owner == element["service"]:
+                rank = (0 if proxy else 1) if site["side"] == "egress" else (3 if proxy else 2)
+                found.append((rank, site))
+    return [site for _, site in sorted(found, key=lambda item: item[0])]
+
+
+def _hop(
+    sites: Sequence[Mapping[str, Any]], program: Program, path: CallPath, request: dict[Key, Any], tag: int
+) -> Outcome:
+    writes: dict[Key, Any] = {}
+    ran: list[tuple[str, str]] = []
+    terminal = False
+    for site in sites:
+        if not terminal:
+            holding = [r for r in site["rules"] if _true(r["when"], r, program, path, request, tag)]
+            ending = [r for r in holding if r["terminal"]]
+            for rule in ending or holding:
+                ran.append((rule["policy"], rule["operation"]))
+                for w in rule["writes"]:
+                    writes[w["attribute"], w["key"]] = w["value"]
+            if ending:
+                terminal = True
+                writes = {(w["attribute"], w["key"]): w["value"] for r in ending for w in r["writes"]}
+            request |= writes
+        tag = _updated(site["tags"], path, tag)  # also behind a refusal: the chain is followed regardless of it
+    return Outcome(path.hop, writes, tuple(ran), terminal, tag)
+
+
+def _updated(tags: Mapping[str, Any] | None, path: CallPath, tag: int) -> int:
+    if tags is None:
+        return tag
+    for entry in tags["map"]:
+        versions = entry.get("versions")
+        if (entry["from"] is None or tag in entry["from"]) and (versions is None or path.versions[-1] in versions):
+            return int(entry["to"])
+    return tag if tags["otherwise"] is None else int(tags["otherwise"])
+
+
+def _true(
+    cond: Mapping[str, Any],
+    rule: Mapping[str, Any],
+    program: Program,
+    path: CallPath,
+    request: Mapping[Key, Any],
+    tag: int,
+) -> bool:
+    def true(part: Mapping[str, Any]) -> bool:
+        return _true(part, rule, program, path, request, tag)
+
+    match cond["kind"]:
+        case "true":
+            return True
+        case "false":
+            return False
+        case "all":
+            return all(map(true, cond["of"]))
+        case "any":
+            return any(map(true, cond["of"]))
+        case "not":
+            return not true(cond["of"])
+        case "tag":
+            return tag in cond["in"]
+        case "version":
+            return path.versions[-1] in cond["in"]
+        case "compare":
+            return _compares(cond, rule, program, request)
+        case kind:
+            raise ValueError(f"no condition is of kind {kind!r}")
+
+
+def _compares(cond: Mapping[str, Any], rule: Mapping[str, Any], program: Program, request: Mapping[Key, Any]) -> bool:
+    entity = next(e for e in program.entities.values() if rule["operation"] in e.operations)
+    attribute = entity.attributes[cond["attribute"]]
+    key: Key = (cond["attribute"], cond["key"])
+    cuts: list[str] = []
+    while attribute.derived is not None:
+        source, cut = attribute.derived
+        attribute, key = entity.attributes[source], (source, None)
+        cuts.insert(0, cut)
+    value = request.get(key)
+    if value is None:
+        return False
+    wanted = tuple(cond["value"]) if isinstance(cond["value"], list) else cond["value"]
+    fold = entity.attributes[cond["attribute"]].type.name == "istring"
+    return compare(cond["op"], cut_at(value, tuple(cuts)) if cuts else value, wanted, fold)
