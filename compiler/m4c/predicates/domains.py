@@ -145,7 +145,7 @@ def _plainest_number(low: int, high: int, checks: tuple[Check, ...]) -> int | No
             continue
         number = cast(int, constant)
         match op, positive:
-            case ("<", True):
+            case ("<", True) | (">=", False):
                 high = min(high, number - 1)
             case ("<=", True) | (">", False):
                 high = min(high, number)
