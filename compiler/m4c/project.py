@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 
 from m4c.analysis.run import analyse
 from m4c.db import Database, query
+from m4c.diagnostics.registry import rule
 from m4c.graph.load import LoadedGraph, load_graph
+from m4c.placement.plan import Plan
+from m4c.placement.plan import plan as plan_program
 from m4c.semantics.meshes import CheckedMesh, check_mesh, mesh_groups
 from m4c.semantics.model import Graph, Mesh, Place, Policy, Program
 from m4c.semantics.policies import Checked, Names, check_policy
-from m4c.semantics.problems import Edit, Fix, Problem, Related, unknown
+from m4c.semantics.problems import Edit, Fix, Problem, Related, Witness, unknown
 from m4c.semantics.schema import Schema, SpecItem, build_schema
 from m4c.syntax import tree as t
 from m4c.syntax.items import Item, split
@@ -293,9 +296,41 @@ def findings(db: Database, mesh_name: str) -> tuple[Problem, ...]:
 
 
 @query
-def plan(db: Database, mesh_name: str) -> None:
-    """The cheapest plan for a mesh; None without a mesh or a graph."""
-    return None
+def plan(db: Database, mesh_name: str) -> Plan | None:
+    """The cheapest plan for a mesh; None without a graph, without a dataplane, or with policies that contradict."""
+    found = program(db, mesh_name)
+    if found is None or not found.graph.services or not found.dataplanes:
+        return None
+    if any(rule(p.code).blocks_plan for p in findings(db, mesh_name)):
+        return None
+    return plan_program(found)
+
+
+@query
+def plan_problems(db: Database, mesh_name: str) -> tuple[Problem, ...]:
+    """What the plan cannot give: `unenforceable` operations, and a cost that is not proven."""
+    found, checked = plan(db, mesh_name), mesh(db, mesh_name)
+    if found is None or checked is None:
+        return ()
+    whole = program(db, mesh_name)
+    policies = {p.name: p for p in whole.policies} if whole else {}
+    out: dict[tuple[str, int, bool], Problem] = {}
+    for u in found.unenforceable:
+        key = (u.policy, u.call, u.default)
+        if key in out:
+            continue
+        place = checked.mesh.defaults[u.call].place if u.default else policies[u.policy].calls[u.call].place
+        who = "the mesh's default" if u.default else f"`{u.policy}`"
+        path = tuple(["outside", *u.path.services] if u.path.outside else u.path.services)
+        hop = (u.hop[0] or "outside", u.hop[1])
+        entity = checked.mesh.defaults[u.call].attr.entity if u.default else policies[u.policy].entity
+        message = f"{who} cannot be enforced on {u.path}: {'; '.join(u.reasons)}"
+        names_ = () if u.default else (u.policy,)
+        out[key] = Problem("unenforceable", message, place, (), names_, Witness(path, hop, entity, ()))
+    if not found.optimal and checked.mesh.place is not None:
+        message = f"the plan costs at most {found.gap:.1%} more than the cheapest one; the solver ran out of time"
+        return (*out.values(), Problem("not-optimal", message, checked.mesh.place))
+    return tuple(out.values())
 
 
 # --- problems ---------------------------------------------------------------------------------------------------------
@@ -397,6 +432,7 @@ def mesh_problems(db: Database, name: str) -> tuple[Problem, ...]:
         else:
             out += loaded.problems
     out += findings(db, name)
+    out += plan_problems(db, name)
     return tuple(out)
 
 

@@ -29,6 +29,7 @@ class Rule:
     why: str
     mend: str
     unnecessary: bool = False  # editors may fade the text
+    blocks_plan: bool = False  # a program with it has no meaning that could be planned
 
 
 _E, _W, _I, _H = Severity.ERROR, Severity.WARNING, Severity.INFORMATION, Severity.HINT
@@ -43,6 +44,7 @@ RULES: dict[str, Rule] = {
             "On the call path and request of the witness both policies fire, and both write an attribute that has no "
             "merge. Whatever a dataplane did, one of the two authors would be wrong about the mesh.",
             "Say which policy wins with `overrides`, or narrow a pattern or a condition so that they no longer meet.",
+            blocks_plan=True,
         ),
         Rule(
             "order-dependent",
@@ -51,6 +53,7 @@ RULES: dict[str, Rule] = {
             "One policy writes what another one reads. Policies have no order by themselves, so what the second one "
             "does would depend on the dataplane.",
             "Say `after` in one of the two.",
+            blocks_plan=True,
         ),
         Rule(
             "shadowed",
@@ -104,6 +107,7 @@ RULES: dict[str, Rule] = {
             _E,
             "There is no order that satisfies them all.",
             "Take one of them out of the circle.",
+            blocks_plan=True,
         ),
         Rule(
             "syntax-error",
@@ -126,7 +130,9 @@ RULES: dict[str, Rule] = {
             "Requests would be sent to instances that do not exist.",
             "Name a version that the graph gives the service, or add it to the graph.",
         ),
-        Rule("type-mismatch", "A value has the wrong type", _E, "Nothing converts silently.", "Give a value of the type."),
+        Rule(
+            "type-mismatch", "A value has the wrong type", _E, "Nothing converts silently.", "Give a value of the type."
+        ),
         Rule(
             "duplicate-name",
             "A name is declared twice",
@@ -134,7 +140,13 @@ RULES: dict[str, Rule] = {
             "It would be unclear which of the two is meant.",
             "Rename or remove one of the two.",
         ),
-        Rule("missing-argument", "An argument is missing", _E, "The operation cannot be performed without it.", "Give it."),
+        Rule(
+            "missing-argument",
+            "An argument is missing",
+            _E,
+            "The operation cannot be performed without it.",
+            "Give it.",
+        ),
         Rule(
             "missing-declaration",
             "Something is not declared",
@@ -163,13 +175,21 @@ RULES: dict[str, Rule] = {
             "Some requests would go nowhere, or some shares would not be what they say.",
             "Correct the shares.",
         ),
-        Rule("bad-regex", "Not a regular expression", _E, "Regular expressions are RE2's.", "Correct the expression."),
+        Rule(
+            "bad-regex",
+            "Not a regular expression",
+            _E,
+            "Regular expressions are RE2's.",
+            "Correct the expression.",
+            blocks_plan=True,
+        ),
         Rule(
             "too-complex",
             "A condition is too complex",
             _E,
             "Its automaton would pass 10,000 states.",
             "Write it more simply.",
+            blocks_plan=True,
         ),
         Rule(
             "which-mesh",
@@ -178,7 +198,9 @@ RULES: dict[str, Rule] = {
             "The workspace has several meshes, and the file does not say which one it is part of.",
             "Put `mesh NAME;` at the top of the file.",
         ),
-        Rule("missing-file", "A file is missing", _E, "What it declares is not known.", "Correct the path, or create it."),
+        Rule(
+            "missing-file", "A file is missing", _E, "What it declares is not known.", "Correct the path, or create it."
+        ),
         Rule("bad-encoding", "A file is not UTF-8", _E, "Its text cannot be read.", "Save it as UTF-8."),
         Rule("too-large", "A file is too large", _E, "It is not read.", "Split it, or exclude it."),
         Rule("bad-graph", "The graph is not well formed", _E, "Call paths cannot be known.", "Correct it."),

@@ -1,0 +1,139 @@
+"""Renders the templates of the specs, in Jinja2's sandbox, for every element of a plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from m4c.backends.wiring import BASE_PORT, wire
+from m4c.semantics.model import Dataplane, Program
+
+CONTEXT_HEADER = "m4-ctx"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """One artifact: its path below the output folder, its text, and what it is for."""
+
+    path: str
+    text: str
+    dataplane: str
+    service: str
+    kind: str  # the artifact's file name in the spec
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """Everything that a plan becomes: the artifacts and how the services are wired."""
+
+    mesh: str
+    files: tuple[RenderedFile, ...]
+    wiring: str  # JSON
+
+    def manifest(self) -> str:
+        """The text of `manifest.json`."""
+        artifacts = [
+            {"path": f.path, "dataplane": f.dataplane, "service": f.service, "kind": f.kind, "sha256": f.sha256}
+            for f in self.files
+        ]
+        return json.dumps({"mesh": self.mesh, "artifacts": artifacts}, indent=2) + "\n"
+
+
+class TemplateFailure(Exception):
+    """A template of a spec does not render: what is wrong, in which file, on which line (from 1; 0: unknown)."""
+
+    def __init__(self, message: str, file: str, line: int) -> None:
+        super().__init__(message)
+        self.file = file
+        self.line = line
+
+
+def render(
+    program: Program, elements: Sequence[Mapping[str, Any]], base_port: int = BASE_PORT
+) -> Build:
+    """The artifacts of a plan. `elements`: one plain dict an element, as the templates get it, without `wiring`."""
+    tiers = {d.name: d.tier for d in program.dataplanes.values()}
+    proxies = [e["service"] for e in elements if tiers[e["dataplane"]] == "proxy"]
+    wiring = wire(program.graph, proxies, base_port)
+    files: list[RenderedFile] = []
+    for element in elements:
+        dataplane = program.dataplanes[element["dataplane"]]
+        service = element["service"]
+        variables = {**element, "wiring": wiring[service].plain()}
+        for artifact in dataplane.artifacts:
+            text = _render(dataplane, artifact.template, variables)
+            path = PurePosixPath(dataplane.name, _safe(service), artifact.name)
+            files.append(RenderedFile(str(path), text, dataplane.name, service, artifact.name))
+    files.sort(key=lambda f: f.path)
+    graph = {
+        "services": {
+            s.name: {
+                "versions": list(s.versions),
+                "entry": s.entry,
+                "origin": s.origin,
+                "propagates": s.propagates,
+            }
+            for s in program.graph.services.values()
+        },
+        "calls": [[c.caller, c.callee] for c in program.graph.calls],
+    }
+    plain = {
+        "mesh": program.mesh.name,
+        "context": elements[0]["context"] if elements else {"header": CONTEXT_HEADER, "width": 4},
+        "base_port": base_port,
+        "services": {name: w.plain() for name, w in wiring.items()},
+        "graph": graph,
+        "elements": [
+            {"service": e["service"], "dataplane": e["dataplane"], "tier": tiers[e["dataplane"]]} for e in elements
+        ],
+    }
+    return Build(program.mesh.name, tuple(files), json.dumps(plain, indent=2) + "\n")
+
+
+def _safe(service: str) -> str:
+    """A service's name as a folder: nothing that leaves the output folder."""
+    return service.replace("/", "_").replace("\\", "_").lstrip(".") or "_"
+
+
+def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -> str:
+    from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(dataplane.folder),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    try:
+        return environment.get_template(template).render(variables)
+    except TemplateSyntaxError as e:
+        raise TemplateFailure(e.message or "syntax error", e.filename or template, e.lineno) from None
+    except TemplateNotFound as e:
+        raise TemplateFailure(f"there is no template `{e.name}`", f"{dataplane.folder}/{e.name}", 0) from None
+    except (TemplateError, TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as e:
+        file, line = _where(e, dataplane.folder, template)
+        raise TemplateFailure(str(e), file, line) from None
+
+
+def _where(error: BaseException, folder: str, template: str) -> tuple[str, int]:
+    """The innermost place in a template that an error came through."""
+    file, line = f"{folder}/{template}", 0
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if name.startswith(folder):
+            file, line = name, trace.tb_lineno
+        trace = trace.tb_next
+    return file, line

@@ -1,0 +1,19 @@
+"""`m4 build`: writes the artifacts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from m4c.cli import jobs
+from m4c.cli.common import choose_mesh, open_workspace
+from m4c.cli.paths import relative
+
+
+def run(args: argparse.Namespace) -> int:
+    workspace = open_workspace([args.path])
+    result = jobs.build(workspace, choose_mesh(workspace, args.mesh), Path(args.output), force=args.force)
+    for file in result.files:
+        print(relative(str(file)))
+    print(f"{len(result.files)} artifacts in {relative(str(result.folder))}")
+    return 0

@@ -1,0 +1,142 @@
+"""`m4 check`: every problem of a workspace, for people, programs and code hosts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from m4c import project
+from m4c.cli.common import errors, open_workspace
+from m4c.cli.paths import relative
+from m4c.cli.text import render_text
+from m4c.diagnostics.registry import RULES, Severity, rule
+from m4c.semantics.problems import Problem, Witness
+from m4c.workspace import Span, Workspace
+
+
+def run(args: argparse.Namespace) -> int:
+    workspace = open_workspace(args.paths)
+    problems = workspace.problems()
+    match args.format:
+        case "json":
+            print(json.dumps(as_json(workspace, problems), indent=2, ensure_ascii=False))
+        case "sarif":
+            print(json.dumps(as_sarif(workspace, problems), indent=2, ensure_ascii=False))
+        case "github":
+            print("".join(as_github(workspace, problems)), end="")
+        case _:
+            sys.stdout.write(render_text(workspace, problems, sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+            print(_closing(workspace, problems))
+    return 1 if errors(problems) else 0
+
+
+def _closing(workspace: Workspace, problems: list[Problem]) -> str:
+    summary = _summary(workspace, problems)
+    counted = f"{summary['policies']} policies over {summary['services']} services"
+    found = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((summary["errors"], "error"), (summary["warnings"], "warning")) if n]
+    return f"{counted}: {', '.join(found) or 'no errors'}"
+
+
+def _summary(workspace: Workspace, problems: list[Problem]) -> dict[str, int]:
+    severities = [rule(p.code).severity for p in problems]
+    meshes: list[str | None] = [*workspace.meshes(), None]
+    policies = sum(len(project.policy_refs(workspace.db, m)) for m in meshes)
+    graphs = [project.mesh_graph(workspace.db, m) for m in workspace.meshes()]
+    return {
+        "errors": severities.count(Severity.ERROR),
+        "warnings": severities.count(Severity.WARNING),
+        "policies": policies,
+        "services": len({s for g in graphs if g for s in g.services}),
+    }
+
+
+def _range(span: Span) -> dict[str, Any]:
+    return {
+        "start": {"line": span.start_line, "character": span.start_char},
+        "end": {"line": span.end_line, "character": span.end_char},
+    }
+
+
+def _witness(witness: Witness) -> dict[str, Any]:
+    return {
+        "path": list(witness.path),
+        "hop": list(witness.hop),
+        "entity": witness.entity,
+        "attributes": {name: value if isinstance(value, str | int | bool) else shown for name, value, shown in witness.attributes},
+    }
+
+
+def as_json(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
+    """The JSON of the command line's contract, version 1."""
+    diagnostics = []
+    for p in problems:
+        span = workspace.span(p.place)
+        item: dict[str, Any] = {
+            "code": p.code,
+            "severity": rule(p.code).severity.word,
+            "message": p.message,
+            "file": relative(span.file),
+            "range": _range(span),
+            "policies": list(p.policies),
+            "related": [
+                {"file": relative(r.place.file), "range": _range(workspace.span(r.place)), "message": r.message}
+                for r in p.related
+            ],
+        }
+        if p.witness is not None:
+            item["witness"] = _witness(p.witness)
+        diagnostics.append(item)
+    return {"version": 1, "diagnostics": diagnostics, "summary": _summary(workspace, problems)}
+
+
+def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
+    """SARIF 2.1.0."""
+    level = {Severity.ERROR: "error", Severity.WARNING: "warning"}
+
+    def location(span: Span) -> dict[str, Any]:
+        region = {
+            "startLine": span.start_line + 1,
+            "startColumn": span.start_char + 1,
+            "endLine": span.end_line + 1,
+            "endColumn": span.end_char + 1,
+        }
+        return {"physicalLocation": {"artifactLocation": {"uri": relative(span.file)}, "region": region}}
+
+    results = [
+        {
+            "ruleId": p.code,
+            "level": level.get(rule(p.code).severity, "note"),
+            "message": {"text": p.message},
+            "locations": [location(workspace.span(p.place))],
+            "relatedLocations": [
+                {**location(workspace.span(r.place)), "message": {"text": r.message}} for r in p.related
+            ],
+        }
+        for p in problems
+    ]
+    rules = [
+        {"id": r.code, "shortDescription": {"text": r.title}, "fullDescription": {"text": r.why}, "help": {"text": r.mend}}
+        for r in RULES.values()
+    ]
+    driver = {"name": "m4", "rules": rules}
+    run_ = {"tool": {"driver": driver}, "columnKind": "utf16CodeUnits", "results": results}
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [run_],
+    }
+
+
+def as_github(workspace: Workspace, problems: list[Problem]) -> list[str]:
+    """Workflow commands, one a line."""
+    words = {Severity.ERROR: "error", Severity.WARNING: "warning"}
+    out = []
+    for p in problems:
+        span = workspace.span(p.place)
+        message = p.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        where = f"file={relative(span.file)},line={span.start_line + 1},col={span.start_char + 1}"
+        out.append(f"::{words.get(rule(p.code).severity, 'notice')} {where},title={p.code}::{message}\n")
+    return out

@@ -1,0 +1,36 @@
+"""`m4 deploy`, `m4 status`, `m4 undeploy`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from m4c.cli import jobs
+from m4c.cli.common import choose_mesh, open_workspace
+from m4c.cli.main import UsageError
+
+
+def run(args: argparse.Namespace) -> int:
+    workspace = open_workspace([args.path])
+    mesh = choose_mesh(workspace, args.mesh)
+    match args.command:
+        case "status":
+            print(jobs.status(workspace, mesh), end="")
+            return 0
+        case "undeploy":
+            result = jobs.undeploy(workspace, mesh)
+        case _:
+            if args.target == "directory" and not args.output:
+                raise UsageError("the target `directory` needs a folder: -o OUT")
+            output = Path(args.output) if args.output else None
+            result = jobs.deploy(workspace, mesh, args.target, _progress, output, args.base_port)
+    print(result.message, file=sys.stdout if result.ok else sys.stderr)
+    if result.text:
+        print(result.text.rstrip(), file=sys.stdout if result.ok else sys.stderr)
+    return 0 if result.ok else 1
+
+
+def _progress(what: str, share: float) -> None:
+    """One line a step, for terminals and logs alike."""
+    print(f"[{share:4.0%}] {what}", file=sys.stderr)

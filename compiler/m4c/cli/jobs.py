@@ -1,0 +1,264 @@
+"""What `m4 build`, `m4 plan` and `m4 deploy` do, for the command line and the language server alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from m4c import project
+from m4c.backends.render import Build, TemplateFailure, render
+from m4c.backends.wiring import BASE_PORT
+from m4c.cli.common import errors
+from m4c.cli.main import UsageError
+from m4c.cli.paths import relative
+from m4c.placement.elements import elements
+from m4c.placement.plan import Plan, Stop
+from m4c.semantics.model import Program
+from m4c.workspace import Workspace
+
+MANIFEST = "manifest.json"
+WIRING = "wiring.json"
+Progress = Callable[[str, float], None]
+
+
+class JobError(UsageError):
+    """A build or a deployment cannot be done; the message says why and what to do. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    folder: Path
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeployResult:
+    ok: bool
+    message: str  # one line
+    text: str  # the rest, for people
+
+
+def planned(workspace: Workspace, mesh: str) -> tuple[Program, Plan]:
+    """The program and its plan; `JobError` if there are errors in the workspace."""
+    wrong = errors(workspace.problems())
+    if wrong:
+        span = workspace.span(wrong[0].place)
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise JobError(
+            f"the workspace has errors ({wrong[0].code} in {relative(span.file)}:{span.start_line + 1}{more}); "
+            f"`m4 check` shows them"
+        )
+    program, plan = project.program(workspace.db, mesh), project.plan(workspace.db, mesh)
+    if program is None or plan is None:
+        raise JobError(f"there is no plan for mesh `{mesh}`: it needs a graph and at least one dataplane")
+    return program, plan
+
+
+def rendered(workspace: Workspace, mesh: str, base_port: int = BASE_PORT) -> Build:
+    """The artifacts of a mesh, as values."""
+    program, plan = planned(workspace, mesh)
+    try:
+        return render(program, elements(program, plan), base_port)
+    except TemplateFailure as e:
+        where = f"{relative(e.file)}:{e.line}" if e.line else relative(e.file)
+        raise JobError(f"a template fails: {e} ({where})") from None
+
+
+def build(
+    workspace: Workspace,
+    mesh: str,
+    out: Path,
+    tier: str | None = None,
+    policy: str | None = None,
+    force: bool = False,
+    base_port: int = BASE_PORT,
+) -> BuildResult:
+    """Writes the artifacts below `out`: all of them, or those of one tier, or of the elements that run one policy."""
+    made = rendered(workspace, mesh, base_port)
+    program, plan = planned(workspace, mesh)
+    files = made.files
+    if tier is not None:
+        files = tuple(f for f in files if program.dataplanes[f.dataplane].tier == tier)
+    if policy is not None:
+        used = {(o.service, o.dataplane) for o in plan.operations if o.policy == policy}
+        files = tuple(f for f in files if (f.service, f.dataplane) in used)
+    if tier is not None or policy is not None:
+        made = Build(made.mesh, files, made.wiring)
+    return write(made, out, force)
+
+
+def write(made: Build, out: Path, force: bool = False) -> BuildResult:
+    """Writes a build; refuses to overwrite a file that an earlier build did not write, unless forced."""
+    earlier = _manifest(out)
+    texts = {f.path: f.text for f in made.files} | {WIRING: made.wiring, MANIFEST: made.manifest()}
+    if not force:
+        for path, text in texts.items():
+            _may_write(out / path, text, earlier.get(path), known=path in (WIRING, MANIFEST) and bool(earlier))
+    for path, text in texts.items():
+        _write_atomic(out / path, text)
+    for path, digest in earlier.items():
+        if path not in texts and (out / path).is_file() and _digest(out / path) == digest:
+            (out / path).unlink()
+            _remove_empty((out / path).parent, out)
+    return BuildResult(out, tuple(out / f.path for f in made.files))
+
+
+def _manifest(out: Path) -> dict[str, str]:
+    try:
+        plain = json.loads((out / MANIFEST).read_text("utf-8"))
+        return {str(a["path"]): str(a["sha256"]) for a in plain["artifacts"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _may_write(path: Path, text: str, earlier: str | None, known: bool) -> None:
+    try:
+        if known or not path.exists() or path.read_bytes() == text.encode():
+            return
+        if earlier == _digest(path):
+            return
+    except OSError as e:
+        raise JobError(f"cannot read {relative(str(path))}: {e.strerror}") from None
+    raise JobError(f"{relative(str(path))} was not written by `m4 build`, or changed since; --force overwrites it")
+
+
+def _write_atomic(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".m4-")
+        with os.fdopen(handle, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as e:
+        raise JobError(f"cannot write {relative(str(path))}: {e.strerror}") from None
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    while folder != top and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+# --- plans ------------------------------------------------------------------------------------------------------------
+
+
+def plan_json(workspace: Workspace, mesh: str) -> dict[str, Any]:
+    """The JSON of the command line's contract."""
+    _, plan = planned(workspace, mesh)
+    return {
+        "cost": plan.cost,
+        "baseline_cost": plan.baseline_cost,
+        "optimal": plan.optimal,
+        "elements": [{"service": e.service, "dataplane": e.dataplane} for e in plan.elements],
+        "operations": [
+            {
+                "policy": o.policy,
+                "operation": o.operation,
+                "hop": [o.hop[0] or "outside", o.hop[1]],
+                "side": o.side,
+                "service": o.service,
+                "dataplane": o.dataplane,
+            }
+            for o in plan.operations
+        ],
+        "context": {
+            "bits": plan.context.bits,
+            "updates": [_stop(s) for s in plan.context.updates],
+            "reads": [_stop(s) for s in plan.context.reads],
+        },
+    }
+
+
+def _stop(stop: Stop) -> dict[str, Any]:
+    hop = [stop.hop[0] or "outside", stop.hop[1]]
+    return {"hop": hop, "side": stop.side, "service": stop.service, "dataplane": stop.dataplane}
+
+
+def plan_text(workspace: Workspace, mesh: str) -> str:
+    """The plan as people read it."""
+    program, plan = planned(workspace, mesh)
+    lines = [f"mesh {mesh}: {len(plan.elements)} elements for {len(program.graph.services)} services"]
+    saved = f", {100 - 100 * plan.cost // plan.baseline_cost}% less" if plan.baseline_cost else ""
+    proof = "proven optimal" if plan.optimal else f"within {plan.gap:.1%} of the optimum"
+    lines.append(f"cost {plan.cost} ({proof}); a sidecar everywhere would cost {plan.baseline_cost}{saved}")
+    for element in plan.elements:
+        lines.append(f"\n{element.service}: {element.dataplane}")
+        lines += [f"    {reason}" for reason in element.reasons]
+        for o in plan.operations:
+            if (o.service, o.dataplane) == (element.service, element.dataplane):
+                lines.append(f"    {o.policy}: {o.operation} at {o.side} of {o.hop[0] or 'outside'} -> {o.hop[1]}")
+    nothing = sorted(set(program.graph.services) - {e.service for e in plan.elements})
+    if nothing:
+        lines.append(f"\nnothing needed at: {', '.join(nothing)}")
+    bits = plan.context.bits
+    if bits:
+        lines.append(f"context: {bits} bit{'s' * (bits != 1)} tell call paths apart")
+    return "\n".join(lines) + "\n"
+
+
+# --- deployments ------------------------------------------------------------------------------------------------------
+
+
+def state_dir(workspace: Workspace, mesh: str) -> Path:
+    """Where a local deployment of this workspace's mesh keeps its state: below the user's state folder."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    where = hashlib.sha256("\n".join(p.as_posix() for p in workspace.paths).encode()).hexdigest()[:12]
+    return Path(base, "m4", f"{mesh}-{where}")
+
+
+def _targets() -> Any:
+    try:
+        return import_module("m4deploy.targets")
+    except ImportError as e:
+        raise JobError(f"the deployment targets are not installed ({e}); install the package `xmesh`") from None
+
+
+def deploy(
+    workspace: Workspace,
+    mesh: str,
+    target: str,
+    progress: Progress,
+    output: Path | None = None,
+    base_port: int = BASE_PORT,
+) -> DeployResult:
+    """Builds and deploys. A failure leaves what ran before as it was."""
+    made = rendered(workspace, mesh, base_port)
+    targets = _targets()
+    state = state_dir(workspace, mesh)
+    with tempfile.TemporaryDirectory(prefix="m4-build-") as folder:
+        built = write(made, Path(folder)).folder
+        try:
+            text: str = targets.deploy(target, built, state, output, progress)
+        except targets.DeployError as e:
+            return DeployResult(False, f"not deployed, nothing changed: {e.message}", e.text())
+    return DeployResult(True, f"mesh `{mesh}` is deployed to `{target}`", text)
+
+
+def undeploy(workspace: Workspace, mesh: str) -> DeployResult:
+    """Stops a local deployment; one that is not there is no error."""
+    targets = _targets()
+    try:
+        stopped = targets.undeploy(state_dir(workspace, mesh))
+    except targets.DeployError as e:
+        return DeployResult(False, e.message, e.text())
+    return DeployResult(True, f"mesh `{mesh}` is {'stopped' if stopped else 'not deployed'}", "")
+
+
+def status(workspace: Workspace, mesh: str) -> str:
+    """What is deployed, as people read it."""
+    text: str = _targets().status(state_dir(workspace, mesh))
+    return text
+
+

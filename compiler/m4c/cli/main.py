@@ -1,0 +1,100 @@
+"""The `m4` command: parses the command line and hands over to one subcommand. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+VERSION = "0.1.0"
+
+
+class UsageError(Exception):
+    """The command cannot run; the message says why and what to do. Exit code 2."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="m4", description="M4: policies for service meshes, checked, planned, deployed.")
+    parser.add_argument("--version", action="version", version=f"m4 {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, help_: str, module: str | None = None) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_, description=help_)
+        sub.set_defaults(module=module or name)
+        return sub
+
+    def mesh(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("path", metavar="PATH", nargs="?", default=".", help="a folder (every .m4 under it) or a file")
+        sub.add_argument("--mesh", help="the mesh, if there are several")
+
+    check = add("check", "find errors and conflicts, each with a witness")
+    check.add_argument("paths", metavar="PATH", nargs="*", default=["."], help="folders or files")
+    check.add_argument("--format", choices=("text", "json", "sarif", "github"), default="text")
+    check.add_argument("--all", action="store_true", help="every conflicting pair by itself")
+
+    plan = add("plan", "show the cheapest set of sidecars and kernel programs")
+    mesh(plan)
+    plan.add_argument("--format", choices=("text", "json"), default="text")
+
+    trace = add("trace", "what one request on one call path gets, by the reference interpreter")
+    mesh(trace)
+    trace.add_argument("--path", dest="call_path", required=True, metavar="A,B,D", help="services; `outside` may come first")
+    trace.add_argument("--method", help="short for --set method=…")
+    trace.add_argument("--target", help="short for --set target=…")
+    trace.add_argument("--header", action="append", default=[], metavar="K=V", help="short for --set header[K]=V")
+    trace.add_argument("--set", action="append", default=[], metavar="ATTRIBUTE=V", help="any attribute of the entity")
+    trace.add_argument("--entity", help="the entity, if policies are about several")
+    trace.add_argument("--format", choices=("text", "json"), default="text")
+
+    build = add("build", "write the artifacts of every element")
+    mesh(build)
+    build.add_argument("-o", "--output", metavar="OUT", required=True, help="the folder to write to")
+    build.add_argument("--force", action="store_true", help="overwrite files that were not written by m4 build")
+
+    deploy = add("deploy", "build, validate and start a mesh's dataplanes")
+    mesh(deploy)
+    deploy.add_argument("--target", choices=("local", "directory"), default="local")
+    deploy.add_argument("-o", "--output", metavar="OUT", help="the folder of the target `directory`")
+    deploy.add_argument("--base-port", type=int, default=20000, help="the first port of the target `local`")
+    for name, help_ in (("status", "show what is deployed"), ("undeploy", "stop what is deployed")):
+        mesh(add(name, help_, "deploy"))
+
+    fmt = add("fmt", "format files in place")
+    fmt.add_argument("paths", metavar="PATH", nargs="*", default=["."])
+    fmt.add_argument("--check", action="store_true", help="change nothing; exit 1 if a file is not formatted")
+
+    graph = add("graph", "show or import a service graph")
+    kinds = graph.add_subparsers(dest="graph_command", metavar="show|import", required=True)
+    mesh(kinds.add_parser("show", help="services, calls and entries of the mesh's graph"))
+    importer = kinds.add_parser("import", help="make a graph from what describes the application")
+    importer.add_argument("sources", metavar="FILE", nargs="+", help="manifests, Compose files or JSON exports")
+    importer.add_argument("--from", dest="kind", choices=("kubernetes", "compose", "jaeger", "kiali"), help="default: guessed")
+    importer.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+
+    explain = add("explain", "what a diagnostic means and how to mend it")
+    explain.add_argument("code", metavar="CODE", nargs="?", help="a code, as in `contradiction`; none: list all")
+
+    add("lsp", "run the language server on standard input and output")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code (2: it could not run)."""
+    args = _parser().parse_args(argv)
+    try:
+        module = import_module(f"m4c.cli.{args.module}")
+        code: int = module.run(args)
+        return code
+    except UsageError as e:
+        print(f"m4: {e}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("m4: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
