@@ -284,7 +284,7 @@ static __always_inline u32 m4_framing(struct m4_work *w)
     u32 lengths = w->own[M4_OWN_LENGTH].count, encodings = w->own[M4_OWN_ENCODING].count;
     struct m4_text encoding = w->own[M4_OWN_ENCODING].value;
     if (w->version != '0' && w->version != '1')
-        return w->version ? 505 : 400;
+        return 505;
     if (lengths > 1 || encodings > 1 || (lengths && encodings) || w->own[M4_OWN_CONTEXT].count > 1)
         return 400;
     if (w->method.len == 7 && m4_same(w, w->method.at, "CONNECT", 7, 0))

@@ -17,6 +17,7 @@ struct tcp_sock {
 } __attribute__((preserve_access_index));
 
 #define M4_APPLY (1u << 30)  // most bytes that one verdict covers
+#define M4_DISCARD 16384     // longest body that is waited for before its request is refused
 
 #define M4_ANSWER_HEAD                                                                             \
     "HTTP/1.1 000 Refused\r\nserver: m4-kernel\r\ncontent-type: text/plain\r\ncontent-length: 20\r\n" \
@@ -50,18 +51,22 @@ static __always_inline u8 *m4_data_end(struct sk_msg_md *m)
     return *(void *volatile *)&m->data_end;
 }
 
-// Holds the message back until more arrives. The verdict with it is "drop": it only counts if the kernel cannot hold the
-// message, and then what has not been judged must not pass.
-static __always_inline int m4_hold(struct sk_msg_md *m)
-{
-    bpf_msg_cork_bytes(m, m->size + 1);
-    return SK_DROP;
-}
-
 static __always_inline int m4_fail(struct m4_run *r)
 {
     r->conn->phase = M4_PHASE_DEAD;
     M4_COUNT(r->counters, errors);
+    return SK_DROP;
+}
+
+// Holds the message back until more arrives. The pull makes the kernel append at the end of the message even where the
+// program has changed it. The verdict with a cork is "drop": it only counts if the kernel cannot hold the message, and
+// then what has not been judged must not pass.
+static __always_inline int m4_hold(struct m4_run *r)
+{
+    u32 size = r->m->size;
+    if (bpf_msg_pull_data(r->m, 0, size, 0))
+        return m4_fail(r);
+    bpf_msg_cork_bytes(r->m, size + 1);
     return SK_DROP;
 }
 
@@ -202,14 +207,14 @@ static __always_inline int m4_refuse(struct m4_run *r)
         conn->phase = M4_PHASE_DEAD;
         return SK_DROP;
     }
-    if (w->chunked || (w->length > have && w->own[M4_OWN_EXPECT].count))
+    if (w->chunked || w->length > M4_DISCARD || (w->length > have && w->own[M4_OWN_EXPECT].count))
         return m4_answer(r, w->status, 1, w->no_body);
     if (w->length > have) {
         conn->rest = w->length - have;
         conn->phase = M4_PHASE_DISCARD;
         conn->status = w->status;
         conn->no_body = w->no_body;
-        return m4_cut(r->m) ? m4_fail(r) : m4_hold(r->m);
+        return m4_cut(r->m) ? m4_fail(r) : m4_hold(r);
     }
     return m4_answer(r, w->status, have > w->length, w->no_body);
 }
@@ -245,7 +250,7 @@ static __always_inline int m4_on_head(struct m4_run *r)
         error = 400;
     } else if (w->state != S_DONE) {
         if (size < M4_HEAD)
-            return m4_hold(r->m);
+            return m4_hold(r);
         error = 431;
     } else if (!w->end) {
         error = 431;
@@ -287,12 +292,12 @@ static long m4_size_byte(u32 i, struct m4_run *r)
     M4_HIDE(letter);
     if (line->cr) {
         line->end = at + 1;
-        line->bad = byte != '\n';
+        line->bad |= byte != '\n';
         return 1;
     }
     if (byte == '\r') {
         line->cr = 1;
-        line->bad = !line->digits;
+        line->bad |= !line->digits;
         return 0;
     }
     line->digits++;
@@ -316,7 +321,7 @@ static __always_inline int m4_on_chunk(struct m4_run *r, u32 at)
     if (w->line.bad || (!w->line.end && have == M4_SIZE_LINE))
         return m4_broken_body(r);
     if (!w->line.end)
-        return m4_hold(r->m);
+        return m4_hold(r);
     if (r->conn->expects)
         r->conn->received = r->received;
     r->conn->phase = w->line.size ? M4_PHASE_NEXT : M4_PHASE_TRAILER;
@@ -336,7 +341,7 @@ static __always_inline int m4_on_trailer(struct m4_run *r)
     }
     if (w->state == S_BAD || w->state == S_DONE || size >= M4_HEAD)
         return m4_broken_body(r);
-    return m4_hold(r->m);
+    return m4_hold(r);
 }
 
 static __always_inline int m4_on_discard(struct m4_run *r)
@@ -344,7 +349,7 @@ static __always_inline int m4_on_discard(struct m4_run *r)
     u64 have = r->m->size - 1;  // without the placeholder
     if (have < r->conn->rest) {
         r->conn->rest -= have;
-        return m4_cut(r->m) ? m4_fail(r) : m4_hold(r->m);
+        return m4_cut(r->m) ? m4_fail(r) : m4_hold(r);
     }
     return m4_answer(r, r->conn->status, have > r->conn->rest, r->conn->no_body);
 }

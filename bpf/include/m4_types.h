@@ -22,6 +22,9 @@ typedef __u64 u64;
 // The compiler must not know this value: it would drop the bounds check that the verifier wants to see.
 #define M4_HIDE(x) asm volatile("" : "+r"(x)::"memory")
 
+// The same for a number that is only computed with: keeps arithmetic from being turned into branches.
+#define M4_OPAQUE(x) asm("" : "+r"(x))
+
 #define M4_HEAD 8192           // longest head (request line and fields) that is judged; a longer one is refused with 431
 #define M4_TEXT (3 * M4_HEAD)  // the head, room for the joined values of repeated fields, and slack for fixed-size reads
 #define M4_TEXT_MASK (2 * M4_HEAD - 1)
@@ -30,7 +33,7 @@ typedef __u64 u64;
 #define M4_REPEATS 128         // fields that conditions look at, repetitions counted
 #define M4_SLOTS 32            // working memories: one per run in progress
 #define M4_SOCKETS 65536       // connections under control at a time
-#define M4_KEEP 0xffffffffu    // "leave the context tag as it is"
+#define M4_KEEP (1ULL << 32)   // no tag is this large: "leave the tag as it is"
 
 // Where a connection stands between two messages of its sender.
 enum m4_phase {
@@ -81,11 +84,12 @@ struct m4_work {
     u32 events, repeats;
     u32 end;                               // length of the head
     u32 joined;                            // end of the joined values in text
+    u32 found;                             // the answer of a search
     u32 error;                             // status of the refusal, 0 if the head is in order
     u32 chunked, version, no_body;
     u64 length;                            // of the body, if not chunked
-    u32 tag;                               // the context tag that the request carries
-    u32 next;                              // the tag it shall carry, or M4_KEEP
+    u64 next;                              // the tag that the request shall carry, or M4_KEEP
+    u32 tag;                               // the context tag that it carries
     u32 status;                            // set by a rule that refuses the request; 0: allowed
     struct m4_text method, target, path;
     struct m4_field own[M4_OWN];
