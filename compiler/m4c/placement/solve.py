@@ -139,10 +139,13 @@ def _run(
     `cap`: a second row of costs and what they may come to at most.
     """
     import highspy
+    from highspy import _core
 
-    # The solver has no usable annotations; what comes out of it is made plain here.
-    solver: Any = highspy
-    h = solver.Highs()
+    # The solver has no usable annotations; what comes out of it is made plain here. `highspy.Highs` prints a banner to
+    # standard output before it can be told not to, which a language server cannot have; its base class does not.
+    solver: Any = _core
+    h = solver._Highs()
+    h.setOptionValue("log_to_console", False)
     h.setOptionValue("output_flag", False)
     h.setOptionValue("threads", 1)
     h.setOptionValue("random_seed", 0)
