@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +40,8 @@ def addresses(n: int) -> list[str]:
 
 
 def compare(op: str, value: Any, key: str | None = "x", attribute: str = "header") -> dict[str, Any]:
-    return {"kind": "compare", "attribute": attribute, "key": key if attribute == "header" else None, "op": op, "value": value}
+    named = key if attribute == "header" else None
+    return {"kind": "compare", "attribute": attribute, "key": named, "op": op, "value": value}
 
 
 def rule(ident: int, operation: str, args: dict[str, Any], when: dict[str, Any] = TRUE) -> dict[str, Any]:
@@ -89,7 +90,8 @@ def site(side: str, peer: str, rules: list[dict[str, Any]], *, service: str = "c
 
 
 def element(sites: list[dict[str, Any]], wiring: dict[str, Any], service: str = "cart") -> dict[str, Any]:
-    return {"mesh": "shop", "service": service, "dataplane": "envoy", "context": CONTEXT, "wiring": wiring, "sites": sites}
+    about = {"mesh": "shop", "service": service, "dataplane": "envoy", "context": CONTEXT}
+    return {**about, "wiring": wiring, "sites": sites}
 
 
 def render(spec: Path, what: dict[str, Any], template: str = "envoy.yaml.j2") -> str:
@@ -147,13 +149,17 @@ class Client:
     connection: socket.socket | None = field(default=None, repr=False)
 
     def send(
-        self, target: str = "/", headers: list[tuple[str, str | bytes]] | None = None, method: str = "GET", body: bytes = b""
+        self,
+        target: str = "/",
+        headers: Sequence[tuple[str, str | bytes]] = (),
+        method: str = "GET",
+        body: bytes = b"",
     ) -> Reply:
         host, port = self.address.rsplit(":", 1)
         if self.connection is None:
             self.connection = socket.create_connection((host, int(port)), timeout=20)
         raw = f"{method} {target} HTTP/1.1\r\nhost: test\r\n".encode("latin-1")
-        for name, value in headers or []:
+        for name, value in headers:
             raw += name.encode() + b": " + (value.encode() if isinstance(value, str) else value) + b"\r\n"
         if body:
             raw += b"content-length: %d\r\n" % len(body)
@@ -228,9 +234,11 @@ class Bench:
             if each["side"] == "egress":
                 listen.append({"site": each["id"], "version": "", "address": addresses(1)[0], "forward": forward})
             else:
-                listen += [
-                    {"site": each["id"], "version": s["version"], "address": addresses(1)[0], "forward": [s]} for s in forward
-                ]
+                for stop in forward:
+                    address = addresses(1)[0]
+                    listen.append(
+                        {"site": each["id"], "version": stop["version"], "address": address, "forward": [stop]}
+                    )
         wiring = {"app": {}, "listen": listen, "remote": {}, "dial": {}, "entry": [], "admin": addresses(1)[0]}
         self.envoy(render(spec, element(list(sites), wiring)), listen[-1]["address"])
         return [Client(each["address"]) for each in listen]

@@ -1,0 +1,23 @@
+"""The drivers, by the name of their dataplane."""
+
+from __future__ import annotations
+
+from m4deploy.drivers.base import Driver
+from m4deploy.errors import DeployError
+
+
+def driver(dataplane: str) -> Driver:
+    """The driver of a dataplane. Its module is imported only now: a mesh without it needs nothing of it."""
+    match dataplane:
+        case "envoy":
+            from m4deploy.drivers.envoy import EnvoyDriver
+
+            return EnvoyDriver()
+        case "ebpf":
+            from m4deploy.drivers.kernel import KernelDriver
+
+            return KernelDriver()
+    raise DeployError(
+        f"There is no driver for the dataplane {dataplane}, so it cannot run on this machine.",
+        hint="Deploy to a folder with --target directory, or leave the dataplane out of the mesh's `dataplanes`.",
+    )

@@ -1,0 +1,47 @@
+"""What a dataplane's driver does for a target: check an element's files, put it in force, count, take it away."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from m4deploy.built import Element
+
+Counters = Mapping[str, Mapping[str, int]]  # site to what was counted there
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an element runs on this machine: a folder of its own for logs and the like, and its service's cgroup."""
+
+    folder: Path
+    cgroup: Path | None
+
+
+class Running(Protocol):
+    """An element in force."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """Its process, if it has one."""
+
+    def counters(self) -> Counters:
+        """What it counted since it started, per site."""
+
+    def close(self) -> None:
+        """Takes it out of force. May be called twice."""
+
+
+class Driver(Protocol):
+    """Each raises DeployError."""
+
+    needs_cgroup: bool
+
+    def validate(self, element: Element, folder: Path) -> None:
+        """Asks the dataplane itself whether it takes the files; changes nothing. May run in any thread."""
+
+    def start(self, element: Element, place: Place) -> Running:
+        """Puts the element in force. Runs in the main thread, after `validate`, in the same `folder`."""

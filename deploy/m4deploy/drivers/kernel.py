@@ -1,0 +1,62 @@
+"""Programs in the kernel: compiled here, verified and put in force for a service's cgroup by `m4bpf`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m4deploy.built import Element
+from m4deploy.drivers.base import Counters, Place
+from m4deploy.errors import DeployError
+
+SOURCE = "m4.bpf.c"
+HOPS = "hops.json"
+_OBJECT = "m4.bpf.o"
+NO_KERNEL = "Or leave the kernel dataplane out of the mesh's `dataplanes`: proxies can do all that it does."
+
+
+class KernelElement:
+    """A program in force, as long as this process lives."""
+
+    process = None
+
+    def __init__(self, element: Element, place: Place) -> None:
+        from m4bpf import KernelError, attach
+
+        if place.cgroup is None:
+            raise DeployError(f"{element} needs a cgroup, and none can be made here.", hint=NO_KERNEL)
+        try:
+            self._attached = attach(place.folder / _OBJECT, place.cgroup, element.file(HOPS))
+        except KernelError as error:
+            raise DeployError(f"{element}: {error.message}", error.detail, NO_KERNEL) from error
+
+    def counters(self) -> Counters:
+        """Per site: requests `seen`, `allowed`, `denied`, `tagged`, and `errors`."""
+        return self._attached.counters()
+
+    def close(self) -> None:
+        self._attached.close()
+
+
+class KernelDriver:
+    needs_cgroup = True
+
+    def __init__(self) -> None:
+        """Probes the kernel once: loads, attaches and uses a small program."""
+        from m4bpf import probe
+
+        found = probe()
+        if not found.ok:
+            raise DeployError("This machine cannot run the kernel dataplane.", "\n".join(found.reasons), NO_KERNEL)
+
+    def validate(self, element: Element, folder: Path) -> None:
+        """Compiles the program. The verifier sees it in `start`, which for the kernel comes before anything runs."""
+        from m4bpf import KernelError, compile_program
+
+        element.file(HOPS)
+        try:
+            compile_program(element.file(SOURCE), folder / _OBJECT)
+        except KernelError as error:
+            raise DeployError(f"{element}: {error.message}", error.detail) from error
+
+    def start(self, element: Element, place: Place) -> KernelElement:
+        return KernelElement(element, place)

@@ -1,0 +1,179 @@
+"""The target `local`: every service of a mesh as a small process on this machine, with real dataplanes in between."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from m4deploy.built import Built, read_built
+from m4deploy.errors import DeployError
+from m4deploy.mesh import control_sockets
+from m4deploy.processes import tail
+from m4deploy.state import GENERATION, ask, clear_up, locked, read_state
+from m4deploy.supervisor import KEEP
+
+Progress = Callable[[str, float], None]
+
+
+class Deployment:
+    """A mesh in force. Only one in the foreground has an owner: whoever holds this, and it ends with them."""
+
+    def __init__(
+        self,
+        state: Path,
+        folder: Path,
+        leash: socket.socket | None = None,
+        supervisor: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        self.state = state
+        self.folder = folder
+        self.built: Built = read_built(folder / "built")
+        self._leash = leash
+        self._supervisor = supervisor
+
+    @property
+    def control(self) -> Mapping[tuple[str, str], Path]:
+        """Where the stand-in applications take orders, by service and version."""
+        return control_sockets(self.built, self.folder)
+
+    def status(self) -> dict[str, Any]:
+        """See `mesh.Mesh.status`. Raises DeployError if it is gone."""
+        found = status(self.state)
+        if found is None:
+            raise DeployError("The deployment is no longer in force.")
+        return found
+
+    def keep(self) -> None:
+        """Lets it stand alone, in the background."""
+        if self._leash is not None:
+            self._leash.sendall(KEEP)
+            self._leash.close()
+            self._leash = None
+
+    def stop(self) -> None:
+        """Takes it away; nothing of it is left when this returns. May be called twice."""
+        if self._leash is not None:
+            self._leash.close()
+            self._leash = None
+        elif (read_state(self.state) or {}).get("generation") == self.folder.name:
+            ask(self.state, "stop")
+        if self._supervisor is not None:
+            self._supervisor.wait()
+
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+
+def deploy(
+    built: Path, state_dir: Path, progress: Progress = lambda what, fraction: None, *, foreground: bool = False
+) -> Deployment:
+    """Puts a built mesh in force, in place of the one that was deployed from the same state folder before.
+
+    Everything is validated first, by the dataplanes themselves. If anything fails, or this is interrupted, the machine
+    is as it was: nothing new is left, and a previous deployment is in force. `progress` is told what happens and the
+    fraction that is done. `foreground`: it ends with this process at the latest, however that ends.
+
+    Raises DeployError.
+    """
+    state = state_dir.absolute()
+    read_built(built)
+    with locked(state) as lock:
+        clear_up(state)
+        running = read_state(state)
+        if running is not None and running["foreground"]:
+            message = f"A deployment in the foreground runs from {state} (process {running['supervisor']})."
+            raise DeployError(message, hint="End it first.")
+        folder = state / f"{GENERATION}{uuid.uuid4().hex[:8]}"
+        try:
+            shutil.copytree(built, folder / "built")
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise DeployError(f"{built} cannot be copied to {folder}.", str(error)) from error
+        leash, theirs = socket.socketpair()
+        with (state / "supervisor.log").open("wb") as log:
+            command = [sys.executable, "-m", "m4deploy.supervisor", str(state), folder.name]
+            supervisor = subprocess.Popen(
+                [*command, str(theirs.fileno()), str(lock)],
+                pass_fds=(theirs.fileno(), lock),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        theirs.close()
+        try:
+            _follow(leash, progress, state)
+            deployment = Deployment(state, folder, leash, supervisor)
+        except BaseException:
+            leash.close()
+            _wait_for_old_state(state, supervisor)
+            raise
+    if not foreground:
+        deployment.keep()
+    return deployment
+
+
+def _wait_for_old_state(state: Path, supervisor: subprocess.Popen[bytes]) -> None:
+    """Waits until a supervisor whose leash was closed has taken everything back. It ends then, unless the previous
+    deployment had to be started again: that one is its own now."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            supervisor.wait(0.02)
+            return clear_up(state)
+        found = read_state(state)
+        if found is not None and found["supervisor"] == supervisor.pid and not found["foreground"]:
+            return None
+
+
+def _follow(leash: socket.socket, progress: Progress, state: Path) -> None:
+    """Passes on what the supervisor tells, until it is ready; raises what it failed with."""
+    with leash.makefile("rb") as lines:
+        for line in lines:
+            message = json.loads(line)
+            if "ready" in message:
+                return
+            if "error" in message:
+                raise DeployError(message["error"], message["detail"], message["hint"])
+            progress(message["progress"], message["fraction"])
+    raise DeployError("The supervisor of the deployment ended unexpectedly.", tail(state / "supervisor.log"))
+
+
+def current(state_dir: Path) -> Deployment | None:
+    """The deployment that is in force from this state folder."""
+    state = state_dir.absolute()
+    found = read_state(state)
+    return None if found is None else Deployment(state, state / found["generation"])
+
+
+def status(state_dir: Path) -> dict[str, Any] | None:
+    """What runs, see `mesh.Mesh.status`; None if nothing does."""
+    state = state_dir.absolute()
+    return ask(state, "status") if read_state(state) is not None else None
+
+
+def undeploy(state_dir: Path) -> bool:
+    """Takes the deployment away, also what a killed one left. False if there was none. Raises DeployError."""
+    state = state_dir.absolute()
+    if not state.is_dir():
+        return False
+    with locked(state):
+        running = read_state(state)
+        if running is not None and ask(state, "stop") is None:
+            raise DeployError(f"The deployment (process {running['supervisor']}) does not answer.")
+        left = (state / "state.json").exists() or any(state.glob(f"{GENERATION}*"))
+        clear_up(state)
+        if left and running is None:
+            for name in ("state.json", "socket"):
+                (state / name).unlink(missing_ok=True)
+    return running is not None or left

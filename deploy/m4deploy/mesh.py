@@ -1,0 +1,249 @@
+"""A built mesh on this machine: put in force piece by piece, counted, and taken away without a trace.
+
+A *generation* is one attempt to deploy, with a folder of its own:
+
+    built/     a copy of what was built, so that it can be started again whatever becomes of the original
+    run/       logs, compiled programs, control sockets
+    journal    what exists outside the folder (cgroups, processes), one JSON line each, written before it matters
+
+The journal is enough to clear up after a supervisor that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m4deploy import app, processes
+from m4deploy.built import Built, Element, read_built
+from m4deploy.drivers import driver
+from m4deploy.drivers.base import Driver, Place, Running
+from m4deploy.errors import DeployError
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One stand-in process: of a service, in a version ("" if it has none). `control`: its socket's name in run/."""
+
+    service: str
+    version: str
+    listen: str
+    control: str
+
+    def __str__(self) -> str:
+        return f"the application {self.service}" + (f" {self.version}" if self.version else "")
+
+
+def applications(built: Built) -> list[Application]:
+    """The processes that stand in for the services, in a fixed order."""
+    found = [(s, v, a) for s, wiring in sorted(built.services.items()) for v, a in sorted(wiring["app"].items())]
+    return [Application(s, v, a, f"app-{n}.sock") for n, (s, v, a) in enumerate(found)]
+
+
+class Journal:
+    """What a generation has outside its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "journal"
+
+    def add(self, **entry: Any) -> None:
+        with self._path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(entry) + "\n")
+
+    def entries(self, kind: str) -> Iterator[dict[str, Any]]:
+        """Those with this key; a line that was cut off by the end of its writer is no entry."""
+        with contextlib.suppress(OSError):
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):
+                    entry = json.loads(line)
+                    if kind in entry:
+                        yield entry
+
+    def supervisor(self) -> int | None:
+        """The process that looks after this generation, if it lives."""
+        for entry in self.entries("supervisor"):
+            if processes.born(entry["supervisor"]) == entry["born"]:
+                return int(entry["supervisor"])
+        return None
+
+
+def sweep(folder: Path, *, keep: bool = False) -> None:
+    """Ends whatever a generation left behind, and removes its folder (`keep`: all but the copy of what was built)."""
+    journal = Journal(folder)
+    for entry in journal.entries("process"):
+        processes.kill(entry["process"], entry["born"])
+    for entry in journal.entries("cgroup"):
+        _remove_cgroup(Path(entry["cgroup"]))
+    if keep:
+        (folder / "journal").unlink(missing_ok=True)
+        shutil.rmtree(folder / "run", ignore_errors=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_cgroup(cgroup: Path) -> None:
+    if cgroup.is_dir():
+        from m4bpf import KernelError, remove_cgroup
+
+        with contextlib.suppress(OSError):
+            (cgroup / "cgroup.kill").write_text("1")
+        with contextlib.suppress(KernelError):
+            remove_cgroup(cgroup)
+
+
+class Mesh:
+    """One generation of a deployment. `close` takes back whatever was done, at any point."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        self.folder = folder
+        self.run = folder / "run"
+        self.built: Built = read_built(folder / "built")
+        self._progress = progress
+        self._journal = Journal(folder)
+        self._cgroups: dict[str, Path] = {}
+        self._drivers: dict[str, Driver] = {}
+        self._elements: list[tuple[Element, Place, Running]] = []
+        self._apps: list[tuple[Application, subprocess.Popen[bytes]]] = []
+
+    # --- before anything that runs is touched --------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Everything that can fail without harm: drivers, validation, compilation, the kernel's verifier.
+
+        The kernel's programs are in force after this, for cgroups that are still empty.
+        """
+        self.run.mkdir(exist_ok=True)
+        self._journal.add(supervisor=os.getpid(), born=processes.born(os.getpid()))
+        self._progress("Looking for the dataplanes", 0.02)
+        self._drivers = {d: driver(d) for d in sorted({e.dataplane for e in self.built.elements})}
+        self._make_cgroups()
+        self._validate()
+        self._start([e for e in self.built.elements if e.tier == "kernel"], 0.4, 0.5)
+
+    def _make_cgroups(self) -> None:
+        """One for each service, if the machine lets us; without one only the kernel's elements cannot be."""
+        from m4bpf import KernelError, cgroup_root, make_cgroup
+
+        needed = any(d.needs_cgroup for d in self._drivers.values())
+        root = cgroup_root()
+        if root is None and not needed:
+            return
+        place = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
+        mesh = re.sub(r"[^A-Za-z0-9_-]", "_", self.built.mesh)
+        for number, service in enumerate(sorted(self.built.services)):
+            name = f"m4/{mesh}-{place}/{number}"
+            self._journal.add(cgroup=str((root or Path("/")) / name))
+            try:
+                self._cgroups[service] = make_cgroup(name)
+            except KernelError as error:
+                if needed:
+                    raise DeployError(error.message, error.detail) from error
+                self._cgroups.clear()
+                return
+
+    def _validate(self) -> None:
+        elements = self.built.elements
+        with ThreadPoolExecutor(max(1, min(len(elements), os.cpu_count() or 1))) as pool:
+            jobs = [(e, pool.submit(self._drivers[e.dataplane].validate, e, self._place(e).folder)) for e in elements]
+            try:
+                for done, (element, job) in enumerate(jobs):
+                    self._progress(f"Validating {element}", 0.05 + 0.35 * done / len(jobs))
+                    job.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _place(self, element: Element) -> Place:
+        folder = self.run / f"{element.dataplane}-{sorted(self.built.services).index(element.service)}"
+        folder.mkdir(exist_ok=True)
+        return Place(folder, self._cgroups.get(element.service))
+
+    # --- in force ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the applications and proxies, and waits until all of them accept connections."""
+        processes.check_free(self.built.addresses())
+        self._start_applications()
+        self._start([e for e in self.built.elements if e.tier != "kernel"], 0.55, 0.7)
+        self._wait_ready()
+
+    def _start(self, elements: list[Element], begin: float, end: float) -> None:
+        for number, element in enumerate(elements):
+            self._progress(f"Starting {element}", begin + (end - begin) * number / len(elements))
+            place = self._place(element)
+            running = self._drivers[element.dataplane].start(element, place)
+            self._elements.append((element, place, running))
+            self._note(running.process)
+
+    def _start_applications(self) -> None:
+        self._progress("Starting the applications", 0.5)
+        for each in applications(self.built):
+            about = self.built.graph["services"].get(each.service) or {}
+            config = {
+                "service": each.service,
+                "version": each.version,
+                "dial": self.built.services[each.service]["dial"],
+                "propagates": about.get("propagates", True),
+                "context": self.built.context["header"],
+                "listen": each.listen,
+                "control": each.control,
+            }
+            command = [sys.executable, "-I", "-S", app.__file__, json.dumps(config)]
+            log = self.run / f"{each.control}.log"
+            process = processes.spawn(command, cwd=self.run, log=log, cgroup=self._cgroups.get(each.service))
+            self._apps.append((each, process))
+            self._note(process)
+
+    def _note(self, process: subprocess.Popen[bytes] | None) -> None:
+        if process is not None:
+            self._journal.add(process=process.pid, born=processes.born(process.pid))
+
+    def _wait_ready(self) -> None:
+        expected = {each.listen: (process, str(each), self.run / f"{each.control}.log") for each, process in self._apps}
+        for element, place, running in self._elements:
+            if running.process is not None:
+                log = next(iter(sorted(place.folder.glob("*.log"))), place.folder)
+                about = (running.process, str(element), log)
+                expected.update({listen["address"]: about for listen in element.wiring["listen"]})
+        self._progress("Waiting until everything answers", 0.75)
+        processes.wait_ready(expected, lambda: self._progress("Waiting until everything answers", 0.8))
+
+    def status(self) -> dict[str, Any]:
+        """What runs: {"mesh", "healthy", "processes": [{"what", "service", "pid", "alive"}], "elements": [{"service",
+        "dataplane", "tier", "counters": {site: {name: count}}}]}."""
+        running = [(str(each), each.service, process) for each, process in self._apps]
+        running += [(str(e), e.service, r.process) for e, _, r in self._elements if r.process is not None]
+        listed = [{"what": w, "service": s, "pid": p.pid, "alive": p.poll() is None} for w, s, p in running]
+        elements = [
+            {"service": e.service, "dataplane": e.dataplane, "tier": e.tier, "counters": r.counters()}
+            for e, _, r in self._elements
+        ]
+        healthy = all(p["alive"] for p in listed)
+        return {"mesh": self.built.mesh, "healthy": healthy, "processes": listed, "elements": elements}
+
+    def close(self, *, keep: bool = False) -> None:
+        """Stops everything. `keep`: leave the copy of what was built, to start it again."""
+        processes.stop([p for _, p in self._apps] + [r.process for _, _, r in self._elements if r.process is not None])
+        for _, _, running in self._elements:
+            running.close()
+        self._elements.clear()
+        self._apps.clear()
+        sweep(self.folder, keep=keep)
+
+
+def control_sockets(built: Built, folder: Path) -> Mapping[tuple[str, str], Path]:
+    """Where the processes of a running generation take orders, by service and version."""
+    return {(each.service, each.version): folder / "run" / each.control for each in applications(built)}

@@ -1,0 +1,245 @@
+"""The process in the background that owns a deployment: its children, and the kernel's programs.
+
+It is started by `local.deploy` with a *leash*, a socket to the command that deploys. Over it go progress and the
+result, as JSON lines; the command answers "keep", and from then on the deployment stands alone. If the leash ends
+before, because the command was interrupted or killed, everything is taken back. A deployment in the foreground is
+never let off the leash.
+
+Children die with this process even if it is killed, the kernel's programs too, since nothing else holds them; a
+watcher, forked at the start, then removes the folders and cgroups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from m4deploy.errors import DeployError
+from m4deploy.mesh import Journal, Mesh, sweep
+from m4deploy.processes import check_free
+from m4deploy.state import GENERATION, ask, forget, read_state, short_path, write_state
+
+KEEP = b"keep\n"
+
+
+class Stopped(Exception):
+    """The command that deploys is gone, or we are told to end: take everything back."""
+
+
+class Leash:
+    """The connection to the command that deploys."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection: socket.socket | None = connection
+        self.told_to_end = False
+        self._last = ""
+
+    def send(self, **message: Any) -> None:
+        if self.connection is not None:
+            with contextlib.suppress(OSError):
+                self.connection.sendall(json.dumps(message).encode() + b"\n")
+
+    def progress(self, what: str, fraction: float) -> None:
+        """Tells how far we are; raises Stopped when nobody wants to know any more."""
+        if what != self._last:
+            self.send(progress=what, fraction=fraction)
+            self._last = what
+        if self.told_to_end or (self.connection is not None and self._ended(self.connection)):
+            raise Stopped
+
+    @staticmethod
+    def _ended(connection: socket.socket) -> bool:
+        try:
+            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def drop(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+def watch(state: Path) -> tuple[int, int]:
+    """Forks the watcher. It waits for our end, then removes what we could not. Returns its pid, and the pipe's end
+    whose closing it waits for."""
+    end, held = os.pipe()
+    me = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(end)
+        return pid, held
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+            if fd != end:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+        os.read(end, 1)
+        for folder in state.glob(f"{GENERATION}*"):
+            if any(entry["supervisor"] == me for entry in Journal(folder).entries("supervisor")):
+                sweep(folder)
+        forget(state, me)
+    finally:
+        os._exit(0)
+
+
+def launch(state: Path, generation: str, leash: Leash) -> Mesh:
+    """Puts a generation in force, in place of the one that runs. If that fails, the old one runs on, or again."""
+    folder = state / generation
+    previous = read_state(state)
+    try:
+        mesh = Mesh(folder, leash.progress)
+    except BaseException:
+        sweep(folder)
+        raise
+    yielded = False
+    try:
+        mesh.prepare()
+        if previous is None:
+            check_free(mesh.built.addresses())
+        else:
+            old = Mesh(state / previous["generation"], leash.progress).built.addresses()
+            check_free({a: what for a, what in mesh.built.addresses().items() if a not in old})
+            leash.progress("Stopping the previous deployment", 0.5)
+            yielded = True
+            if ask(state, "yield") is None:
+                raise DeployError("The previous deployment does not answer.", hint="End it with: m4 undeploy")
+        mesh.start()
+        leash.progress("In force", 1.0)
+        return mesh
+    except BaseException as error:
+        mesh.close()
+        if yielded and previous is not None:
+            _restore(state, previous["generation"], error, leash)
+        raise
+
+
+class Restored(Exception):
+    """A deployment failed, and the previous one is in force again, in this process."""
+
+    def __init__(self, mesh: Mesh, error: DeployError) -> None:
+        super().__init__(str(error))
+        self.mesh = mesh
+        self.error = error
+
+
+def _restore(state: Path, generation: str, error: BaseException, leash: Leash) -> None:
+    reason = error if isinstance(error, DeployError) else DeployError("The deployment was interrupted.")
+    mesh = Mesh(state / generation, lambda what, fraction: None)
+    try:
+        mesh.prepare()
+        mesh.start()
+    except DeployError as again:
+        mesh.close()
+        detail = f"{reason.detail}\nThe previous deployment did not come back: {again}"
+        raise DeployError(reason.message, detail, "Nothing is in force now: deploy again.") from error
+    raise Restored(mesh, reason) from error
+
+
+def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
+    """Answers questions until somebody says stop. Everything is gone before the one who said so is answered."""
+    selector = selectors.DefaultSelector()
+    with selector, short_path(state) as folder, socket.socket(socket.AF_UNIX) as listener:
+        (state / "socket").unlink(missing_ok=True)
+        listener.bind(str(folder / "socket"))
+        listener.listen()
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(wakeup, selectors.EVENT_READ)
+        if leash.connection is not None:
+            selector.register(leash.connection, selectors.EVENT_READ)
+        write_state(state, mesh.folder.name, mesh.built.mesh, leash.connection is not None)
+        leash.send(ready=True)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is wakeup:
+                    if leash.told_to_end:
+                        mesh.close()
+                        return
+                    wakeup.recv(64)
+                elif key.fileobj is listener:
+                    if _answer(listener, state, mesh):
+                        return
+                elif leash.connection is not None:
+                    kept = leash.connection.recv(64) == KEEP
+                    selector.unregister(leash.connection)
+                    leash.drop()
+                    if not kept:
+                        mesh.close()
+                        return
+                    write_state(state, mesh.folder.name, mesh.built.mesh, False)
+
+
+def _answer(listener: socket.socket, state: Path, mesh: Mesh) -> bool:
+    """One question. True: it was the last."""
+    connection, _ = listener.accept()
+    with connection, contextlib.suppress(OSError, ValueError):
+        connection.settimeout(5)
+        do = json.loads(connection.makefile("rb").readline()).get("do")
+        if do == "status":
+            connection.sendall(json.dumps({**mesh.status(), "supervisor": os.getpid()}).encode())
+        elif do in ("stop", "yield"):
+            mesh.close(keep=do == "yield")
+            forget(state, os.getpid())
+            connection.sendall(b"{}")
+            return True
+    return False
+
+
+def main(state: Path, generation: str, leash_fd: int, lock_fd: int) -> int:
+    """The life of a supervisor: 0 if it put its generation in force."""
+    leash = Leash(socket.socket(fileno=leash_fd))
+    os.set_inheritable(leash_fd, False)
+    os.set_inheritable(lock_fd, False)
+    pid, held = watch(state)
+    wakeup, wake = socket.socketpair()
+    wakeup.setblocking(False)
+    wake.setblocking(False)
+    signal.set_wakeup_fd(wake.fileno())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: setattr(leash, "told_to_end", True))
+    try:
+        return _life(state, generation, leash, lock_fd, wakeup)
+    finally:
+        forget(state, os.getpid())
+        os.close(held)
+        os.waitpid(pid, 0)
+        leash.drop()
+
+
+def _life(state: Path, generation: str, leash: Leash, lock_fd: int, wakeup: socket.socket) -> int:
+    try:
+        mesh = launch(state, generation, leash)
+    except Restored as restored:
+        error = restored.error
+        hint = f"{error.hint}\nThe previous deployment is in force again.".strip()
+        leash.send(error=error.message, detail=error.detail, hint=hint)
+        leash.drop()
+        os.close(lock_fd)
+        serve(state, restored.mesh, leash, wakeup)
+        return 1
+    except DeployError as error:
+        leash.send(error=error.message, detail=error.detail, hint=error.hint)
+        return 1
+    except Stopped:
+        return 1
+    for folder in state.glob(f"{GENERATION}*"):
+        if folder != mesh.folder:
+            sweep(folder)
+    os.close(lock_fd)
+    serve(state, mesh, leash, wakeup)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
