@@ -307,6 +307,18 @@ def plan(db: Database, mesh_name: str) -> Plan | None:
 
 
 @query
+def plan_without(db: Database, mesh_name: str, dataplanes: frozenset[str]) -> tuple[Program, Plan] | None:
+    """The program and its plan as if the mesh did not name some dataplanes: a machine may lack what they need."""
+    found = program(db, mesh_name)
+    if found is None or plan(db, mesh_name) is None:
+        return None
+    kept = {n: d for n, d in found.dataplanes.items() if n not in dataplanes}
+    mesh_ = replace(found.mesh, dataplanes=tuple(kept))
+    smaller = replace(found, mesh=mesh_, dataplanes=kept)
+    return smaller, plan_program(smaller)
+
+
+@query
 def plan_problems(db: Database, mesh_name: str) -> tuple[Problem, ...]:
     """What the plan cannot give: `unenforceable` operations, and a cost that is not proven."""
     found, checked = plan(db, mesh_name), mesh(db, mesh_name)

@@ -38,15 +38,18 @@ def dead_paths(effects: Effects) -> Iterator[Problem]:
 def _nearest(effects: Effects, policy: Policy) -> tuple[Pattern | None, str]:
     """The pattern with `*` put between all steps, or with the chain's origin left open, whichever matches first."""
     steps = policy.pattern.steps
+    anywhere = Step(AnyOne(), True)
     spread: list[Step] = []
     for i, step in enumerate(steps):
         if i and not step.star and not steps[i - 1].star:
-            spread.append(Step(AnyOne(), True))
+            spread.append(anywhere)
         spread.append(step)
     for candidate in (
         replace(policy.pattern, outside=False),
+        Pattern((anywhere, *steps), policy.pattern.outside),
         Pattern(tuple(spread), policy.pattern.outside),
         Pattern(tuple(spread), False),
+        Pattern((anywhere, *spread), False),
     ):
         if candidate != policy.pattern and effects.ends(candidate):
             return candidate, pattern_text(candidate)

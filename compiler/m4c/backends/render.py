@@ -105,9 +105,9 @@ def _safe(service: str) -> str:
 
 def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -> str:
     from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2.sandbox import SandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
+    environment = SandboxedEnvironment(
         loader=FileSystemLoader(dataplane.folder),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -61,9 +61,25 @@ def planned(workspace: Workspace, mesh: str) -> tuple[Program, Plan]:
     return program, plan
 
 
-def rendered(workspace: Workspace, mesh: str, base_port: int = BASE_PORT) -> Build:
-    """The artifacts of a mesh, as values."""
-    program, plan = planned(workspace, mesh)
+def without(workspace: Workspace, mesh: str, dataplanes: frozenset[str]) -> tuple[Program, Plan]:
+    """As `planned`, but without some dataplanes; `JobError` if the rest cannot enforce everything."""
+    planned(workspace, mesh)
+    found = project.plan_without(workspace.db, mesh, dataplanes)
+    if found is None:
+        raise JobError(f"there is no plan for mesh `{mesh}`")
+    program, plan = found
+    if plan.unenforceable:
+        first = plan.unenforceable[0]
+        lacking = ", ".join(sorted(dataplanes))
+        raise JobError(f"without {lacking}, `{first.policy}` cannot be enforced on {first.path}: {first.reasons[0]}")
+    return program, plan
+
+
+def rendered(
+    workspace: Workspace, mesh: str, base_port: int = BASE_PORT, lacking: frozenset[str] = frozenset()
+) -> Build:
+    """The artifacts of a mesh, as values. `lacking`: dataplanes to do without."""
+    program, plan = without(workspace, mesh, lacking) if lacking else planned(workspace, mesh)
     try:
         return render(program, elements(program, plan), base_port)
     except TemplateFailure as e:
@@ -189,23 +205,41 @@ def _stop(stop: Stop) -> dict[str, Any]:
 def plan_text(workspace: Workspace, mesh: str) -> str:
     """The plan as people read it."""
     program, plan = planned(workspace, mesh)
-    lines = [f"mesh {mesh}: {len(plan.elements)} elements for {len(program.graph.services)} services"]
-    saved = f", {100 - 100 * plan.cost // plan.baseline_cost}% less" if plan.baseline_cost else ""
+    return describe(program, plan)
+
+
+def describe(program: Program, plan: Plan) -> str:
+    """A plan as people read it: each element with what it runs, then what needs nothing."""
+    lines = [f"mesh {program.mesh.name}: {_counted(len(plan.elements), 'element')} for {len(program.graph.services)} services"]
+    saved = f", so this is {100 - 100 * plan.cost // plan.baseline_cost}% less" if plan.baseline_cost else ""
     proof = "proven optimal" if plan.optimal else f"within {plan.gap:.1%} of the optimum"
     lines.append(f"cost {plan.cost} ({proof}); a sidecar everywhere would cost {plan.baseline_cost}{saved}")
     for element in plan.elements:
+        here = (element.service, element.dataplane)
         lines.append(f"\n{element.service}: {element.dataplane}")
-        lines += [f"    {reason}" for reason in element.reasons]
-        for o in plan.operations:
-            if (o.service, o.dataplane) == (element.service, element.dataplane):
-                lines.append(f"    {o.policy}: {o.operation} at {o.side} of {o.hop[0] or 'outside'} -> {o.hop[1]}")
+        runs = {
+            f"    {o.policy}: {o.operation} at {o.side} of {_hop(o.hop)}": None
+            for o in plan.operations
+            if (o.service, o.dataplane) == here
+        }
+        lines += runs
+        updates = [s for s in plan.context.updates if (s.service, s.dataplane) == here]
+        if updates:
+            lines.append(f"    keeps the context on {_counted(len(updates), 'hop')}")
     nothing = sorted(set(program.graph.services) - {e.service for e in plan.elements})
     if nothing:
-        lines.append(f"\nnothing needed at: {', '.join(nothing)}")
-    bits = plan.context.bits
-    if bits:
-        lines.append(f"context: {bits} bit{'s' * (bits != 1)} tell call paths apart")
+        lines.append(f"\nnothing is needed at {', '.join(nothing)}")
+    if plan.context.bits:
+        lines.append(f"call paths are told apart by a context tag of {_counted(plan.context.bits, 'bit')}")
     return "\n".join(lines) + "\n"
+
+
+def _hop(hop: tuple[str | None, str]) -> str:
+    return f"{hop[0] or 'outside'} -> {hop[1]}"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 # --- deployments ------------------------------------------------------------------------------------------------------
@@ -234,16 +268,34 @@ def deploy(
     base_port: int = BASE_PORT,
 ) -> DeployResult:
     """Builds and deploys. A failure leaves what ran before as it was."""
-    made = rendered(workspace, mesh, base_port)
     targets = _targets()
     state = state_dir(workspace, mesh)
+    lacking = unavailable(workspace, mesh) if target == "local" else {}
+    for name, reason in lacking.items():
+        progress(f"without {name}: {reason}", 0.0)
+    made = rendered(workspace, mesh, base_port, frozenset(lacking))
     with tempfile.TemporaryDirectory(prefix="m4-build-") as folder:
         built = write(made, Path(folder)).folder
         try:
             text: str = targets.deploy(target, built, state, output, progress)
         except targets.DeployError as e:
-            return DeployResult(False, f"not deployed, nothing changed: {e.message}", e.text())
-    return DeployResult(True, f"mesh `{mesh}` is deployed to `{target}`", text)
+            return DeployResult(False, f"not deployed, nothing changed: {e.message}", _rest(e))
+    notes = "".join(f"without {name}: {reason}\n" for name, reason in lacking.items())
+    return DeployResult(True, f"mesh `{mesh}` is deployed to `{target}`", notes + text)
+
+
+def unavailable(workspace: Workspace, mesh: str) -> dict[str, str]:
+    """The kernel dataplanes of a mesh that this machine cannot run, with the reason: proxies do their work then."""
+    program, _ = planned(workspace, mesh)
+    kernel = [d.name for d in program.dataplanes.values() if d.tier == "kernel"]
+    proxies = any(d.tier == "proxy" for d in program.dataplanes.values())
+    found: dict[str, str] = _targets().unavailable(kernel) if proxies else {}
+    return found
+
+
+def _rest(error: Any) -> str:
+    """What a deployment's error says beyond its first line."""
+    return "\n".join(str(error).splitlines()[1:])
 
 
 def undeploy(workspace: Workspace, mesh: str) -> DeployResult:
@@ -252,7 +304,7 @@ def undeploy(workspace: Workspace, mesh: str) -> DeployResult:
     try:
         stopped = targets.undeploy(state_dir(workspace, mesh))
     except targets.DeployError as e:
-        return DeployResult(False, e.message, e.text())
+        return DeployResult(False, e.message, _rest(e))
     return DeployResult(True, f"mesh `{mesh}` is {'stopped' if stopped else 'not deployed'}", "")
 
 

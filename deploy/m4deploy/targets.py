@@ -1,0 +1,71 @@
+"""The targets by name, as `m4 deploy` and the language server use them: plain arguments in, text for people out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from m4deploy.errors import DeployError
+
+Progress = Callable[[str, float], None]
+
+__all__ = ["DeployError", "deploy", "status", "unavailable", "undeploy"]
+
+
+def unavailable(dataplanes: Iterable[str]) -> dict[str, str]:
+    """The dataplanes that this machine cannot run, each with the reason."""
+    from m4deploy.drivers import driver
+
+    out = {}
+    for name in dataplanes:
+        try:
+            driver(name)
+        except DeployError as error:
+            out[name] = " ".join((error.message, *error.detail.split("\n"))).strip()
+    return out
+
+
+def deploy(target: str, built: Path, state: Path, output: Path | None, progress: Progress) -> str:
+    """Deploys a built folder to a target; returns what to tell the user. Raises DeployError, and then nothing changed."""
+    if target == "directory":
+        from m4deploy import directory
+
+        if output is None:
+            raise DeployError("The target `directory` needs a folder.")
+        directory.deploy(built, output)
+        return f"The artifacts are in {output}.\n"
+    from m4deploy import local
+
+    local.deploy(built, state, progress)
+    return status(state)
+
+
+def undeploy(state: Path) -> bool:
+    """Stops a local deployment; False if there was none."""
+    from m4deploy import local
+
+    return local.undeploy(state)
+
+
+def status(state: Path) -> str:
+    """What runs, one line a process and element."""
+    from m4deploy import local
+
+    found = local.status(state)
+    if found is None:
+        return "nothing is deployed\n"
+    lines = [f"mesh {found['mesh']}: {'healthy' if found['healthy'] else 'NOT healthy'}"]
+    for element in found["elements"]:
+        lines.append(f"  {element['dataplane']} at {element['service']} ({element['tier']})")
+        for site, counters in element["counters"].items():
+            counted = ", ".join(f"{name} {count}" for name, count in counters.items() if count)
+            if counted:
+                lines.append(f"      {site}: {counted}")
+    dead = [p for p in found["processes"] if not p["alive"]]
+    lines.append(f"  {len(found['processes'])} processes" + (f", {len(dead)} of them dead" if dead else ""))
+    lines += [f"      dead: {p['what']} (process {p['pid']})" for p in dead]
+    current = local.current(state)
+    services = current.built.services if current else {}
+    for name in sorted(services):
+        lines += [f"  {name} takes requests at http://{address}/" for address in services[name]["entry"]]
+    return "\n".join(lines) + "\n"
