@@ -1,7 +1,9 @@
 """Load a compiled program and put it in force for one service's cgroup.
 
-Nothing is pinned: programs, maps and the link live as long as this process holds them, so the end of the process,
-however it comes, takes everything out of force.
+Nothing is pinned: programs, maps and the link live as long as this process holds them. When it ends, however that
+comes, no new connection is under control; one that is open then stays so until it is closed. :meth:`Attached.close`
+releases open connections too. Connections that are older than the program are never under control: attach before the
+service starts.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from m4bpf._errors import KernelError
 
 COUNTERS = ("seen", "allowed", "denied", "tagged", "errors")
 
+_COOKIE = 8  # bytes of a key of m4_sockets
 _COUNTS = struct.Struct(f"={len(COUNTERS)}Q")
 
 
@@ -119,12 +122,14 @@ class Attached:
         return result
 
     def close(self) -> None:
-        """Take the program out of force. May be called twice."""
+        """Take the program out of force, also for open connections (the beginning of a request that was held back
+        because it is incomplete is lost). May be called twice."""
         lib = libbpf.library()
         if self._link:
             lib.bpf_link__destroy(self._link)
         if self._verdict:
             lib.bpf_prog_detach2(self._verdict, self._sockets, libbpf.ATTACH_SK_MSG_VERDICT)
+            libbpf.map_clear(self._sockets, _COOKIE)
         if self._object:
             lib.bpf_object__close(self._object)
         self._object = self._link = self._verdict = self._sockets = 0

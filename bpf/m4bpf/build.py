@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +30,8 @@ def find_clang() -> str | None:
 
 def system_includes() -> list[Path]:
     """Where this machine's ``asm/types.h`` is, which a compiler for another target does not know by itself."""
-    triplet = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
-    return [path for path in (Path("/usr/include") / str(triplet),) if path.is_dir()]
+    path = Path("/usr/include") / f"{os.uname().machine}-linux-gnu"
+    return [path] if path.is_dir() else []
 
 
 def compile_program(source: Path, out: Path, include: Sequence[Path] = ()) -> None:

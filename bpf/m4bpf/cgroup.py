@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def cgroup_root(mounts: Path = Path("/proc/self/mounts")) -> Path | None:
     for line in lines:
         fields = line.split(" ")
         if len(fields) > 2 and fields[2] == "cgroup2":
-            return Path(fields[1].encode().decode("unicode_escape"))
+            return Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[1]))
     return None
 
 

@@ -6,9 +6,9 @@ The library is opened at the first use, so that importing this package works on 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import threading
-from collections.abc import Callable
 from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import cache
 
@@ -38,6 +38,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_map_create": (c_int, (c_int, c_char_p, c_uint32, c_uint32, c_uint32, c_void_p)),
     "bpf_map_update_elem": (c_int, (c_int, c_void_p, c_void_p, c_uint64)),
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
+    "bpf_map_delete_elem": (c_int, (c_int, c_void_p)),
+    "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p)),
     "libbpf_num_possible_cpus": (c_int, ()),
     "libbpf_set_print": (c_void_p, (_PRINT,)),
 }
@@ -104,13 +106,14 @@ def map_read(fd: int, key: bytes, size: int) -> bytes:
     return buffer.raw
 
 
+def map_clear(fd: int, key_size: int) -> None:
+    """Remove every element of a map, also those that are added meanwhile until none is left."""
+    lib = library()
+    key = ctypes.create_string_buffer(key_size)
+    while lib.bpf_map_get_next_key(fd, None, key) == 0:
+        if lib.bpf_map_delete_elem(fd, key) != 0 and ctypes.get_errno() != errno.ENOENT:
+            return
+
+
 def _bytes(data: bytes) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(data, len(data))
-
-
-def quietly(action: Callable[[], object]) -> None:
-    """Run a clean-up step; that it fails must not keep the others from running."""
-    try:
-        action()
-    except (KernelError, OSError):
-        return

@@ -18,9 +18,8 @@ from typing import Any
 
 import jinja2
 import jinja2.sandbox
-import pytest
-
 import m4bpf
+import pytest
 
 SPEC = Path(__file__).resolve().parents[2] / "specs" / "ebpf"
 TRUE: dict[str, Any] = {"kind": "true"}
@@ -294,7 +293,11 @@ def inside(cgroup: Path) -> Iterator[None]:
 def elsewhere(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python code in another process."""
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

@@ -6,16 +6,17 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import m4bpf
 import pytest
 from kernelkit import Client, Seen, Server, compare, deny, egress, header, in_force, inside, kernel_group
-
-import m4bpf
 
 __all__ = ["kernel_group"]
 
 ALLOWED = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"
 DENIED = b"GET /admin/1?a=b HTTP/1.1\r\nHost: x\r\n\r\n"
-POST = b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 36\r\n\r\n" + b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n" + b"zzzz"
+POST = (
+    b"POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 36\r\n\r\n" + b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n" + b"zzzz"
+)
 CHUNKED = (
     b"POST /ch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n"
     b"1F\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\r\n5\r\nabcde\r\n0\r\nX-Trailer: 1\r\n\r\n"
@@ -35,9 +36,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def program(
-    server: Server, kernel_group: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[m4bpf.Attached]:
+def program(server: Server, kernel_group: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[m4bpf.Attached]:
     rules = [
         deny(1, compare("url_path", "starts_with", "/admin")),
         deny(2, header("x-group", "==", "evil"), 451),
@@ -126,9 +125,7 @@ def test_random_cuts_of_pipelined_requests_change_nothing(client: Client, server
         assert [tags(seen) for seen in server.seen] == [["0042"]] * 3 + [["abcd"]] + [["0042"]] * 3
 
 
-def test_bytes_one_by_one_on_two_connections_at_once(
-    client: Client, server: Server, kernel_group: Path
-) -> None:
+def test_bytes_one_by_one_on_two_connections_at_once(client: Client, server: Server, kernel_group: Path) -> None:
     """Both share the memory that the kernel collects a process's bytes in, so neither lies in one piece."""
     long = ALLOWED[:-2] + b"X-Long: " + b"y" * 300 + b"\r\n\r\n"
     denied = DENIED_POST[:-32].replace(b"32", b"300") + b"b" * 300
@@ -320,8 +317,19 @@ def test_other_versions_are_refused(client: Client, server: Server, version: byt
 
 @pytest.mark.parametrize(
     "rest",
-    [b"5;ext=1\r\nabcde\r\n", b"5 \r\nabcde\r\n", b"\r\nabcde", b"g\r\n", b"5\nabcde", b"5\r\nabcdeX\r\n0\r\n\r\n",
-     b"5\r\nabcde\n0\r\n\r\n", b"0000000000000005\r\nabcde\r\n", b"0\r\nbad trailer\r\n\r\n", b"-1\r\n", b"0x5\r\nabcde"],
+    [
+        b"5;ext=1\r\nabcde\r\n",
+        b"5 \r\nabcde\r\n",
+        b"\r\nabcde",
+        b"g\r\n",
+        b"5\nabcde",
+        b"5\r\nabcdeX\r\n0\r\n\r\n",
+        b"5\r\nabcde\n0\r\n\r\n",
+        b"0000000000000005\r\nabcde\r\n",
+        b"0\r\nbad trailer\r\n\r\n",
+        b"-1\r\n",
+        b"0x5\r\nabcde",
+    ],
 )
 def test_a_malformed_chunk_is_not_passed_on(client: Client, server: Server, rest: bytes) -> None:
     client.send(b"POST /ok HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + rest)
