@@ -13,7 +13,9 @@ import re2
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from m4c.predicates import check_regex, holds, regex_matches, satisfiable, satisfy
+from m4c.predicates.atoms import check_of, passes, view_of
 from m4c.predicates.charset import lower_ascii, plain_key
+from m4c.predicates.strings import automaton_of
 from m4c.semantics.model import And, Atom, Attribute, AttrKey, Cond, Const, Not, Or, StateAtom, Type, Value
 
 SETTINGS = settings(
@@ -217,6 +219,26 @@ def cond_atoms(cond: Cond) -> Iterator[Atom]:
         case And(parts) | Or(parts):
             for part in parts:
                 yield from cond_atoms(part)
+
+
+@SETTINGS
+@given(text_atoms([TEXT, HEAD, PART, NAME, STEM], "aBb?", 4).filter(lambda atom: atom.op != "exists"))
+@example(Atom(TEXT, "contains", "aab"))
+@example(Atom(PART, "ends_with", "bb"))
+def test_an_automaton_accepts_what_passes(atom: Atom) -> None:
+    check = check_of(atom, True, view_of(atom.attr, schema))
+    automaton = automaton_of(check)
+    for text in words("aBb?", 4):
+        state = automaton.start
+        dead = full = False
+        for char in text:
+            dead = dead or automaton.dead(state)
+            full = full or automaton.full(state)
+            state = automaton.step(state, char)
+        accepted = truth(atom, dict.fromkeys((TEXT, NAME), text), {})
+        assert automaton.accepts(state) == accepted == passes(check, text)
+        assert not (dead and accepted)
+        assert not (full and not accepted)
 
 
 # --- several attributes -----------------------------------------------------------------------------------------------

@@ -352,6 +352,9 @@ def test_default_is_plainer_than_shorter() -> None:
     assert witness(atom("zone", "exists")) == {"zone": "z7"}
     assert witness(both(atom("zone", "exists"), no("zone", "==", "z7"))) == {"zone": "z0"}
     assert witness(no("zone", "==", "z7")) == {}
+    # Yet absence is plainer than the default: a zone counts as an attribute that deviates.
+    more = both(atom("zone", "exists"), atom("status", "==", 5))
+    assert witness(either(more, atom("status", "==", 6))) == {"status": 6}
 
 
 def test_prefer() -> None:

@@ -16,9 +16,9 @@ CharSet: TypeAlias = tuple[tuple[int, int], ...]
 LAST = 0x10FFFF
 
 # Every character that a string value may hold, plainest first: lower case, digits, upper case, the punctuation of paths
-# and names, other printable ASCII, printable beyond ASCII, the rest. NUL, CR and LF are missing because no header value
-# and no request target can hold them (RFC 9110, 5.5; RFC 9112, 3.2): a witness with one could not be sent. Surrogates
-# are no characters. Bytes that are not UTF-8 are not modelled.
+# and names, other printable ASCII, printable beyond ASCII, the rest. NUL, CR and LF are missing because nothing that
+# HTTP/1.1 carries in a field or a request line can hold them (RFC 9110, 5.5; RFC 9112, 3.2): a witness with one could
+# not be sent. Surrogates are no characters. Bytes that are not UTF-8 are not modelled.
 PLAIN_ORDER: CharSet = (
     (0x61, 0x7A),
     (0x30, 0x39),

@@ -33,7 +33,7 @@ def _cached(checks: tuple[Check, ...]) -> str | TooComplex | None:
             decided, answer = _closed_form(checks)
             if decided:
                 return answer
-        return shortest([(_automaton(check), check.positive) for check in checks])
+        return shortest([(automaton_of(check), check.positive) for check in checks])
     except TooComplex as error:
         return error.with_traceback(None)
 
@@ -61,7 +61,7 @@ def _closed_form(checks: tuple[Check, ...]) -> tuple[bool, str | None]:
     longest = len(head) + len(tail)
     for length in range(max(len(head), len(tail)), longest + 1):
         word = head + tail[longest - length :]
-        if word.endswith(tail) and _all_pass(checks, word):
+        if _all_pass(checks, word):
             return True, word
     if not any(check.op == "matches" for check in checks):
         for filler in _FILLERS:
@@ -151,7 +151,8 @@ def _base(op: str, value: str | tuple[str, ...], fold: bool) -> Automaton:
             raise ValueError(f"strings have no comparison {op!r}")
 
 
-def _automaton(check: Check) -> Automaton:
+def automaton_of(check: Check) -> Automaton:
+    """The words that pass a check, or fail it if it is negative: polarity is the search's. Not for `exists`."""
     base = _base(check.op, cast("str | tuple[str, ...]", check.value), check.fold)
     # The last cut is the innermost: it is made in what the ones before it left.
     return reduce(Cut, reversed(check.cuts), base)
