@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from m4c.paths.callpath import CallPath, Hop
-from m4c.predicates.atoms import compare, cut_at
+from m4c.predicates.atoms import compare, cut_at, normal
 from m4c.semantics.model import Program
 
 Key = tuple[str, str | None]  # (attribute, key)
@@ -144,4 +144,6 @@ def _compares(cond: Mapping[str, Any], rule: Mapping[str, Any], program: Program
         return False
     wanted = tuple(cond["value"]) if isinstance(cond["value"], list) else cond["value"]
     fold = entity.attributes[cond["attribute"]].type.name == "istring"
+    if fold and cond["op"] != "matches":
+        wanted = normal(wanted)
     return compare(cond["op"], cut_at(value, tuple(cuts)) if cuts else value, wanted, fold)

@@ -155,6 +155,9 @@ def _run(
     owners = sorted({row[3] for row in rows.of if row[3] is not None}) if elastic else []
     price = 1.0 + sum(costs)
     weights = costs + [0.0] * (rows.columns - len(costs)) + [price] * len(owners)
+    if not weights:
+        feasible = all(lower <= 0 for lower, _, _, _ in rows.of)
+        return _Result([], frozenset(), 0.0, True, 0.0) if feasible else None
     for i, weight in enumerate(weights):
         h.addVar(0.0, 1.0)
         h.changeColCost(i, weight)

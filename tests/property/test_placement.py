@@ -1,0 +1,216 @@
+"""The placement law: a plan does what the language says, and nothing cheaper does.
+
+On random small meshes, the plan's elements, executed by the simulator, are compared with rules 1 to 5 written out by
+hand, on every call path up to a length, every request that conditions can tell apart, and every tag that could come
+from outside. Then every cheaper set of elements is shown not to do.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import product
+
+from hypothesis import HealthCheck, assume, given, note, settings
+from m4c.paths.callpath import callees, instances
+from m4c.placement.elements import elements
+from m4c.placement.model import Candidate, build
+from m4c.placement.plan import plan
+from m4c.placement.resolve import resolve
+from m4c.placement.simulate import simulate
+from m4c.semantics.model import Program
+from placement_worlds import Rules, long_paths, requests, undeclared, worlds
+
+EXAMPLES = int(os.environ.get("M4_PLACEMENT_EXAMPLES", "0"))
+MANY = settings(
+    max_examples=EXAMPLES or 150,
+    derandomize=not EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+
+
+def check_by_simulation(program: Program, longest: int = 6) -> None:
+    """The plan's outcome on every path and input is the language's. Programs that must not compile are skipped."""
+    expected: dict = {}
+    paths = long_paths(program.graph, longest)
+    inputs = requests(program)
+    for path in paths:
+        for prefix in path.prefixes():
+            if prefix not in expected:
+                rules = Rules(program, prefix)
+                expected[prefix] = [rules.run(request) for request in inputs]
+                assume(not any(result.wrong for result in expected[prefix]))
+    made = plan(program)
+    assume(not made.unenforceable)
+    dicts = elements(program, made)
+    top = max((n for t in made.tables for _, _, n in t.entries), default=0)
+    tags = sorted({0, 1, top, *range(min(top, 6) + 1), 4095})
+    for path in paths:
+        untrusted = path.outside and not program.graph.services[path.services[0]].trusted
+        for tag in tags if untrusted else [0]:
+            for i, request in enumerate(inputs):
+                for prefix, outcome in zip(path.prefixes(), simulate(dicts, program, path, request, tag), strict=True):
+                    want = expected[prefix][i]
+                    got = undeclared(dict(outcome.writes))
+                    assert (got, outcome.terminal) == (want.writes, want.denied), (str(prefix), request, tag)
+    assert plan(program) == made, "planning again gives the same plan"
+
+
+@given(worlds())
+@MANY
+def test_a_plan_does_what_the_language_says(program: Program):
+    check_by_simulation(program)
+
+
+@given(worlds(most_services=5, most_policies=4, able=True))
+@MANY
+def test_a_plan_of_able_dataplanes_does_what_the_language_says(program: Program):
+    check_by_simulation(program, longest=5)
+
+
+# --- no cheaper plan --------------------------------------------------------------------------------------------------
+
+
+class Confusion:
+    """Which requests carry equal tags, when every update keeps all that it can know: the most that tags can tell.
+
+    A node is (service, version, automaton states, carries what outside sent). Two nodes are confusable if requests of
+    both can carry the same tag: both carry none, or one carries whatever outside chose, or the same update on the same
+    hop made both out of equal tags, and no update came since. Nothing here knows of classes.
+    """
+
+    def __init__(self, problem, joint, chosen) -> None:
+        self.problem, self.joint = problem, joint
+        graph = problem.program.graph
+        self.services, self.to = graph.services, callees(graph)
+        self.ingress = {c.service for c in chosen if problem.updates(c, "ingress")}
+        self.egress = {c.service for c in chosen if problem.updates(c, "egress")}
+        self.zero: set = set()
+        self.nodes: set = set()
+        self.pairs: set = set()
+        self._reach()
+        self._confuse()
+
+    def _reach(self) -> None:
+        """All nodes, and those that may carry no tag."""
+        queue = []
+        for name, s in self.services.items():
+            for letter in instances(s):
+                if s.origin:
+                    queue.append(((letter, self.joint.first(letter, False), False), True))
+                if s.entry:
+                    updated = name in self.ingress
+                    forged = not updated and not s.trusted and s.propagates
+                    queue.append(((letter, self.joint.first(letter, True), forged), s.trusted and not updated))
+        seen = set()
+        while queue:
+            node, zero = queue.pop()
+            zero = zero or not self.services[node[0][0]].propagates
+            if (node, zero) in seen:
+                continue
+            seen.add((node, zero))
+            self.nodes.add(node)
+            if zero:
+                self.zero.add(node)
+            queue += [(after, zero and kind == "silent") for after, kind, _ in self.steps(node)]
+
+    def steps(self, node):
+        """(node after one call, silent | egress | ingress, (callee, version))"""
+        (service, _), states, forged = node
+        for callee in self.to[service]:
+            kind = "ingress" if callee in self.ingress else "egress" if service in self.egress else "silent"
+            for letter in instances(self.services[callee]):
+                still = forged and kind == "silent" and self.services[callee].propagates
+                yield (letter, self.joint.step(states, letter), still), kind, letter
+
+    def _confuse(self) -> None:
+        queue = [(a, a) for a in self.nodes] + list(product(self.zero, repeat=2))
+        # An update at an entry sees that the request is from outside, and so makes one value of all.
+        for name in self.ingress:
+            if self.services[name].entry:
+                starts = [(x, self.joint.first(x, True), False) for x in instances(self.services[name])]
+                queue += [(a, a) for a in starts]
+        forged = [n for n in self.nodes if n[2]]
+        queue += [pair for a in forged for b in self.nodes for pair in ((a, b), (b, a))]
+        while queue:
+            a, b = queue.pop()
+            if (a, b) in self.pairs:
+                continue
+            self.pairs.add((a, b))
+            for after, kind, _ in self.steps(a):
+                if kind == "silent" and self.services[after[0][0]].propagates:
+                    queue += [(after, b), (b, after)]
+            if a[0][0] != b[0][0]:
+                continue
+            for x, kind, to_x in self.steps(a):
+                for y, _, to_y in self.steps(b):
+                    if to_x[0] != to_y[0] or not self.services[to_x[0]].propagates:
+                        continue
+                    if kind == "egress" or (kind == "ingress" and to_x == to_y):
+                        queue.append((x, y))
+
+    def tells(self, rule, effects) -> bool:
+        """Is what the rule does the same for any two requests that carry the same tag to its hop?"""
+        caller = rule.hop[0]
+        at = {n: effects(n) for n in self.nodes if n[0][0] == caller}
+        return all(at[a] == at[b] for a, b in self.pairs if a in at and b in at)
+
+
+def feasible(problem, resolved, chosen) -> bool:
+    choices = [[p for p in problem.positions(rule) if p.at in chosen] for rule in problem.rules]
+    if not all(choices):
+        return False
+    tied = sorted({i for o in problem.orders for i in (o.first, o.then)})
+    for at in product(*(choices[i] for i in tied)):
+        where = dict(zip(tied, at, strict=True))
+        if all(
+            where[o.first] == where[o.then] if o.same else where[o.first].rank <= where[o.then].rank
+            for o in problem.orders
+        ):
+            break
+    else:
+        return False
+    for component in problem.components:
+        joint = resolved.patterns.joint(component.patterns)
+        confusion = Confusion(problem, joint, chosen)
+        for i in component.rules:
+            rule = problem.rules[i]
+            of = {case.situation: case.effect for case in rule.cases}
+
+            def effects(node, rule=rule, of=of, joint=joint):
+                landing = [(x, joint.step(node[1], x)) for x in joint.letters(rule.hop[1])]
+                return of[tuple((x[1], joint.accepted(s)) for x, s in landing)]
+
+            if not confusion.tells(rule, effects):
+                return False
+    return True
+
+
+@given(worlds(most_services=3, most_policies=3))
+@MANY
+def test_nothing_cheaper_does(program: Program):
+    made = plan(program)
+    resolved = resolve(program)
+    assume(resolved.rules)
+    problem = build(program, resolved.rules, resolved.orders, resolved.patterns)
+    best = None
+    options = []
+    for service in program.graph.services:
+        beside = [c for c in problem.candidates if c.service == service]
+        kernel = [c for c in beside if problem.dataplane(c).tier == "kernel"]
+        proxies = [c for c in beside if problem.dataplane(c).tier == "proxy"]
+        options.append([tuple(c for c in two if c) for two in product([None, *kernel], [None, *proxies])])
+    sets = [frozenset(c for part in choice for c in part) for choice in product(*options)]
+    sets.sort(key=lambda chosen: sum(problem.candidates[c] for c in chosen))
+    for chosen in sets:
+        if feasible(problem, resolved, chosen):
+            best = sum(problem.candidates[c] for c in chosen)
+            note(f"best: {sorted(chosen)}")
+            break
+    if len(made.unenforceable) > len(resolved.unenforceable):
+        assert best is None
+    else:
+        chosen = {Candidate(e.service, e.dataplane) for e in made.elements}
+        assert feasible(problem, resolved, chosen)
+        assert made.cost == best
+        assert made.optimal
