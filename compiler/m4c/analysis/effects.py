@@ -15,7 +15,7 @@ from itertools import combinations
 from m4c.paths.callpath import CallPath
 from m4c.paths.pattern import Dfa, compile_pattern
 from m4c.paths.product import JointPaths
-from m4c.predicates import Assignment, holds, satisfiable, satisfy
+from m4c.predicates import Assignment, Solver, holds
 from m4c.semantics.effects import Orders, merge, orders
 from m4c.semantics.model import (
     FALSE,
@@ -58,6 +58,7 @@ class Effects:
         self.program = program
         self.policies = {p.name: p for p in program.policies}
         self.orders: Orders = orders(program)
+        self._solver = Solver(program.attribute, program.enums)
         self._dfas: dict[Pattern, Dfa] = {}
         self._ends: dict[Pattern, frozenset[str]] = {}
 
@@ -178,10 +179,10 @@ class Effects:
     # --- answers ---
 
     def possible(self, *conds: Cond) -> bool:
-        return satisfiable(self.program.attribute, self.program.enums, *conds)
+        return self._solver.satisfiable(*conds)
 
     def solve(self, cond: Cond) -> Assignment | None:
-        return satisfy(cond, self.program.attribute, self.program.enums)
+        return self._solver.satisfy(cond)
 
     def witness(self, policy: Policy, path: CallPath, found: Assignment | None) -> Witness:
         """The input that shows a finding, as people read it."""

@@ -112,13 +112,17 @@ def wrong_patterns(policy: Policy) -> Iterator[Problem]:
     conds = [policy.when, *(c.guard for c in policy.calls)]
     place = policy.when_place or policy.place
     for atom in dict.fromkeys(a for c in conds for a in atoms(c) if isinstance(a, Atom) and a.op == "matches"):
+        source = str(atom.value)
         try:
-            check_regex(str(atom.value))
-        except RegexError as e:
-            message = f'`r"{atom.value}"` is not a regular expression of M4: {e}'
-            yield Problem("bad-regex", message, place, policies=(policy.name,))
+            wrong = check_regex(source)
+            regex_matches(source, "")
         except TooComplex as e:
-            yield Problem("too-complex", f'`r"{atom.value}"` is too complex: {e}', place, policies=(policy.name,))
+            yield Problem("too-complex", f'`r"{source}"` is too complex: {e}', place, policies=(policy.name,))
+        except RegexError as e:
+            wrong = e
+        if wrong is not None:
+            message = f'`r"{source}"` is not a regular expression of M4: {wrong.message}'
+            yield Problem("bad-regex", message, place, policies=(policy.name,))
 
 
 def out_of_domain(effects: Effects) -> Iterator[Problem]:

@@ -1,0 +1,231 @@
+"""Holds a deployed mesh to the reference interpreter: which requests to send, what should become of each, what did.
+
+The requests come from the program alone: every call path, with the plainest request, and with requests that just meet
+and just miss the condition of each policy that can fire on it. Nothing here knows an application.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from m4c.paths.callpath import CallPath
+from m4c.paths.pattern import accepts, compile_pattern
+from m4c.paths.product import some_paths
+from m4c.placement.plan import Plan
+from m4c.predicates import satisfy
+from m4c.reference import HopResult, Trace, trace
+from m4c.semantics.model import (
+    TRUE,
+    AnyOne,
+    Atom,
+    AttrKey,
+    Cond,
+    Pattern,
+    Policy,
+    Program,
+    Step,
+    Value,
+    all_of,
+    negate,
+)
+from m4deploy.client import HopSeen, Observed, send
+from m4deploy.local import Deployment
+
+REPEATS = 300  # requests that a split is judged by
+SIGMAS = 4.5  # how far a share may be from its expectation: one correct run in 100,000 fails
+PATHS = 80
+
+METHOD, TARGET, HEADER = "method", "target", "header"
+VERDICT, STATUS, ROUTE, TIMEOUT = "verdict", "status", "route", "timeout"
+ENTITY = "HttpRequest"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str = "GET"
+    target: str = "/"
+    headers: tuple[tuple[str, str], ...] = ()
+    delay: float = 0.0  # seconds that the last service takes
+    repeats: int = 1
+
+    def __str__(self) -> str:
+        parts = [self.method, self.target, *(f"{k}: {v}" for k, v in self.headers)]
+        parts += [f"(takes {self.delay:g} s)"] if self.delay else []
+        return " ".join(parts) + (f" × {self.repeats}" if self.repeats > 1 else "")
+
+    def values(self) -> dict[AttrKey, Value]:
+        out: dict[AttrKey, Value] = {AttrKey(ENTITY, METHOD): self.method, AttrKey(ENTITY, TARGET): self.target}
+        out |= {AttrKey(ENTITY, HEADER, k.lower()): v for k, v in self.headers}
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    path: CallPath
+    request: Request
+    expected: str
+    seen: str
+    by: str  # the dataplanes that acted
+    same: bool
+
+
+def requests(program: Program) -> Iterator[tuple[CallPath, Request]]:
+    """What to send: deterministic, the shortest paths first."""
+    graph = program.graph
+    everywhere = compile_pattern(Pattern((Step(AnyOne(), True),)), graph)
+    patterns = {p.name: compile_pattern(p.pattern, graph) for p in program.policies}
+    for path in some_paths(everywhere, graph, PATHS):
+        path = _plain_versions(program, path)
+        before = {
+            p.name: p
+            for prefix in path.prefixes()
+            if prefix != path
+            for p in program.policies
+            if p.when != TRUE and accepts(patterns[p.name], prefix)
+        }
+        sent = {Request(): None}
+        for policy in program.policies:
+            if accepts(patterns[policy.name], path):
+                sent |= dict.fromkeys(_around(program, policy, tuple(before.values())))
+        for request in sent:
+            yield path, request
+        last = trace(program, path, Request().values()).hops[-1]
+        if last.hop == path.hop and not last.terminal:
+            if _route(last):
+                yield path, Request(repeats=REPEATS)
+            limit = last.value(TIMEOUT)
+            if isinstance(limit, int):
+                yield path, Request(delay=limit / 1e9 + 0.5)
+
+
+def _plain_versions(program: Program, path: CallPath) -> CallPath:
+    versions = tuple((*program.graph.services[s].versions, None)[0] for s in path.services)
+    return CallPath(path.outside, path.services, versions)
+
+
+def _around(program: Program, policy: Policy, before: tuple[Policy, ...]) -> Iterator[Request]:
+    """Requests that just meet and just miss the conditions of a policy, also where they meet those of policies on
+    earlier hops: one of these may be what lets a request come so far."""
+    conds: dict[Cond, None] = {}
+    for call in policy.calls:
+        met = all_of(policy.when, call.guard)
+        conds |= dict.fromkeys((met, negate(policy.when), all_of(policy.when, negate(call.guard))))
+    for cond in conds:
+        for more in (TRUE, *(p.when for p in before)):
+            request = _request(program, all_of(cond, more))
+            if request is not None:
+                yield request
+
+
+def _request(program: Program, cond: Cond) -> Request | None:
+    """A plain request that meets a condition, with a usual method if one does; None if no client can send one."""
+    usual = (all_of(cond, Atom(AttrKey(ENTITY, METHOD), "==", m)) for m in ("GET", "POST", "PUT", "DELETE"))
+    prefer = {AttrKey(ENTITY, TARGET): "/"}
+    for attempt in (*usual, cond):
+        found = satisfy(attempt, program.attribute, program.enums, prefer)
+        if found is not None:
+            break
+    else:
+        return None
+    values = found.attributes
+    headers = tuple((a.key, str(v)) for a, v in sorted(values.items()) if a.attribute == HEADER and a.key)
+    method = str(values.get(AttrKey(ENTITY, METHOD), "GET"))
+    target = str(values.get(AttrKey(ENTITY, TARGET), "/"))
+    if not target.startswith("/") or any(c <= " " or c == "#" or c > "~" for c in target):
+        return None
+    return Request(method, target, headers)
+
+
+def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, request: Request) -> Row:
+    """Sends one request, or several, and compares what was seen with what the interpreter says."""
+    expected = trace(program, path, request.values())
+    seen = [
+        send(
+            deployment,
+            path.services,
+            outside=path.outside,
+            method=request.method,
+            target=request.target,
+            headers=request.headers,
+            delay=request.delay,
+        )
+        for _ in range(request.repeats)
+    ]
+    by = _by(plan, expected)
+    if request.repeats > 1:
+        return _shares_row(path, request, expected, seen, by)
+    wanted = _expected_text(expected, request)
+    got, same = _seen_text(expected, seen[0], request)
+    if seen[0].denied_by is not None:
+        same &= any(each.startswith(f"{seen[0].denied_by} at ") for each in by.split(", "))
+    return Row(path, request, wanted, got, by, same and wanted == got)
+
+
+def _by(plan: Plan, expected: Trace) -> str:
+    """Where the operations of the policies that fired, and of defaults, run on the hops of a path."""
+    out: dict[str, None] = {}
+    for hop in expected.hops:
+        for o in plan.operations:
+            acted = o.policy in hop.fired or (o.default and hop.terminal)
+            if o.hop == hop.hop and acted:
+                out[f"{o.dataplane} at {o.service}"] = None
+    return ", ".join(out)
+
+
+def _route(hop: HopResult) -> dict[str, int]:
+    route = hop.value(ROUTE)
+    pairs = route if isinstance(route, tuple) else ()
+    return {str(p[0]): p[1] for p in pairs if isinstance(p, tuple) and isinstance(p[1], int)}
+
+
+def _expected_text(expected: Trace, request: Request) -> str:
+    last = expected.hops[-1]
+    where = f" at {last.hop[1]}"
+    if last.terminal:
+        return f"{last.value(STATUS)}{where}"
+    limit = last.value(TIMEOUT)
+    if request.delay and isinstance(limit, int) and limit / 1e9 < request.delay:
+        return f"504{where}"
+    return "200" + _headers_text({a.key or "": str(v) for a, v in last.writes.items() if a.attribute == HEADER})
+
+
+def _headers_text(headers: Mapping[str, str]) -> str:
+    return "".join(f", {k}: {v}" for k, v in sorted(headers.items()))
+
+
+def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, bool]:
+    """What was seen, in the words of `_expected_text`, and whether every hop before the last went through as it should."""
+    hop: HopSeen = seen.hops[-1]
+    where = f" at {hop.hop[1]}"
+    same = len(seen.hops) == len(expected.hops)
+    for result, observed in zip(expected.hops, seen.hops, strict=False):
+        if not observed.reached or observed.request is None:
+            continue
+        same &= not result.terminal and observed.request.method == request.method
+        same &= observed.request.target == request.target
+        sent = {k.lower(): v for k, v in request.headers}
+        wanted = sent | {a.key or "": str(v) for a, v in result.writes.items() if a.attribute == HEADER}
+        same &= all(observed.request.header(k) == v for k, v in wanted.items())
+        route = _route(result)
+        same &= not route or observed.version in route
+    if not hop.reached or hop.request is None:
+        return f"{hop.status or hop.error}{where}", same
+    keys = [a.key or "" for a in expected.hops[-1].writes if a.attribute == HEADER] if same else []
+    return f"{hop.status}" + _headers_text({k: hop.request.header(k) or "absent" for k in keys}), same
+
+
+def _shares_row(path: CallPath, request: Request, expected: Trace, seen: list[Observed], by: str) -> Row:
+    route = _route(expected.hops[-1])
+    count = {v: sum(o.hops[-1].version == v for o in seen) for v in route}
+    same = sum(count.values()) == len(seen)
+    for version, share in route.items():
+        p = share / 10000
+        spread = SIGMAS * math.sqrt(len(seen) * p * (1 - p))
+        same &= abs(count[version] - len(seen) * p) <= spread
+    wanted = ", ".join(f"{v} {share / 100:g}%" for v, share in route.items())
+    got = ", ".join(f"{v} {100 * n / len(seen):.0f}%" for v, n in count.items())
+    return Row(path, request, wanted, got, by, same)
