@@ -125,6 +125,18 @@ def wrong_patterns(policy: Policy) -> Iterator[Problem]:
             yield Problem("bad-regex", message, place, policies=(policy.name,))
 
 
+def too_complex(effects: Effects) -> Iterator[Problem]:
+    """`too-complex` for policies whose conditions by themselves pass the limit of states."""
+    for policy in effects.program.policies:
+        try:
+            for cond in (policy.when, *(c.guard for c in policy.calls)):
+                effects.possible(cond)
+                effects.possible(negate(cond))
+        except TooComplex as e:
+            message = f"the conditions of `{policy.name}` are too complex: {e}. Write them more simply"
+            yield Problem("too-complex", message, policy.when_place or policy.place, policies=(policy.name,))
+
+
 def out_of_domain(effects: Effects) -> Iterator[Problem]:
     """`type-mismatch` for written values that the attribute's declared domain (`string in r"…"`) does not hold."""
     for policy in effects.program.policies:

@@ -11,6 +11,7 @@ from m4c.analysis.reachability import (
     dead_conditions,
     dead_paths,
     out_of_domain,
+    too_complex,
     unknown_versions,
     wrong_patterns,
 )
@@ -35,6 +36,11 @@ def analyse(program: Program) -> tuple[Problem, ...]:
     bad |= {name for p in cycles for name in p.policies}
     sound = replace(program, policies=tuple(p for p in program.policies if p.name not in bad))
     effects = Effects(sound)
+    heavy = list(too_complex(effects))
+    if heavy:
+        problems += heavy
+        named = {name for p in heavy for name in p.policies}
+        effects = Effects(replace(sound, policies=tuple(p for p in sound.policies if p.name not in named)))
     try:
         problems += dead_paths(effects)
         problems += out_of_domain(effects)
@@ -46,6 +52,6 @@ def analyse(program: Program) -> tuple[Problem, ...]:
         problems += hidden
         problems += redundant(effects, frozenset(p.policies[0] for p in hidden))
     except TooComplex as e:
-        place = next(p.place for p in sound.policies)
+        place = next(p.place for p in effects.program.policies)
         problems.append(Problem("too-complex", f"the conditions of this mesh are too complex together: {e}", place))
     return tuple(problems)
