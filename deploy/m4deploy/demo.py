@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("workspace", type=Path, nargs="?", help="the folder of the application: graph and policies")
     parser.add_argument("--conflict", type=Path, help="a folder beside it that adds a conflicting policy")
-    parser.add_argument("--without", action="append", default=[], metavar="DATAPLANE", help="take a dataplane out of the mesh")
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="DATAPLANE", help="take a dataplane out of the mesh"
+    )
     parser.add_argument("--base-port", type=int, default=20000)
     parser.add_argument("--keep", action="store_true", help="leave it running")
     parser.add_argument("--stop", action="store_true", help="stop what an earlier --keep left running")
@@ -120,7 +122,12 @@ def _fixed(args: argparse.Namespace, temporary: Path, console: Console) -> Works
 
 
 def _progress(console: Console) -> Progress:
-    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
     return Progress(*columns, console=console)
 
 

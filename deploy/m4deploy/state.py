@@ -1,8 +1,8 @@
 """The state folder of the local target: which generation runs, and how to talk to its supervisor.
 
-    lock        held while a deployment is made or taken away
-    state.json  {"supervisor", "born", "generation", "mesh", "foreground"}, written when a generation is in force
-    socket      its supervisor's: one JSON line asked, one answered
+lock        held while a deployment is made or taken away
+state.json  {"supervisor", "born", "generation", "mesh", "foreground"}, written when a generation is in force
+socket      its supervisor's: one JSON line asked, one answered
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -164,7 +166,11 @@ class Client:
         if body:
             raw += b"content-length: %d\r\n" % len(body)
         self.connection.sendall(raw + b"\r\n" + body)
-        return read_reply(self.connection)
+        reply = read_reply(self.connection)
+        if reply.header("connection") == "close":
+            self.connection.close()
+            self.connection = None
+        return reply
 
 
 def wait_listening(address: str, process: subprocess.Popen[bytes], log: Path | None = None) -> None:
@@ -242,3 +248,55 @@ class Bench:
         wiring = {"app": {}, "listen": listen, "remote": {}, "dial": {}, "entry": [], "admin": addresses(1)[0]}
         self.envoy(render(spec, element(list(sites), wiring)), listen[-1]["address"])
         return [Client(each["address"]) for each in listen]
+
+
+def sleeping(seconds: float) -> tuple[str, str]:
+    """The header that makes the stand-in application answer late."""
+    chain = {"path": [], "method": "GET", "target": "/", "headers": [], "delay": seconds}
+    return app.DEMO_HEADER, base64.b64encode(json.dumps(chain).encode()).decode()
+
+
+def evaluate(cond: dict[str, Any], target: str, headers: Sequence[tuple[str, str | bytes]], version: str = "") -> bool:
+    """A condition's meaning, from the language page: strings are bytes, absent compares false, fields are joined."""
+
+    def value(attribute: str, key: str | None) -> bytes | None:
+        if attribute != "header":
+            raw = {"method": "GET", "target": target, "url_path": target.split("?", 1)[0]}[attribute]
+            return raw.encode()
+        found = [v if isinstance(v, bytes) else v.encode() for k, v in headers if k.lower() == key]
+        return b",".join(found) if found else None
+
+    def holds(c: dict[str, Any]) -> bool:
+        match c["kind"]:
+            case "all":
+                return all(holds(part) for part in c["of"])
+            case "any":
+                return any(holds(part) for part in c["of"])
+            case "not":
+                return not holds(c["of"])
+            case "version":
+                return version in c["in"]
+            case "tag":
+                raw = value("header", CONTEXT["header"]) or b""
+                return (int(raw, 16) if re.fullmatch(rb"[0-9a-f]{4}", raw) else 0) in c["in"]
+            case "compare":
+                return compared(value(c["attribute"], c["key"]), c["op"], c["value"])
+        return bool(c["kind"] == "true")
+
+    def compared(there: bytes | None, op: str, constant: Any) -> bool:
+        if there is None:
+            return False
+        if op == "exists":
+            return True
+        if op == "in":
+            return there in [v.encode() for v in constant]
+        constant = constant.encode()
+        return {
+            "==": there == constant,
+            "starts_with": there.startswith(constant),
+            "ends_with": there.endswith(constant),
+            "contains": constant in there,
+            "matches": op == "matches" and re.fullmatch(constant, there) is not None,
+        }[op]
+
+    return holds(cond)
