@@ -11,12 +11,13 @@ paths that end in the hop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from m4c.paths.callpath import Hop
 from m4c.placement.logic import firing, substitute
 from m4c.predicates.atoms import check_of, passes, view_of
+from m4c.semantics.effects import Orders
 from m4c.semantics.model import (
     Atom,
     AttrKey,
@@ -35,18 +36,6 @@ from m4c.semantics.model import (
 )
 
 
-def closure(start: str, edges: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Everything that can be reached over the edges, the start itself left out."""
-    found: set[str] = set()
-    queue = [start]
-    for name in queue:
-        for other in edges.get(name, ()):
-            if other not in found:
-                found.add(other)
-                queue.append(other)
-    return frozenset(found - {start})
-
-
 def better(merge: str | None, a: Value, b: Value) -> bool:
     """Does `a` beat `b` where both are written? Only merges that choose one of the values have an answer."""
     match merge:
@@ -58,32 +47,12 @@ def better(merge: str | None, a: Value, b: Value) -> bool:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class Ordering:
-    """Who overrides whom and who comes after whom, transitively, by policy name."""
-
-    overriders: Mapping[str, frozenset[str]]
-    before: Mapping[str, frozenset[str]]
-
-    @staticmethod
-    def of(policies: Sequence[Policy]) -> Ordering:
-        overridden_by: dict[str, list[str]] = {}
-        for policy in policies:
-            for other in policy.overrides:
-                overridden_by.setdefault(other, []).append(policy.name)
-        after = {policy.name: policy.after for policy in policies}
-        return Ordering(
-            {p.name: closure(p.name, overridden_by) for p in policies},
-            {p.name: closure(p.name, after) for p in policies},
-        )
-
-
 @dataclass(slots=True)
 class AtHop:
     """The policies and defaults that can fire on one hop, each with the number of its pattern."""
 
     program: Program
-    ordering: Ordering
+    orders: Orders
     hop: Hop
     policies: Sequence[tuple[Policy, int]]
     defaults: Sequence[tuple[int, Default, int]]  # (index in the mesh, default, pattern)
@@ -104,7 +73,7 @@ class AtHop:
         key = (policy.name, call.index)
         if key not in self._requested:
             pattern = next(n for p, n in self.policies if p is policy)
-            before = self.ordering.before[policy.name]
+            before = self.orders.after[policy.name]
             said = all_of(policy.when, call.guard)
             if before:
                 said = substitute(said, lambda atom: self._as_seen(atom, before))
@@ -113,7 +82,7 @@ class AtHop:
 
     def left(self, policy: Policy, call: OpCall, within: frozenset[str] | None = None) -> Cond:
         written = {w.attr for w in call.writes}
-        overriders = self.ordering.overriders[policy.name]
+        overriders = self.orders.over[policy.name]
         if within is not None:
             overriders &= within
         dropping = (self.requested(p, c) for p, c in self.calls(overriders) if any(w.attr in written for w in c.writes))

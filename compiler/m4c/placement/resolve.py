@@ -17,10 +17,11 @@ from m4c.paths.callpath import CallPath, Hop
 from m4c.paths.classes import Version
 from m4c.paths.pattern import Dfa, compile_pattern
 from m4c.paths.product import JointPaths, Situation, matching_hops
-from m4c.placement.athop import AtHop, Ordering
+from m4c.placement.athop import AtHop
 from m4c.placement.logic import Logic, fired_patterns, firing, substitute, with_firings
 from m4c.placement.rules import Case, Effect, Order, Rule, Source, Unenforceable
 from m4c.predicates.atoms import check_of, passes, view_of
+from m4c.semantics.effects import orders
 from m4c.semantics.model import (
     FALSE,
     Atom,
@@ -112,7 +113,7 @@ class _Resolver:
     def run(self) -> Resolved:
         policies = [(p, self.patterns.number(p.pattern)) for p in self.program.policies]
         defaults = [(i, d, self.patterns.number(d.pattern)) for i, d in enumerate(self.program.mesh.defaults)]
-        ordering = Ordering.of(self.program.policies)
+        ordering = orders(self.program)
         hops = {hop for where in self.patterns.hops for hop in where}
         for hop in sorted(hops, key=lambda h: (h[0] or "", h[1])):
             here = AtHop(
@@ -157,7 +158,7 @@ class _Resolver:
         args = tuple((p.name, given.get(p.name, p.default)) for p in operation.params)
         written = {w.attr for w in call.writes}
         silent = [
-            *((p, c) for p, c in here.calls(here.ordering.overriders[policy.name]) if _writes_any(c, written)),
+            *((p, c) for p, c in here.calls(here.orders.over[policy.name]) if _writes_any(c, written)),
             *here.beaten_by(call),
         ]
         carries = tuple(dict.fromkeys(Source(p.name, c.index) for p, c in silent if self._passive(c.writes)))
@@ -359,12 +360,12 @@ def _orders_of(resolver: _Resolver, here: AtHop, wanted: Sequence[_Wanted], firs
     program, hop = resolver.program, here.hop
     schema = program.attribute
     ends = [any(resolver._is_terminal(w) for w in wanted_.writes) for wanted_ in wanted]
-    orders: dict[tuple[int, int], bool] = {}
+    found: dict[tuple[int, int], bool] = {}
     for i, reader in enumerate(wanted):
         read = {view_of(a.attr, schema).source for a in atoms(reader.when) if isinstance(a, Atom) and a.attr.entity}
         writers = [j for j, w in enumerate(wanted) if j != i and not ends[j] and any(x.attr in read for x in w.writes)]
         for chosen in (c for size in (1, 2) for c in combinations(writers, size)):
-            if all((i, j) in orders for j in chosen):
+            if all((i, j) in found for j in chosen):
                 continue
             written = {x.attr: x.value for j in chosen for x in wanted[j].writes}
 
@@ -379,9 +380,9 @@ def _orders_of(resolver: _Resolver, here: AtHop, wanted: Sequence[_Wanted], firs
             differs = any_of(all_of(reader.when, negate(changed)), all_of(changed, negate(reader.when)))
             if resolver.possible(hop, all_of(differs, *(wanted[j].when for j in chosen))):
                 for j in chosen:
-                    orders[i, j] = any(
-                        a.policy in here.ordering.before.get(b.policy, ())
+                    found[i, j] = any(
+                        a.policy in here.orders.after.get(b.policy, ())
                         for a in wanted[j].sources
                         for b in reader.sources
                     )
-    return [Order(first + i, first + j, same) for (i, j), same in orders.items()]
+    return [Order(first + i, first + j, same) for (i, j), same in found.items()]

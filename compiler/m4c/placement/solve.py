@@ -66,7 +66,7 @@ def solve(problem: Problem, time_limit: float = 60.0) -> Solution:
         if result is None and not elastic:
             elastic = True
             continue
-        if result is None:
+        if result is None or (result.bought and not result.optimal):
             raise NoPlanInTime(f"the solver found no plan within {time_limit:g} s")
         result = _preferred(problem, candidates, rows, costs, result, elastic, time_limit)
         chosen = tuple(c for i, c in enumerate(candidates) if result.values[i] > 0.5)

@@ -4,7 +4,8 @@ First every update gets a value of its own for (callee, classes there), and, whe
 decides on the hop itself, for what happens on it; 0 stays what it is, no tag. Values that mean different things at some
 service, or on some hop, differ; all others may share a number, given out greedily in the order in which the values are
 found. One element updates each hop: the last of the callee's side, so that everyone on the hop still reads the tag with
-which the request left the caller; if there is none, the last of the caller's side.
+which the request left the caller; if there is none, the last of the caller's side. A hop behind which nobody looks at
+the tag before it is updated again is left alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TypeAlias
 
 from m4c.paths.callpath import Hop, callees, instances
 from m4c.paths.classes import Move, Version
+from m4c.placement.feasible import silent_hops
 from m4c.placement.model import Candidate, Position, Problem
 from m4c.placement.rules import Effect
 
@@ -77,6 +79,7 @@ class _Assignment:
         self.component_of = {r: i for i, c in enumerate(problem.components) for r in c.rules}
         self.elements = set(chosen)
         self.updaters: dict[Hop, Position | None] = {}
+        self.unconcerned = self._unconcerned(chosen)
         self.flow = _Flow()
 
     def run(self) -> Tagging:
@@ -94,13 +97,28 @@ class _Assignment:
 
     def updater(self, hop: Hop) -> Position | None:
         if hop not in self.updaters:
-            able = [
-                p
-                for p in self.problem.all_positions(hop)
-                if p.at in self.elements and self.problem.updates(p.at, p.side)
-            ]
+            able = (
+                []
+                if hop[1] in self.unconcerned
+                else [
+                    p
+                    for p in self.problem.all_positions(hop)
+                    if p.at in self.elements and self.problem.updates(p.at, p.side)
+                ]
+            )
             self.updaters[hop] = max(able, default=None)
         return self.updaters[hop]
+
+    def _unconcerned(self, chosen: Collection[Candidate]) -> set[str]:
+        """The services behind which nobody looks at the tag before it is updated again: it can stay as it is there."""
+        split = set().union(*(c.split for c in self.classes))
+        silent = silent_hops(self.problem, chosen)
+        grown = True
+        while grown:
+            before = {u for u, v in silent if u is not None and v in split} - split
+            split |= before
+            grown = bool(before)
+        return set(self.graph.services) - split
 
     def _explore(self) -> None:
         to = callees(self.graph)
