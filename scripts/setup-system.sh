@@ -1,0 +1,33 @@
+#!/bin/bash
+# Installs the Debian packages that the project uses, if they are missing and may be installed.
+# Usage: scripts/setup-system.sh [kernel] [browser]
+#   kernel    clang, libbpf and headers: what compiles and loads the programs in the kernel
+#   browser   Chromium: what the VS Code tests drive
+# Without root (or sudo that asks nothing) it says what is missing and goes on: everything else works without.
+set -euo pipefail
+
+declare -A packages=(
+    [kernel]="clang-14 libbpf1 libbpf-dev linux-libc-dev"
+    [browser]="chromium"
+)
+
+say() { printf 'setup-system: %s\n' "$*"; }
+
+missing=()
+for group in "$@"; do
+    [ -n "${packages[$group]:-}" ] || { say "unknown group: $group (kernel, browser)"; exit 2; }
+    for package in ${packages[$group]}; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+    done
+done
+[ ${#missing[@]} -gt 0 ] || { say "nothing is missing"; exit 0; }
+
+command -v apt-get >/dev/null || { say "no apt-get here; please install: ${missing[*]}"; exit 0; }
+run=()
+if [ "$(id -u)" != 0 ]; then
+    if sudo -n true 2>/dev/null; then run=(sudo); else say "not root; please install: ${missing[*]}"; exit 0; fi
+fi
+say "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+"${run[@]}" apt-get update -qq
+"${run[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
