@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
-// The two programs: m4_connect puts the service's connections to its callees under control, m4_msg judges what it sends
-// on them. Included last; the generated program has defined m4_judge by then.
+// The programs: m4_connected puts the service's connections to its callees under control, m4_msg judges what it sends on
+// them, m4_connect4 and m4_connect6 keep it from sending earlier. Included last: m4_judge is generated.
+//
+// They hold for applications that use sockets as everybody does. One that wants to get around them can: by a send that
+// waits in another thread while the connection is made, and by urgent data (MSG_OOB), which its callee does not see.
 //
 // m4_msg runs on what the application hands to send(). It either lets a known number of bytes pass, or asks to be run
 // again with more (a cork), or turns the message into an answer and puts that into the sender's own receive queue.
 #pragma once
+
+#include <bpf/bpf_core_read.h>
 
 #include "m4_head.h"
 
@@ -14,6 +19,8 @@ struct tcp_sock {
     u64 bytes_received;
     u32 copied_seq;
     u32 rcv_nxt;
+    void *fastopen_req;
+    u8 fastopen_connect : 1;
 } __attribute__((preserve_access_index));
 
 #define M4_APPLY (1u << 30)  // most bytes that one verdict covers
@@ -421,6 +428,8 @@ int m4_msg(struct sk_msg_md *m)
         return SK_DROP;
     run.received = tcp->bytes_received;
     run.unread = tcp->rcv_nxt - tcp->copied_seq;
+    if (run.unread && sk->state == BPF_TCP_CLOSE_WAIT)
+        run.unread--;  // the callee's FIN counts as a byte
     run.w = m4_take_work();
     if (!run.w)
         return m4_fail(&run);
@@ -429,8 +438,44 @@ int m4_msg(struct sk_msg_md *m)
     return verdict;
 }
 
+static __always_inline void m4_map_ipv4(struct m4_remote *remote, u32 address)
+{
+    remote->address[2] = bpf_htonl(0xffff);
+    remote->address[3] = address;
+}
+
+// TCP Fast Open would send a first request before m4_msg is in place: on hops it is refused with EPERM.
+static __always_inline int m4_may_connect(struct bpf_sock_addr *address, struct m4_remote *remote)
+{
+    struct bpf_sock *sk = address->sk;
+    remote->port = bpf_ntohs(address->user_port);
+    if (!sk || !bpf_map_lookup_elem(&m4_hops, remote))
+        return 1;
+    struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    return !tcp || (!tcp->fastopen_req && !BPF_CORE_READ_BITFIELD(tcp, fastopen_connect));
+}
+
+SEC("cgroup/connect4")
+int m4_connect4(struct bpf_sock_addr *address)
+{
+    struct m4_remote remote = {};
+    m4_map_ipv4(&remote, address->user_ip4);
+    return m4_may_connect(address, &remote);
+}
+
+SEC("cgroup/connect6")
+int m4_connect6(struct bpf_sock_addr *address)
+{
+    struct m4_remote remote = {};
+    remote.address[0] = address->user_ip6[0];
+    remote.address[1] = address->user_ip6[1];
+    remote.address[2] = address->user_ip6[2];
+    remote.address[3] = address->user_ip6[3];
+    return m4_may_connect(address, &remote);
+}
+
 SEC("sockops")
-int m4_connect(struct bpf_sock_ops *ops)
+int m4_connected(struct bpf_sock_ops *ops)
 {
     struct m4_remote remote = {};
     if (ops->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
@@ -438,8 +483,7 @@ int m4_connect(struct bpf_sock_ops *ops)
     u32 ipv4 = ops->remote_ip4;
     M4_HIDE(ipv4);  // before the branch: merged reads of two fields would go through a pointer that the verifier refuses
     if (ops->family == 2 /* AF_INET */) {
-        remote.address[2] = bpf_htonl(0xffff);
-        remote.address[3] = ipv4;
+        m4_map_ipv4(&remote, ipv4);
     } else {
         remote.address[0] = ops->remote_ip6[0];
         remote.address[1] = ops->remote_ip6[1];

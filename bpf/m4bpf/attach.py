@@ -22,6 +22,7 @@ from m4bpf._errors import KernelError
 
 COUNTERS = ("seen", "allowed", "denied", "tagged", "errors")
 
+_CGROUP_PROGRAMS = ("m4_connected", "m4_connect4", "m4_connect6")
 _COOKIE = 8  # bytes of a key of m4_sockets
 _COUNTS = struct.Struct(f"={len(COUNTERS)}Q")
 
@@ -58,7 +59,8 @@ class Attached:
 
     def __init__(self, program: Path, cgroup: Path, hops: Mapping[str, Any] | Path) -> None:
         self._sites = read_hops(hops)
-        self._object = self._link = self._verdict = self._sockets = 0
+        self._object = self._verdict = self._sockets = 0
+        self._links: list[int] = []
         try:
             self._object = libbpf.call(
                 f"{program} cannot be opened", "bpf_object__open_file", os.fsencode(program), None
@@ -71,7 +73,7 @@ class Attached:
                 "m4_msg cannot be attached", "bpf_prog_attach", verdict, sockets, libbpf.ATTACH_SK_MSG_VERDICT, 0
             )
             self._verdict, self._sockets = verdict, sockets
-            self._link = self._attach_cgroup(cgroup)
+            self._attach_cgroup(cgroup)
         except BaseException:
             self.close()
             raise
@@ -92,18 +94,15 @@ class Attached:
             for address in addresses:
                 libbpf.map_write(hops, remote_key(address), struct.pack("=I", index))
 
-    def _attach_cgroup(self, cgroup: Path) -> int:
+    def _attach_cgroup(self, cgroup: Path) -> None:
         try:
             fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise KernelError(f"the cgroup {cgroup} cannot be opened: {error.strerror}") from error
         try:
-            return libbpf.call(
-                f"m4_connect cannot be attached to {cgroup}",
-                "bpf_program__attach_cgroup",
-                self._program("m4_connect"),
-                fd,
-            )
+            for name in _CGROUP_PROGRAMS:
+                what = f"{name} cannot be attached to {cgroup}"
+                self._links.append(libbpf.call(what, "bpf_program__attach_cgroup", self._program(name), fd))
         finally:
             os.close(fd)
 
@@ -125,14 +124,15 @@ class Attached:
         """Take the program out of force, also for open connections (the beginning of a request that was held back
         because it is incomplete is lost). May be called twice."""
         lib = libbpf.library()
-        if self._link:
-            lib.bpf_link__destroy(self._link)
+        for link in self._links:
+            lib.bpf_link__destroy(link)
         if self._verdict:
             lib.bpf_prog_detach2(self._verdict, self._sockets, libbpf.ATTACH_SK_MSG_VERDICT)
             libbpf.map_clear(self._sockets, _COOKIE)
         if self._object:
             lib.bpf_object__close(self._object)
-        self._object = self._link = self._verdict = self._sockets = 0
+        self._object = self._verdict = self._sockets = 0
+        self._links = []
 
     def __enter__(self) -> Attached:
         return self

@@ -166,6 +166,8 @@ class Server:
                     self.seen.append(seen)
                     answer = b"" if seen.method == "HEAD" else b"fine\n"
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + answer)
+                    if seen.values("connection") == ["close"]:
+                        return
             except ValueError as error:
                 self.broken.append(str(error))
             except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,6 +176,60 @@ def test_after_pipelining_denied_requests_fail_instead_of_being_misplaced(client
     with pytest.raises(PermissionError):
         client.send(DENIED)
     assert targets(server) == ["GET /ok"] * 2
+
+
+def test_a_denied_request_after_the_callee_has_closed(
+    kernel_group: Path, program: m4bpf.Attached, server: Server
+) -> None:
+    with inside(kernel_group), Client(server) as client:
+        client.send(ALLOWED.replace(b"x\r\n", b"x\r\nConnection: close\r\n"))
+        assert client.answer().status == 200
+        assert client.quiet()
+        client.send(DENIED)
+        assert client.answer().status == 403
+
+
+def test_other_ways_to_send(client: Client, server: Server, tmp_path: Path) -> None:
+    """Many small buffers at once, and a file handed over by the kernel."""
+    for request_, status in ((ALLOWED, 200), (DENIED, 403), (DENIED_POST, 403), (CHUNKED, 200)):
+        client.socket.sendmsg([request_[i : i + 1] for i in range(len(request_))])
+        assert client.answer().status == status
+        path = tmp_path / "request"
+        path.write_bytes(request_)
+        with path.open("rb") as file:
+            client.socket.sendfile(file)
+        assert client.answer().status == status
+    assert targets(server) == ["GET /ok", "GET /ok", "POST /ch", "POST /ch"]
+
+
+async def test_many_connections_at_once(kernel_group: Path, program: m4bpf.Attached, server: Server) -> None:
+    async def talk(number: int) -> list[bool]:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        results = []
+        for i in range(40):
+            denied = (i + number) % 3 == 0
+            target = f"/{'admin' if denied else 'ok'}/{number}/{i}"
+            request_ = f"GET {target} HTTP/1.1\r\nX-Pad: {'p' * ((number * 97 + i * 31) % 3000)}\r\n\r\n".encode()
+            cut = (number * 13 + i * 7) % len(request_)
+            writer.write(request_[:cut])
+            await asyncio.sleep(0)
+            writer.write(request_[cut:])
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            await reader.readexactly(20 if denied else 5)
+            results.append(head.startswith(b"HTTP/1.1 403" if denied else b"HTTP/1.1 200"))
+        writer.close()
+        await writer.wait_closed()
+        return results
+
+    server.seen.clear()
+    with inside(kernel_group):
+        results = await asyncio.gather(*(talk(number) for number in range(40)))
+    assert [len(one) for one in results] == [40] * 40
+    assert all(all(one) for one in results)
+    assert sorted(seen.target for seen in server.seen) == sorted(
+        f"/ok/{number}/{i}" for number in range(40) for i in range(40) if (i + number) % 3
+    )
+    assert {tuple(tags(seen)) for seen in server.seen} == {("0042",)}
 
 
 def test_a_denied_head_request_gets_no_body(client: Client, server: Server) -> None:
