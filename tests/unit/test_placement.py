@@ -1,0 +1,289 @@
+"""Plans of small meshes that a reader can check by hand, from M4 text to element data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from m4c import project
+from m4c.paths.callpath import CallPath
+from m4c.placement.elements import elements
+from m4c.placement.plan import Plan, Stop, plan
+from m4c.placement.simulate import simulate
+from m4c.semantics.model import Program
+from m4c.workspace import Workspace
+
+CHAIN = """
+services:
+  door: {entry: true, origin: false}
+  batch: {}
+  relay: {origin: false}
+  vault: {origin: false}
+calls: [[door, relay], [batch, relay], [relay, vault]]
+"""
+HEADER = 'mesh m { graph "g.graph.yaml"; dataplanes ebpf, envoy; %s }\n'
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    def load(policies: str, graph: str = CHAIN, mesh: str = "", header: str = HEADER) -> Program:
+        (tmp_path / "g.graph.yaml").write_text(graph)
+        (tmp_path / "m.m4").write_text(header % mesh + policies)
+        workspace = Workspace([tmp_path])
+        bad = [p for p in workspace.problems() if p.code in ("syntax-error", "unknown-name", "type-mismatch")]
+        assert not bad
+        made = project.program(workspace.db, "m")
+        assert made is not None
+        return made
+
+    return load
+
+
+def chosen(made: Plan) -> list[tuple[str, str]]:
+    return [(e.service, e.dataplane) for e in made.elements]
+
+
+def where(made: Plan) -> list[tuple[str, str, str, str]]:
+    return [(p.policy, f"{p.hop[0] or 'outside'} -> {p.hop[1]}", p.service, p.dataplane) for p in made.operations]
+
+
+ISOLATE = "policy isolate (HttpRequest r) on batch -> * -> vault { r.DropRequest(); }\n"
+
+
+def test_no_policy_needs_no_element(load):
+    made = plan(load(""))
+    assert (made.cost, made.elements, made.context.bits, made.optimal) == (0, (), 0, True)
+    assert made.baseline_cost == 4 * 50
+
+
+def test_a_refusal_alone_runs_in_the_kernel_of_the_caller(load):
+    made = plan(load("policy p (HttpRequest r) on * -> vault { r.DropRequest(); }"))
+    assert chosen(made) == [("relay", "ebpf")]
+    assert where(made) == [("p", "relay -> vault", "relay", "ebpf")]
+    assert made.context.bits == 0
+
+
+def test_where_a_chain_began_travels_as_one_bit(load):
+    made = plan(load(ISOLATE, CHAIN.replace("entry: true", "entry: trusted")))
+    assert chosen(made) == [("batch", "ebpf"), ("relay", "ebpf")], "the kernel at batch marks what batch starts"
+    assert made.context.bits == 1
+    assert made.context.updates == (Stop(("batch", "relay"), "egress", "batch", "ebpf"),)
+    assert made.context.reads == (Stop(("relay", "vault"), "egress", "relay", "ebpf"),)
+
+
+def test_a_tag_forged_outside_is_overwritten(load):
+    """From an untrusted entry any tag may come: somebody has to write one before it is believed."""
+    program = load(ISOLATE)
+    made = plan(program)
+    assert ("door", "ebpf") in chosen(made)
+    dicts = elements(program, made)
+    outside = CallPath(True, ("door", "relay", "vault"), (None,) * 3)
+    batch = CallPath(False, ("batch", "relay", "vault"), (None,) * 3)
+    for tag in range(20):
+        assert not simulate(dicts, program, outside, {}, tag)[-1].terminal
+    assert simulate(dicts, program, batch, {})[-1].writes == {("verdict", None): "deny", ("status", None): 403}
+
+
+def test_a_header_forces_a_proxy(load):
+    made = plan(load('policy p (HttpRequest r) on * -> vault { r.SetHeader("x", "1"); }'))
+    assert chosen(made) == [("relay", "envoy")], "of two proxies that could, the first by name"
+    one_proxy = plan(
+        load(
+            'policy p (HttpRequest r) on * -> vault { r.SetHeader("x", "1"); }\n'
+            'policy q (HttpRequest r) on * -> vault when r.method == "PUT" { r.DropRequest(); }'
+        )
+    )
+    assert chosen(one_proxy) == [("relay", "envoy")], "the refusal costs nothing in a proxy that is there anyway"
+
+
+def test_place_and_cost_are_respected(load):
+    program = load("policy p (HttpRequest r) on * -> vault { r.DropRequest(); }", mesh="place relay never ebpf;")
+    assert chosen(plan(program)) == [("relay", "envoy")]
+    cheap = load(
+        "policy p (HttpRequest r) on * -> vault { r.DropRequest(); }",
+        mesh="place relay only envoy; cost envoy on vault 7;",
+    )
+    made = plan(cheap)
+    assert (chosen(made), made.cost, made.baseline_cost) == ([("vault", "envoy")], 7, 157)
+
+
+def test_what_nobody_can_do_is_said_and_the_rest_is_planned(load):
+    header = 'mesh m { graph "g.graph.yaml"; dataplanes ebpf; %s }\n'
+    program = load(
+        'policy a (HttpRequest r) on batch -> * -> vault { r.SetHeader("x", "1"); }\n'
+        "policy b (HttpRequest r) on * -> vault { r.DropRequest(); }",
+        header=header,
+    )
+    made = plan(program)
+    (problem,) = made.unenforceable
+    assert (problem.policy, problem.call, problem.hop) == ("a", 0, ("relay", "vault"))
+    assert str(problem.path) == "batch -> relay -> vault"
+    assert problem.reasons == ("ebpf has no SetHeader",)
+    assert where(made) == [("b", "relay -> vault", "relay", "ebpf")]
+
+
+def test_context_that_is_lost_on_the_way_is_said(load):
+    made = plan(load(ISOLATE, CHAIN.replace("relay: {", "relay: {propagates: false, ")))
+    (problem,) = made.unenforceable
+    assert problem.policy == "isolate"
+    assert problem.reasons == ("relay does not hand on the context that later hops need",)
+    assert made.elements == ()
+
+
+def test_versions_are_known_at_ingress_only(load):
+    graph = CHAIN.replace("vault: {", "vault: {versions: [v1, v2], ")
+    program = load("policy p (HttpRequest r) on * -> vault:v2 { r.DropRequest(); }", graph)
+    made = plan(program)
+    assert chosen(made) == [("vault", "envoy")]
+    (site,) = [s for s in elements(program, made)[0]["sites"] if s["rules"]]
+    assert (site["id"], site["versions"]) == ("ingress.relay", ["v1", "v2"])
+    assert site["rules"][0]["when"] == {"kind": "version", "in": ["v2"]}
+
+
+def test_a_version_in_the_middle_is_told_by_its_own_ingress(load):
+    graph = CHAIN.replace("relay: {", "relay: {versions: [v1, v2], ")
+    program = load("policy p (HttpRequest r) on * -> relay:v2 -> vault { r.DropRequest(); }", graph)
+    made = plan(program)
+    assert ("relay", "envoy") in chosen(made)
+    dicts = elements(program, made)
+    for version, denied in (("v1", False), ("v2", True)):
+        for origin, outside in (("door", True), ("batch", False)):
+            path = CallPath(outside, (origin, "relay", "vault"), (None, version, None))
+            assert simulate(dicts, program, path, {}, 3)[-1].terminal is denied
+
+
+def test_a_default_is_the_refusal_of_everything_else(load):
+    program = load(
+        'policy p (HttpRequest r) on * -> vault when r.header["x-role"] == "admin" { r.AllowRequest(); }',
+        mesh="default HttpRequest.verdict = deny on * -> vault;",
+    )
+    made = plan(program)
+    assert where(made) == [
+        ("default HttpRequest.verdict", "relay -> vault", "relay", "ebpf"),
+        ("p", "relay -> vault", "relay", "ebpf"),
+    ]
+    (site,) = elements(program, made)[0]["sites"]
+    assert site == {
+        "id": "egress.vault",
+        "side": "egress",
+        "caller": "relay",
+        "callee": "vault",
+        "entry": False,
+        "versions": [],
+        "rules": [
+            {
+                "id": 1,
+                "policy": "default HttpRequest.verdict",
+                "operation": "DropRequest",
+                "emits": "verdict.c.j2",
+                "args": {"status": 403},
+                "writes": [
+                    {"attribute": "verdict", "key": None, "value": "deny"},
+                    {"attribute": "status", "key": None, "value": 403},
+                ],
+                "terminal": True,
+                "when": {
+                    "kind": "not",
+                    "of": {
+                        "kind": "compare",
+                        "attribute": "header",
+                        "key": "x-role",
+                        "op": "==",
+                        "value": "admin",
+                    },
+                },
+            }
+        ],
+        "tags": None,
+    }
+
+
+def test_overrides_and_merges_become_conditions(load):
+    program = load(
+        'policy slow (HttpRequest r) on * -> vault when r.method == "PUT" { r.SetTimeout(2s); }\n'
+        'policy fast (HttpRequest r) on * -> vault when exists r.header["x"] { r.SetTimeout(1s); }\n'
+        "policy base (HttpRequest r) on * -> vault { r.DropRequest(); }\n"
+        'policy open (HttpRequest r) on * -> vault when r.method == "GET" overrides base { r.AllowRequest(); }'
+    )
+    made = plan(program)
+    assert chosen(made) == [("relay", "envoy")]
+    dicts = elements(program, made)
+    path = CallPath(False, ("batch", "relay", "vault"), (None,) * 3)
+
+    def at_vault(**request):
+        values = {("header", "x") if k == "x" else (k, None): v for k, v in request.items()}
+        return simulate(dicts, program, path, values)[-1].writes
+
+    assert at_vault(method="PUT") == {("verdict", None): "deny", ("status", None): 403}
+    assert at_vault(method="GET") == {}
+    assert at_vault(method="GET", x="1") == {("timeout", None): 10**9}
+    limits = {
+        r["args"]["limit"]: r["when"] for e in dicts for s in e["sites"] for r in s["rules"] if "limit" in r["args"]
+    }
+    assert limits[10**9]["kind"] == "compare"
+    assert limits[2 * 10**9] == {
+        "kind": "all",
+        "of": [
+            {"kind": "compare", "attribute": "method", "key": None, "op": "==", "value": "PUT"},
+            {"kind": "not", "of": limits[10**9]},
+        ],
+    }
+
+
+def test_a_policy_after_another_sees_what_it_writes(load):
+    program = load(
+        'policy mark (HttpRequest r) on * -> vault when r.method == "GET" { r.SetHeader("x-kind", "read"); }\n'
+        'policy gate (HttpRequest r) on * -> vault when r.header["x-kind"] == "read" after mark { r.DropRequest(); }'
+    )
+    made = plan(program)
+    assert made.unenforceable == ()
+    dicts = elements(program, made)
+    path = CallPath(False, ("batch", "relay", "vault"), (None,) * 3)
+    kind = ("header", "x-kind")
+    for request, denied in (
+        ({("method", None): "GET"}, True),
+        ({("method", None): "PUT"}, False),
+        ({("method", None): "PUT", kind: "read"}, True),
+        ({("method", None): "GET", kind: "other"}, True),
+    ):
+        assert simulate(dicts, program, path, request)[-1].terminal is denied
+
+
+def test_equal_operations_are_one(load):
+    program = load("policy all (HttpRequest r) on * -> vault { r.DropRequest(); }\n" + ISOLATE)
+    made = plan(program)
+    assert made.context.bits == 0, "whether a chain began at batch changes nothing"
+    assert [w[0] for w in where(made)] == ["all", "isolate"]
+    assert sum(len(s["rules"]) for e in elements(program, made) for s in e["sites"]) == 1
+
+
+def test_tag_bits_are_a_limit(load):
+    graph = """
+services: {a: {}, b: {}, c: {}, d: {}, hub: {origin: false}, vault: {origin: false}}
+calls: [[a, hub], [b, hub], [c, hub], [d, hub], [hub, vault]]
+"""
+    text = "".join(
+        f'policy {n}{k} (HttpRequest r) on {n} -> * -> vault {{ r.SetHeader("{k}-{n}", "1"); }}\n'
+        for k, n in zip("wxyz", "abcd", strict=True)
+    )
+    assert plan(load(text, graph)).context.bits == 2, "four origins; the hub may write 0 for one of them"
+    program = load(text, graph)
+    made = plan(replace(program, mesh=replace(program.mesh, tag_bits=1)))
+    assert made.context.bits <= 1
+    assert made.unenforceable
+    assert all("more than 1 bits" in u.reasons[0] for u in made.unenforceable)
+
+
+def test_elements_are_json_and_the_same_every_time(load):
+    program = load(ISOLATE + 'policy p (HttpRequest r) on * -> relay { r.SetHeader("x", "1"); }')
+    made = plan(program)
+    assert plan(program) == made
+    text = json.dumps(elements(program, made))
+    assert json.dumps(elements(program, plan(program))) == text
+    for element in json.loads(text):
+        assert element["context"] == {"header": "m4-ctx", "width": 4}
+        assert len({s["id"] for s in element["sites"]}) == len(element["sites"])
+        if element["dataplane"] == "ebpf":
+            assert {s["side"] for s in element["sites"]} <= {"egress"}
