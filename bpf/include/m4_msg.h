@@ -1,33 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
-// The programs: m4_connected puts the service's connections to its callees under control, m4_msg judges what it sends on
-// them, m4_connect4 and m4_connect6 keep it from sending earlier. Included last: m4_judge is generated.
-//
-// They hold for applications that use sockets as everybody does. One that wants to get around them can: by a send that
-// waits in another thread while the connection is made, and by urgent data (MSG_OOB), which its callee does not see.
+// The program that judges what the service sends on connections to its callees. Included last: the generated program has
+// defined m4_judge by then.
 //
 // m4_msg runs on what the application hands to send(). It either lets a known number of bytes pass, or asks to be run
 // again with more (a cork), or turns the message into an answer and puts that into the sender's own receive queue.
 #pragma once
 
-#include <bpf/bpf_core_read.h>
-
+#include "m4_connect.h"
 #include "m4_head.h"
-
-// Fields of the kernel's TCP socket; the loader finds their real places (CO-RE).
-struct tcp_sock {
-    u64 bytes_received;
-    u32 copied_seq;
-    u32 rcv_nxt;
-    void *fastopen_req;
-    u8 fastopen_connect : 1;
-} __attribute__((preserve_access_index));
 
 #define M4_APPLY (1u << 30)  // most bytes that one verdict covers
 #define M4_DISCARD 16384     // longest body that is waited for before its request is refused
 
 #define M4_ANSWER_HEAD                                                                             \
-    "HTTP/1.1 000 Refused\r\nserver: m4-kernel\r\ncontent-type: text/plain\r\ncontent-length: 20\r\n" \
+    "HTTP/1.1 000 Refused\r\nx-m4-denied-by: " M4_DATAPLANE "\r\n"                                    \
+    "content-type: text/plain\r\ncontent-length: 20\r\n"                                             \
     "connection: keep-alive\r\n\r\n"
 #define M4_ANSWER_BODY "refused by the mesh\n"
 #define M4_ANSWER M4_ANSWER_HEAD M4_ANSWER_BODY
@@ -436,77 +424,6 @@ int m4_msg(struct sk_msg_md *m)
     int verdict = m4_run(&run);
     __sync_lock_test_and_set(&run.w->busy, 0);
     return verdict;
-}
-
-static __always_inline void m4_map_ipv4(struct m4_remote *remote, u32 address)
-{
-    remote->address[2] = bpf_htonl(0xffff);
-    remote->address[3] = address;
-}
-
-// TCP Fast Open would send a first request before m4_msg is in place: on hops it is refused with EPERM.
-static __always_inline int m4_may_connect(struct bpf_sock_addr *address, struct m4_remote *remote)
-{
-    struct bpf_sock *sk = address->sk;
-    remote->port = bpf_ntohs(address->user_port);
-    if (!sk || !bpf_map_lookup_elem(&m4_hops, remote))
-        return 1;
-    struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-    return !tcp || (!tcp->fastopen_req && !BPF_CORE_READ_BITFIELD(tcp, fastopen_connect));
-}
-
-SEC("cgroup/connect4")
-int m4_connect4(struct bpf_sock_addr *address)
-{
-    struct m4_remote remote = {};
-    m4_map_ipv4(&remote, address->user_ip4);
-    return m4_may_connect(address, &remote);
-}
-
-SEC("cgroup/connect6")
-int m4_connect6(struct bpf_sock_addr *address)
-{
-    struct m4_remote remote = {};
-    remote.address[0] = address->user_ip6[0];
-    remote.address[1] = address->user_ip6[1];
-    remote.address[2] = address->user_ip6[2];
-    remote.address[3] = address->user_ip6[3];
-    return m4_may_connect(address, &remote);
-}
-
-SEC("sockops")
-int m4_connected(struct bpf_sock_ops *ops)
-{
-    struct m4_remote remote = {};
-    if (ops->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
-        return 1;
-    u32 ipv4 = ops->remote_ip4;
-    M4_HIDE(ipv4);  // before the branch: merged reads of two fields would go through a pointer that the verifier refuses
-    if (ops->family == 2 /* AF_INET */) {
-        m4_map_ipv4(&remote, ipv4);
-    } else {
-        remote.address[0] = ops->remote_ip6[0];
-        remote.address[1] = ops->remote_ip6[1];
-        remote.address[2] = ops->remote_ip6[2];
-        remote.address[3] = ops->remote_ip6[3];
-    }
-    remote.port = bpf_ntohl(ops->remote_port);
-    u32 *site = bpf_map_lookup_elem(&m4_hops, &remote);
-    struct bpf_sock *sk = ops->sk;
-    if (!site || !sk)
-        return 1;
-    u64 cookie = bpf_get_socket_cookie(ops);
-    struct m4_conn *conn = bpf_sk_storage_get(&m4_conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-    if (conn) {
-        conn->cookie = cookie;
-        conn->site = *site;
-    }
-    if (!conn || bpf_sock_hash_update(ops, &m4_sockets, &cookie, BPF_ANY)) {
-        struct m4_counters *counters = bpf_map_lookup_elem(&m4_counts, site);
-        if (counters)
-            M4_COUNT(counters, errors);
-    }
-    return 1;
 }
 
 char m4_license[] SEC("license") = "Dual BSD/GPL";

@@ -209,7 +209,7 @@ class Answer:
 
     @property
     def ours(self) -> bool:
-        return self.fields.get("server") == "m4-kernel"
+        return self.fields.get("x-m4-denied-by") == "ebpf"
 
 
 class Client:
