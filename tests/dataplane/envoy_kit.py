@@ -105,6 +105,7 @@ def render(spec: Path, what: dict[str, Any], template: str = "envoy.yaml.j2") ->
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
     return environment.get_template(template).render(**json.loads(json.dumps(what)))
 
 

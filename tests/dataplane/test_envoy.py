@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from m4deploy.drivers.envoy import binary
 
 Json = dict[str, Any]
-ODD = "a\"b\\c'd{e}%f,g #h:|i\t~ é€😀 %REQ(:path)% {{ 7 }}"
+ODD = "a\"b\\c'd{e}%f,g #h:|i\t~ é€😀\x85\u2028\u2029\ufeff %REQ(:path)% {{ 7 }}"
 TAG = "m4-ctx"
 
 
@@ -43,7 +43,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield running
 
 
-# --- conditions ---------------------------------------------------------------------------------------------------------
+# --- conditions -----------------------------------------------------------------------------------------------------
 
 VALUES: list[list[tuple[str, str | bytes]]] = [
     [],
@@ -167,7 +167,7 @@ def test_random_conditions(
         observed(bench, trees, requests)
 
 
-# --- operations ---------------------------------------------------------------------------------------------------------
+# --- operations -----------------------------------------------------------------------------------------------------
 
 
 def test_a_request_without_rules_passes_unchanged(bench: Bench) -> None:
