@@ -17,7 +17,7 @@ from m4c.graph.load import LoadedGraph, load_graph
 from m4c.placement.plan import Plan
 from m4c.placement.plan import plan as plan_program
 from m4c.semantics.meshes import CheckedMesh, check_mesh, mesh_groups
-from m4c.semantics.model import Graph, Mesh, Place, Policy, Program
+from m4c.semantics.model import Graph, Place, Policy, Program
 from m4c.semantics.policies import Checked, Names, check_policy
 from m4c.semantics.problems import Edit, Fix, Problem, Related, Witness, unknown
 from m4c.semantics.schema import Schema, SpecItem, build_schema

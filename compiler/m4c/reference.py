@@ -113,9 +113,7 @@ def _is(one: One, service: Service, version: str | None) -> bool:
 class _Hop:
     """Rules 1 to 5 on one input."""
 
-    def __init__(
-        self, program: Program, path: CallPath, values: Values, states: Mapping[StateAtom, bool]
-    ) -> None:
+    def __init__(self, program: Program, path: CallPath, values: Values, states: Mapping[StateAtom, bool]) -> None:
         self.program = program
         self.path = path
         self.values = values

@@ -10,11 +10,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
 from m4c import project
 from m4c.cli import jobs
 from m4c.cli.common import choose_mesh, errors
@@ -24,6 +19,11 @@ from m4c.ide.edits import apply_fix
 from m4c.placement.plan import Plan
 from m4c.semantics.model import Program
 from m4c.workspace import Workspace
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
 from m4deploy import local
 from m4deploy.errors import DeployError
 from m4deploy.proof import Row, check, requests

@@ -18,6 +18,7 @@ from m4c.predicates import satisfy
 from m4c.reference import HopResult, Trace, trace
 from m4c.semantics.model import (
     TRUE,
+    Absent,
     AnyOne,
     Atom,
     AttrKey,
@@ -30,6 +31,7 @@ from m4c.semantics.model import (
     all_of,
     negate,
 )
+
 from m4deploy.client import HopSeen, Observed, send
 from m4deploy.local import Deployment
 
@@ -190,7 +192,13 @@ def _expected_text(expected: Trace, request: Request) -> str:
     limit = last.value(TIMEOUT)
     if request.delay and isinstance(limit, int) and limit / 1e9 < request.delay:
         return f"504{where}"
-    return "200" + _headers_text({a.key or "": str(v) for a, v in last.writes.items() if a.attribute == HEADER})
+    return "200" + _headers_text({k: v or "absent" for k, v in _written(last).items()})
+
+
+def _written(hop: HopResult) -> dict[str, str | None]:
+    """The header fields that a hop writes; None for one that it removes."""
+    headers = {a.key or "": v for a, v in hop.writes.items() if a.attribute == HEADER}
+    return {k: None if isinstance(v, Absent) else str(v) for k, v in headers.items()}
 
 
 def _headers_text(headers: Mapping[str, str]) -> str:
@@ -207,14 +215,13 @@ def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, 
             continue
         same &= not result.terminal and observed.request.method == request.method
         same &= observed.request.target == request.target
-        sent = {k.lower(): v for k, v in request.headers}
-        wanted = sent | {a.key or "": str(v) for a, v in result.writes.items() if a.attribute == HEADER}
+        wanted = {k.lower(): v for k, v in request.headers} | _written(result)
         same &= all(observed.request.header(k) == v for k, v in wanted.items())
         route = _route(result)
         same &= not route or observed.version in route
     if not hop.reached or hop.request is None:
         return f"{hop.status or hop.error}{where}", same
-    keys = [a.key or "" for a in expected.hops[-1].writes if a.attribute == HEADER] if same else []
+    keys = list(_written(expected.hops[-1])) if same else []
     return f"{hop.status}" + _headers_text({k: hop.request.header(k) or "absent" for k in keys}), same
 
 

@@ -60,9 +60,7 @@ def _meeting(effects: Effects, a: _Writer, b: _Writer, attr: AttrKey, merges: bo
     if not related and not effects.possible(a.policy.when, a.call.guard, b.policy.when, b.call.guard):
         return None
     for at in effects.situations([a.policy.name, b.policy.name], related):
-        found = effects.solve(
-            all_of(effects.effective(a.policy, a.call, at), effects.effective(b.policy, b.call, at))
-        )
+        found = effects.solve(all_of(effects.effective(a.policy, a.call, at), effects.effective(b.policy, b.call, at)))
         if found is not None:
             return _problem(effects, a, b, attr, merges, effects.witness(a.policy, at.path, found))
     return None
@@ -77,7 +75,9 @@ def _problem(effects: Effects, a: _Writer, b: _Writer, attr: AttrKey, merges: bo
         message = f"{first} and {second} {where}; the merge `{attribute.merge}` decides"
         fixes: tuple[Fix, ...] = ()
     elif a.policy is b.policy:
-        message = f"`{a.policy.name}` contradicts itself {where}: it writes {attr} twice, and `{attr.attribute}` has no merge"
+        message = (
+            f"`{a.policy.name}` contradicts itself {where}: it writes {attr} twice, and `{attr.attribute}` has no merge"
+        )
         fixes = ()
     else:
         message = (
@@ -139,9 +139,7 @@ def _default_conflicts(effects: Effects) -> Iterator[Problem]:
         joint = JointPaths(program.graph, [effects.dfa(p) for p in patterns])
         for firing, path in joint.firings((0, 1)):
             at = Situation(frozenset(names[i - 2] for i in firing if i > 1), path)
-            found: Assignment | None = effects.solve(
-                negate(any_of(*(effects.effective(p, c, at) for p, c in writers)))
-            )
+            found: Assignment | None = effects.solve(negate(any_of(*(effects.effective(p, c, at) for p, c in writers))))
             if found is not None:
                 message = (
                     f"two defaults differ on {path}: {a.attr} = {_shown(effects, a.attr, a.value)} "
@@ -181,9 +179,7 @@ def _ordered(effects: Effects, a: Policy, b: Policy) -> bool:
 def _order_problem(effects: Effects, writer: Policy, calls: list[OpCall], reader: Policy) -> Problem | None:
     related = effects.relevant({writer.name, reader.name})
     for at in effects.situations([writer.name, reader.name], related):
-        writes = {
-            w.attr: [(effects.effective(writer, c, at), w.value)] for c in calls for w in c.writes
-        }
+        writes = {w.attr: [(effects.effective(writer, c, at), w.value)] for c in calls for w in c.writes}
         for call in reader.calls:
             before = effects.requested(reader, call, at)
             after = effects.substitute(before, writes)

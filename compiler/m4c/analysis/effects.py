@@ -74,9 +74,7 @@ class Effects:
         if pattern not in self._ends:
             joint = JointPaths(self.program.graph, [self.dfa(pattern)])
             arrivals = joint.arrivals(frozenset((0,)))
-            self._ends[pattern] = frozenset(
-                a.letter[0] for a in arrivals if a.has_hop and joint.accepted(a.states)
-            )
+            self._ends[pattern] = frozenset(a.letter[0] for a in arrivals if a.has_hop and joint.accepted(a.states))
         return self._ends[pattern]
 
     def situations(self, must: Iterable[str], also: Iterable[str] = ()) -> Iterator[Situation]:

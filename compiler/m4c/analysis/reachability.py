@@ -168,9 +168,7 @@ def unknown_versions(effects: Effects) -> Iterator[Problem]:
                     has = f"it has {', '.join(known)}" if known else "the graph gives it no versions"
                     message = f"`{callee}` has no version `{missing[0]}` ({has}); `{policy.name}` fires there on {path}"
                     witness = effects.witness(policy, path, None)
-                    yield Problem(
-                        "unknown-version", message, call.place, policies=(policy.name,), witness=witness
-                    )
+                    yield Problem("unknown-version", message, call.place, policies=(policy.name,), witness=witness)
                     break
 
 
@@ -186,5 +184,3 @@ def _versions(effects: Effects, call: OpCall) -> list[str]:
         elif p.type.name == "version":
             out.append(str(value))
     return out
-
-

@@ -89,7 +89,9 @@ def _without_effect(effects: Effects, policy: Policy) -> bool:
     """Whether on every input the attributes that the policy touches have the same values with and without it."""
     touched = {w.attr for c in policy.calls for w in c.writes}
     dropped_by = [
-        q for q in effects.program.policies if policy.name in effects.orders.over[q.name] and _meets(effects, q, policy.name)
+        q
+        for q in effects.program.policies
+        if policy.name in effects.orders.over[q.name] and _meets(effects, q, policy.name)
     ]
     touched |= {w.attr for q in dropped_by for c in q.calls for w in c.writes}
     writers = [q for q in effects.program.policies if any(w.attr in touched for c in q.calls for w in c.writes)]
@@ -166,6 +168,10 @@ def _rank(effects: Effects, attr: AttrKey, value: Value, values: list[Value]) ->
 
 def _arrives_otherwise(effects: Effects, attr: AttrKey, value: Value | None, default: Value | None) -> tuple[Cond, ...]:
     """Writing what the attribute is anyway changes nothing; text can be compared with what arrived."""
-    if default is None and isinstance(value, str) and effects.program.attribute(attr).type.name in ("string", "istring"):
+    if (
+        default is None
+        and isinstance(value, str)
+        and effects.program.attribute(attr).type.name in ("string", "istring")
+    ):
         return (negate(Atom(attr, "==", value)),)
     return ()

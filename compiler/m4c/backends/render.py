@@ -56,9 +56,7 @@ class TemplateFailure(Exception):
         self.line = line
 
 
-def render(
-    program: Program, elements: Sequence[Mapping[str, Any]], base_port: int = BASE_PORT
-) -> Build:
+def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: int = BASE_PORT) -> Build:
     """The artifacts of a plan. `elements`: one plain dict an element, as the templates get it, without `wiring`."""
     tiers = {d.name: d.tier for d in program.dataplanes.values()}
     proxies = [e["service"] for e in elements if tiers[e["dataplane"]] == "proxy"]

@@ -51,7 +51,8 @@ class Wiring:
             "app": dict(self.app),
             "listen": [x.plain() for x in self.listen],
             "remote": {
-                callee: [{"version": v, "address": a} for v, a in stops.items()] for callee, stops in self.remote.items()
+                callee: [{"version": v, "address": a} for v, a in stops.items()]
+                for callee, stops in self.remote.items()
             },
             "dial": {callee: list(addresses) for callee, addresses in self.dial.items()},
             "entry": list(self.entry),

@@ -36,7 +36,11 @@ def run(args: argparse.Namespace) -> int:
 def _closing(workspace: Workspace, problems: list[Problem]) -> str:
     summary = _summary(workspace, problems)
     counted = f"{summary['policies']} policies over {summary['services']} services"
-    found = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((summary["errors"], "error"), (summary["warnings"], "warning")) if n]
+    found = [
+        f"{n} {word}{'s' * (n != 1)}"
+        for n, word in ((summary["errors"], "error"), (summary["warnings"], "warning"))
+        if n
+    ]
     return f"{counted}: {', '.join(found) or 'no errors'}"
 
 
@@ -65,7 +69,9 @@ def _witness(witness: Witness) -> dict[str, Any]:
         "path": list(witness.path),
         "hop": list(witness.hop),
         "entity": witness.entity,
-        "attributes": {name: value if isinstance(value, str | int | bool) else shown for name, value, shown in witness.attributes},
+        "attributes": {
+            name: value if isinstance(value, str | int | bool) else shown for name, value, shown in witness.attributes
+        },
     }
 
 
@@ -118,7 +124,12 @@ def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
         for p in problems
     ]
     rules = [
-        {"id": r.code, "shortDescription": {"text": r.title}, "fullDescription": {"text": r.why}, "help": {"text": r.mend}}
+        {
+            "id": r.code,
+            "shortDescription": {"text": r.title},
+            "fullDescription": {"text": r.why},
+            "help": {"text": r.mend},
+        }
         for r in RULES.values()
     ]
     driver = {"name": "m4", "rules": rules}

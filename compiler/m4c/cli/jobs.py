@@ -210,7 +210,9 @@ def plan_text(workspace: Workspace, mesh: str) -> str:
 
 def describe(program: Program, plan: Plan) -> str:
     """A plan as people read it: each element with what it runs, then what needs nothing."""
-    lines = [f"mesh {program.mesh.name}: {_counted(len(plan.elements), 'element')} for {len(program.graph.services)} services"]
+    lines = [
+        f"mesh {program.mesh.name}: {_counted(len(plan.elements), 'element')} for {len(program.graph.services)} services"
+    ]
     saved = f", so this is {100 - 100 * plan.cost // plan.baseline_cost}% less" if plan.baseline_cost else ""
     proof = "proven optimal" if plan.optimal else f"within {plan.gap:.1%} of the optimum"
     lines.append(f"cost {plan.cost} ({proof}); a sidecar everywhere would cost {plan.baseline_cost}{saved}")
@@ -312,5 +314,3 @@ def status(workspace: Workspace, mesh: str) -> str:
     """What is deployed, as people read it."""
     text: str = _targets().status(state_dir(workspace, mesh))
     return text
-
-

@@ -15,7 +15,9 @@ class UsageError(Exception):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="m4", description="M4: policies for service meshes, checked, planned, deployed.")
+    parser = argparse.ArgumentParser(
+        prog="m4", description="M4: policies for service meshes, checked, planned, deployed."
+    )
     parser.add_argument("--version", action="version", version=f"m4 {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -39,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
 
     trace = add("trace", "what one request on one call path gets, by the reference interpreter")
     mesh(trace)
-    trace.add_argument("--path", dest="call_path", required=True, metavar="A,B,D", help="services; `outside` may come first")
+    trace.add_argument(
+        "--path", dest="call_path", required=True, metavar="A,B,D", help="services; `outside` may come first"
+    )
     trace.add_argument("--method", help="short for --set method=…")
     trace.add_argument("--target", help="short for --set target=…")
     trace.add_argument("--header", action="append", default=[], metavar="K=V", help="short for --set header[K]=V")
@@ -69,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     mesh(kinds.add_parser("show", help="services, calls and entries of the mesh's graph"))
     importer = kinds.add_parser("import", help="make a graph from what describes the application")
     importer.add_argument("sources", metavar="FILE", nargs="+", help="manifests, Compose files or JSON exports")
-    importer.add_argument("--from", dest="kind", choices=("kubernetes", "compose", "jaeger", "kiali"), help="default: guessed")
+    importer.add_argument(
+        "--from", dest="kind", choices=("kubernetes", "compose", "jaeger", "kiali"), help="default: guessed"
+    )
     importer.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
 
     explain = add("explain", "what a diagnostic means and how to mend it")

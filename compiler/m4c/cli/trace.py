@@ -11,7 +11,7 @@ from m4c.cli.main import UsageError
 from m4c.paths.callpath import CallPath
 from m4c.reference import HopResult, Trace, trace
 from m4c.semantics.conditions import attribute_key
-from m4c.semantics.model import AttrKey, Attribute, Program, Type, Value
+from m4c.semantics.model import Absent, Attribute, AttrKey, Program, Type, Value
 from m4c.semantics.problems import nearest
 from m4c.semantics.values import ConstantError, constant, fold, show
 from m4c.syntax import tree as t
@@ -78,7 +78,9 @@ def values_of(program: Program, entity: str, args: argparse.Namespace) -> dict[A
     """The entity as it arrives, from the options."""
     known = program.entities[entity].attributes if entity in program.entities else {}
     sugar = [("method", args.method, "GET"), ("target", args.target, "/")]
-    settings: list[tuple[str, str | None, str]] = [(name, None, given or plain) for name, given, plain in sugar if given or name in known]
+    settings: list[tuple[str, str | None, str]] = [
+        (name, None, given or plain) for name, given, plain in sugar if given or name in known
+    ]
     for text in args.header:
         name, eq, value = text.partition("=")
         if not eq:
@@ -101,7 +103,12 @@ def values_of(program: Program, entity: str, args: argparse.Namespace) -> dict[A
         out[attr] = f"{out[attr]},{value}" if attr in out and key is not None else value
     for name, attribute in known.items():
         type_ = attribute.type
-        if attribute.key is None and type_.name in ("string", "istring") and not type_.optional and not attribute.derived:
+        if (
+            attribute.key is None
+            and type_.name in ("string", "istring")
+            and not type_.optional
+            and not attribute.derived
+        ):
             out.setdefault(AttrKey(entity, name), "")
     return out
 
@@ -137,6 +144,8 @@ def _hop_json(program: Program, hop: HopResult) -> dict[str, Any]:
 
 
 def _plain_value(program: Program, attr: AttrKey, value: Value) -> Any:
+    if isinstance(value, Absent):
+        return None
     return value if isinstance(value, str) else show(value, program.attribute(attr).type)
 
 

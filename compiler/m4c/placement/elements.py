@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from m4c.paths.callpath import Hop, Letter, callees, instances
-from m4c.paths.classes import Version
 from m4c.placement.plan import Plan, Run
-from m4c.placement.tags import Table
-from m4c.semantics.model import SIDES, And, Atom, Cond, Const, Dataplane, Not, Or, Program, Side, Type, Value
+from m4c.placement.tags import Table, Update
+from m4c.semantics.model import SIDES, Absent, And, Atom, Cond, Const, Dataplane, Not, Or, Program, Side, Type, Value
 
 CONTEXT_HEADER = "m4-ctx"
 
@@ -186,22 +185,25 @@ def _any(parts: list[dict[str, Json]]) -> dict[str, Json]:
 
 
 def _tags(table: Table) -> dict[str, Json]:
-    """`from` None stands for every tag; `versions` is only there where the version that answers matters."""
-    entries = []
-    for versions, old, new in table.entries:
-        entry: dict[str, Json] = {"from": None if old is None else list(old), "to": new}
-        if versions is not None:
-            entry["versions"] = _names(versions)
-        entries.append(entry)
-    return {"map": entries, "otherwise": table.otherwise}
+    """An update, or, where it depends on the version that answers (at ingress only), one for each in `by_version`.
+
+    In that case there is no `map`: whoever overlooks `by_version` fails, instead of losing the context.
+    """
+    if len(table.updates) == 1:
+        return {**_update(table.updates[0][1]), "by_version": None}
+    by_version = {v: _update(update) for versions, update in table.updates for v in versions or () if v is not None}
+    return {"map": None, "otherwise": None, "by_version": by_version}
 
 
-def _names(versions: Sequence[Version]) -> list[str]:
-    return [v for v in versions if v is not None]
+def _update(update: Update) -> dict[str, Json]:
+    entries = [{"from": list(old), "to": new} for old, new in update.map]
+    return {"map": entries, "otherwise": update.otherwise}
 
 
 def plain(value: Value, kind: Type) -> Json:
-    """A constant as JSON: a map becomes a dictionary, a set or a rate a list."""
+    """A constant as JSON: a map becomes a dictionary, a set or a rate a list, an absent value null."""
+    if isinstance(value, Absent):
+        return None
     if not isinstance(value, tuple):
         return value
     if kind.name == "map":

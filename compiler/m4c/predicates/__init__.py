@@ -1,10 +1,11 @@
 """Exact satisfiability of conditions, and their plainest witnesses."""
 
-from m4c.predicates.atoms import ABSENT, Absent, Schema, holds
+from m4c.predicates.atoms import Schema, holds
 from m4c.predicates.automata import STATE_LIMIT, TooComplex
 from m4c.predicates.dfa import regex_matches
 from m4c.predicates.regex import RegexError, check_regex
 from m4c.predicates.solve import Assignment, Solver, equivalent, implies, overlaps, satisfiable, satisfy
+from m4c.semantics.model import ABSENT, Absent
 
 __all__ = [
     "ABSENT",

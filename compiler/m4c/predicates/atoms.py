@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum as PythonEnum
-from typing import Final, Literal, NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 from m4c.predicates.charset import lower_ascii
 from m4c.predicates.dfa import regex_matches
-from m4c.semantics.model import And, Atom, Attribute, AttrKey, Cond, Const, Not, Or, StateAtom, Value
+from m4c.semantics.model import ABSENT, Absent, And, Atom, Attribute, AttrKey, Cond, Const, Not, Or, StateAtom, Value
 
 Schema: TypeAlias = Callable[[AttrKey], Attribute]
-
-
-class Absent(PythonEnum):
-    """The type of ABSENT, which stands for the absence of an optional attribute where a value could stand."""
-
-    ABSENT = "absent"
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT: Final[Literal[Absent.ABSENT]] = Absent.ABSENT
 
 
 class View(NamedTuple):

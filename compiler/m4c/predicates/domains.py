@@ -12,10 +12,10 @@ from functools import lru_cache
 from itertools import combinations, count
 from typing import Any, NamedTuple, TypeAlias, cast
 
-from m4c.predicates.atoms import ABSENT, Absent, Check, normal, passes
+from m4c.predicates.atoms import Check, normal, passes
 from m4c.predicates.charset import is_value
 from m4c.predicates.strings import plainest_string
-from m4c.semantics.model import Attribute, Enum, Type, Value
+from m4c.semantics.model import ABSENT, Absent, Attribute, Enum, Type, Value
 
 INT64 = (-(2**63), 2**63 - 1)
 _RANGES = {"int": INT64, "duration": (0, INT64[1]), "percent": (0, 10_000)}
@@ -91,7 +91,7 @@ def choose(domain: Domain, checks: tuple[Check, ...], prefer: Value | Absent | N
         return None
     if value == plain:
         return Choice(value, FREE)
-    return Choice(value, (0, 1, 0, abs(value)) if isinstance(value, int) else (0, 1, len(value), 0))
+    return Choice(value, (0, 1, 0, abs(value)) if isinstance(value, int) else (0, 1, _size(value), 0))
 
 
 def _has_default(domain: Domain) -> bool:
@@ -201,7 +201,9 @@ def _plainest_other(domain: Domain, checks: tuple[Check, ...]) -> Value | None:
 
 
 def _size(value: Value) -> int:
-    return len(value) if isinstance(value, str | tuple) else abs(value)
+    if isinstance(value, str | tuple):
+        return len(value)
+    return 0 if isinstance(value, Absent) else abs(value)
 
 
 def _sets(domain: Domain, demanded: tuple[Value, ...], barred: set[Value]) -> Iterator[Value]:

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from m4c.predicates.atoms import Absent, Check, Schema, View, check_of, view_of
+from m4c.predicates.atoms import Check, Schema, View, check_of, view_of
 from m4c.predicates.automata import TooComplex
 from m4c.predicates.domains import FREE, Choice, Domain, choose, domain_of
-from m4c.semantics.model import And, Atom, AttrKey, Cond, Const, Enum, Not, Or, StateAtom, Value
+from m4c.semantics.model import Absent, And, Atom, AttrKey, Cond, Const, Enum, Not, Or, StateAtom, Value
 
 # Steps of the search before it gives up with TooComplex, and those it spends on making a found witness plainer.
 SEARCH_LIMIT = 200_000

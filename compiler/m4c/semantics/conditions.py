@@ -135,7 +135,7 @@ def _comparison(expr: t.Binary, cx: ExprContext) -> Cond:
     if _is_attribute(right, cx):
         cx.scope.report("type-mismatch", "a comparison is with a constant, not with another attribute", right)
         return TRUE
-    problem = _unsupported(op, attribute.type, cx.enums)
+    problem = unsupported(op, attribute.type, cx.enums)
     if problem:
         cx.scope.report("type-mismatch", f"`{key}` is {attribute.type}: {problem}", expr)
         return TRUE
@@ -151,7 +151,7 @@ def _is_attribute(expr: t.Expr, cx: ExprContext) -> bool:
     return isinstance(expr, t.Ref) and bool(expr.accessors)
 
 
-def _unsupported(op: str, type_: Type, enums: Mapping[str, Enum]) -> str | None:
+def unsupported(op: str, type_: Type, enums: Mapping[str, Enum]) -> str | None:
     """Why an operator does not apply to a type, or None."""
     if op in ("==", "!=", "in"):
         return None if type_.name not in ("map", "set") else "it cannot be compared"

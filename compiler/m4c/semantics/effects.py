@@ -50,11 +50,12 @@ def merge(attribute: Attribute, values: list[Value]) -> Value | None:
     first = values[0]
     if all(v == first for v in values):
         return first
+    ordered = sorted(v for v in values if isinstance(v, int))
     match attribute.merge:
-        case "min":
-            return min(values)
-        case "max":
-            return max(values)
+        case "min" if len(ordered) == len(values):
+            return ordered[0]
+        case "max" if len(ordered) == len(values):
+            return ordered[-1]
         case "and":
             return all(values)
         case "or":

@@ -98,7 +98,9 @@ def _default(node: t.MeshDefault, schema: Schema, scope: Scope, names: Names) ->
         scope.problems.append(unknown(what, node.attribute.text, entity.attributes, scope.at(node.attribute)))
         return None
     if (node.key is None) != (attribute.key is None):
-        scope.report("type-mismatch", f"`{attribute.name}` {'needs a' if attribute.key else 'takes no'} key", node.attribute)
+        scope.report(
+            "type-mismatch", f"`{attribute.name}` {'needs a' if attribute.key else 'takes no'} key", node.attribute
+        )
         return None
     before = len(scope.problems)
     pattern = check_pattern(node.pattern, scope, names)

@@ -5,16 +5,30 @@ file changes no value and re-computes nothing.
 
 Constants are plain Python values, told apart by the declared `Type`: string and istring `str`, int `int`, bool `bool`,
 duration `int` (nanoseconds), percent `int` (hundredths of a percent), rate `tuple[int, int]` (count, nanoseconds), an
-enum's value and a version `str`, set a sorted `tuple`, map a `tuple` of `(key, value)` sorted by key.
+enum's value and a version `str`, set a sorted `tuple`, map a `tuple` of `(key, value)` sorted by key. `ABSENT` is the
+value of an optional attribute that is not there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from enum import Enum as PythonEnum
+from typing import Final, Literal, TypeAlias
 
-Value: TypeAlias = "str | int | bool | tuple[Value, ...]"
+
+class Absent(PythonEnum):
+    """The type of ABSENT, which stands for the absence of an optional attribute where a value could stand."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final[Literal[Absent.ABSENT]] = Absent.ABSENT
+
+Value: TypeAlias = "str | int | bool | Absent | tuple[Value, ...]"
 Side: TypeAlias = Literal["ingress", "egress"]
 
 

@@ -184,7 +184,9 @@ class _Body:
             scope.problems.append(unknown("variable or state", call.ref.root.text, known, scope.at(call.ref.root)))
             return
         if len(call.ref.accessors) != 1 or not isinstance(call.ref.accessors[0], t.Name):
-            scope.report("type-mismatch", f"expected an operation of {entity.name}, as in `{self.cx.var}.Operation()`", call.ref)
+            scope.report(
+                "type-mismatch", f"expected an operation of {entity.name}, as in `{self.cx.var}.Operation()`", call.ref
+            )
             return
         name = call.ref.accessors[0]
         operation = entity.operations.get(name.text)
@@ -205,9 +207,7 @@ class _Body:
         place = scope.at(call)
         side = operation.side or self.side
         given = tuple(args.items())
-        self.calls.append(
-            OpCall(len(self.calls), entity.name, operation.name, given, guard, writes, side, place)
-        )
+        self.calls.append(OpCall(len(self.calls), entity.name, operation.name, given, guard, writes, side, place))
 
     def _args(self, operation: Operation, call: t.CallExpr, name: t.Name) -> dict[str, Value] | None:
         """The arguments by parameter, in the parameters' order; None with a problem reported."""
@@ -250,7 +250,11 @@ class _Body:
         for w in operation.writes:
             attribute = self.cx.entity.attributes[w.attribute]
             key = str(args[w.key]) if w.key_is_param and w.key is not None else w.key
-            if key is not None and attribute.key is not None and key.lower() in {x.lower() for x in attribute.key.excluded}:
+            if (
+                key is not None
+                and attribute.key is not None
+                and key.lower() in {x.lower() for x in attribute.key.excluded}
+            ):
                 message = f'`{attribute.name}["{key}"]` can be neither read nor written'
                 self.cx.scope.report("reserved-key", message, call)
                 return None

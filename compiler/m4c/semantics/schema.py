@@ -159,9 +159,7 @@ class _SchemaBuilder:
         names = {p.name: p for p in params}
         writes = [w for node in decl.writes if (w := self._write(entity, node, names, scope)) is not None]
         side: Side | None = "ingress" if decl.side == "ingress" else "egress" if decl.side == "egress" else None
-        operation = Operation(
-            entity, decl.name.text, tuple(params), side, tuple(writes), decl.doc, scope.at(decl.name)
-        )
+        operation = Operation(entity, decl.name.text, tuple(params), side, tuple(writes), decl.doc, scope.at(decl.name))
         known = self.operations[entity].get(decl.name.text)
         if known is None:
             self.operations[entity][decl.name.text] = operation
@@ -173,9 +171,7 @@ class _SchemaBuilder:
             self._duplicate("operation", decl.name, known.place, scope)
         return operation
 
-    def _write(
-        self, entity: str, node: t.WriteNode, params: Mapping[str, Param], scope: Scope
-    ) -> WriteDecl | None:
+    def _write(self, entity: str, node: t.WriteNode, params: Mapping[str, Param], scope: Scope) -> WriteDecl | None:
         attribute = self.attributes[entity].get(node.attribute.text)
         if attribute is None:
             known = self.attributes[entity]
@@ -219,7 +215,11 @@ class _SchemaBuilder:
             return self._duplicate("spec", spec.name, self.dataplanes[name].place, scope)
         tier = spec.tier.text if spec.tier else "proxy"
         if spec.tier is None:
-            scope.report("missing-declaration", f"spec `{name}` does not say its tier (`tier kernel;` or `tier proxy;`)", spec.name)
+            scope.report(
+                "missing-declaration",
+                f"spec `{name}` does not say its tier (`tier kernel;` or `tier proxy;`)",
+                spec.name,
+            )
         elif tier not in ("kernel", "proxy"):
             self.problems.append(unknown("tier", tier, ("kernel", "proxy"), scope.at(spec.tier)))
         if spec.cost is None:
@@ -247,7 +247,9 @@ class _SchemaBuilder:
                     continue
                 sides = tuple(s for s in _sides(decl.side) if declared.side in (None, s))
                 if not sides:
-                    message = f"`{decl.name.text}` works at {declared.side} only, so it cannot be supported at {decl.side}"
+                    message = (
+                        f"`{decl.name.text}` works at {declared.side} only, so it cannot be supported at {decl.side}"
+                    )
                     scope.report("wrong-side", message, decl.name)
                 emits = decl.emits.text if decl.emits else None
                 operations[entity, decl.name.text] = Supports(decl.name.text, emits, sides)

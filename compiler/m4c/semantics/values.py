@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from m4c.semantics.model import Enum, Place, Type, Value
+from m4c.semantics.model import ABSENT, Absent, Enum, Place, Type, Value
 from m4c.semantics.problems import Problem, unknown
 from m4c.syntax import tree as t
 
@@ -86,6 +86,8 @@ def constant(
         enum = enums.get(type_.name)
         if enum is not None and node.text in enum.values:
             return node.text
+        if node.text == "absent" and type_.optional:
+            return ABSENT
         if enum is not None:
             raise ConstantError(f"`{enum.name}` has no value `{node.text}`, only {', '.join(enum.values)}", node)
         raise ConstantError(f"expected {article(type_)}, found the name `{node.text}`", node)
@@ -132,7 +134,9 @@ def article(type_: Type) -> str:
 def show(value: Value, type_: Type) -> str:
     """A constant as M4 writes it; `constant` reads it back."""
     match type_.name, value:
-        case ("string" | "istring" | "version"), str(text):
+        case _, Absent():
+            return "absent"
+        case (("string" | "istring" | "version"), str(text)):
             escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t")
             return f'"{escaped}"'
         case "duration", int(ns):

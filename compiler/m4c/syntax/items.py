@@ -20,7 +20,9 @@ TOKEN = re.compile(
       | (?P<other>[^\s])""",
     re.X,
 )
-_NEVER_INSIDE = frozenset(("import", "mesh", "spec", "policy", "state", "test"))  # at the start of a line, within braces
+_NEVER_INSIDE = frozenset(
+    ("import", "mesh", "spec", "policy", "state", "test")
+)  # at the start of a line, within braces
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any
 
 from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -102,11 +102,14 @@ def parse_item(text: str) -> ParsedItem:
             if mended is None or mended == source:
                 break
             source = mended
+        except RecursionError:
+            problems.append(SyntaxProblem("this is nested too deeply", 0, len(text)))
+            break
     return ParsedItem(broken(text), tuple(problems))
 
 
 def _parse(source: str, text: str) -> t.Decl:
-    return cast(t.Decl, Builder(text).transform(grammar().parse(source)))
+    return Builder(text).transform(grammar().parse(source))
 
 
 def broken(text: str) -> t.Broken:
@@ -135,7 +138,7 @@ def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | 
         accepts = error.accepts or error.expected
         found = "the end of the text" if token.type == "$END" else f"`{token}`"
     elif isinstance(error, UnexpectedCharacters):
-        at = error.pos_in_stream
+        at = int(error.pos_in_stream or 0)
         bad = TOKEN.match(source, at)
         end = bad.end() if bad else at + 1
         accepts = error.allowed or set()
@@ -144,8 +147,8 @@ def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | 
         return SyntaxProblem(str(error), 0, len(source)), None
     expected = _expected(accepts)
     before = source[:at].rstrip()
-    if "SEMICOLON" in accepts and len(before) < at and source[at - 1] != ";" and _new_line_or_close(source, len(before), at):
-        spot = len(before)
+    spot = len(before)
+    if "SEMICOLON" in accepts and spot < at and source[at - 1] != ";" and _new_line_or_close(source, spot, at):
         problem = SyntaxProblem("expected `;` at the end of the statement", max(spot - 1, 0), spot)
         return problem, source[:spot] + ";" + source[spot + 1 :]
     if source[at:end].startswith(('"', 'r"')) and not source[at:end].rstrip("\n").endswith('"'):
