@@ -55,6 +55,7 @@ class Deployment:
         """Lets it stand alone, in the background."""
         if self._leash is not None:
             self._leash.sendall(KEEP)
+            self._leash.recv(1)  # its end: the supervisor has taken note
             self._leash.close()
             self._leash = None
 

@@ -171,13 +171,12 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
                     if _answer(listener, state, mesh):
                         return
                 elif leash.connection is not None:
-                    kept = leash.connection.recv(64) == KEEP
-                    selector.unregister(leash.connection)
-                    leash.drop()
-                    if not kept:
+                    if leash.connection.recv(64) != KEEP:
                         mesh.close()
                         return
                     write_state(state, mesh.folder.name, mesh.built.mesh, False)
+                    selector.unregister(leash.connection)
+                    leash.drop()
 
 
 def _answer(listener: socket.socket, state: Path, mesh: Mesh) -> bool:

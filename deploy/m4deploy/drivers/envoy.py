@@ -103,6 +103,10 @@ def _listeners(element: Element) -> list[tuple[str, str]]:
 class EnvoyDriver:
     needs_cgroup = False
 
+    def __init__(self) -> None:
+        """Looks for the binary, so that its absence is told before anything else is done."""
+        binary()
+
     def validate(self, element: Element, folder: Path) -> None:
         """Envoy's own validation: unknown fields and clusters, bad regular expressions, missing parts."""
         config = element.file(CONFIG)
