@@ -1,10 +1,10 @@
 """The incremental query engine: inputs, derived queries, and red-green memoisation with early cutoff.
 
-A *query* is a pure function of a database and hashable arguments. It may read inputs (`db.input`) and call other queries;
-the engine records what it read. After an input changes, a query's old value is re-used if nothing that it read has
-changed; and a query that was run again but came to an equal value stops the wave there (early cutoff). The scheme is the
-one of rustc and Salsa ("red-green"): a memo carries the revision at which it was last *verified* and the one at which its
-value last *changed*.
+A *query* is a pure function of a database and hashable arguments. It may read inputs (`db.input`) and call other
+queries; the engine records what it read. After an input changes, a query's old value is re-used if nothing that it read
+has changed; and a query that was run again but came to an equal value stops the wave there (early cutoff). The scheme
+is the one of rustc and Salsa ("red-green"): a memo carries the revision at which it was last *verified* and the one at
+which its value last *changed*.
 
 *Durability*: an input set with `durable=True` (the shipped specs) is expected to change hardly ever. A memo that read
 durable inputs only is valid without a look at what it read, as long as no durable input was set.
@@ -80,7 +80,7 @@ class _Frame:
 
 
 class Query(Generic[P, R]):
-    """A memoised pure function of a database. `lru` bounds how many of its values are kept (dependencies always are)."""
+    """A memoised pure function of a database. `lru` bounds how many values are kept; dependencies always are."""
 
     def __init__(self, fn: Callable[Concatenate[Database, P], R], lru: int | None) -> None:
         self.fn = fn

@@ -224,7 +224,7 @@ class _Hop:
 def run_hop(
     program: Program, path: CallPath, values: Values, states: Mapping[StateAtom, bool] | None = None
 ) -> HopResult:
-    """What a request gets on the last hop of `path`. `values`: the entity as it arrives there, absent attributes left out."""
+    """What a request gets on the last hop of `path`. `values`: the entity as it arrives, absent attributes left out."""
     return _Hop(program, path, values, states or {}).run()
 
 

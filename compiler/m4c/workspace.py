@@ -52,7 +52,7 @@ class Workspace:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.db = Database()
-        self.paths = [Path(os.path.abspath(p)) for p in paths]
+        self.paths = [Path(os.path.abspath(p)) for p in paths]  # noqa: PTH100 - links stay as people name them
         self.read_problems: dict[str, Problem] = {}
         self._open: dict[str, str] = {}
         self._loaded: set[str] = set()
@@ -123,7 +123,7 @@ class Workspace:
         self.read_problems.pop(file, None)
         text: str | None = None
         try:
-            if os.path.getsize(file) > MAX_BYTES:
+            if Path(file).stat().st_size > MAX_BYTES:
                 message = f"the file is larger than {MAX_BYTES // 2**20} MiB and is not read"
                 self.read_problems[file] = Problem("too-large", message, Place(file, "", 0, 1))
                 text = ""

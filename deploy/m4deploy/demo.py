@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from m4c import project
 from m4c.cli import jobs
 from m4c.cli.common import choose_mesh, errors
 from m4c.cli.main import UsageError
@@ -66,7 +65,7 @@ def _run(args: argparse.Namespace, console: Console) -> int:
     with tempfile.TemporaryDirectory(prefix="m4-demo-") as temporary:
         workspace = _fixed(args, Path(temporary), console)
         mesh = choose_mesh(workspace, None)
-        lacking = {name: "taken out of the mesh" for name in args.without} | jobs.unavailable(workspace, mesh)
+        lacking = dict.fromkeys(args.without, "taken out of the mesh") | jobs.unavailable(workspace, mesh)
         for name, reason in lacking.items():
             console.print(f"[yellow]Without {name}:[/] {escape(reason)}")
         program, plan = jobs.without(workspace, mesh, frozenset(lacking)) if lacking else jobs.planned(workspace, mesh)

@@ -206,7 +206,7 @@ def _headers_text(headers: Mapping[str, str]) -> str:
 
 
 def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, bool]:
-    """What was seen, in the words of `_expected_text`, and whether every hop before the last went through as it should."""
+    """What was seen, in the words of `_expected_text`, and whether every hop before went through as it should."""
     hop: HopSeen = seen.hops[-1]
     where = f" at {hop.hop[1]}"
     same = len(seen.hops) == len(expected.hops)

@@ -78,7 +78,7 @@ class Effects:
         return self._ends[pattern]
 
     def situations(self, must: Iterable[str], also: Iterable[str] = ()) -> Iterator[Situation]:
-        """Every set of the policies `must` and `also` that fires on some hop, all of `must` in it; shortest paths first."""
+        """Every set of these policies that fires on some hop, all of `must` in it; shortest paths first."""
         first = list(dict.fromkeys(must))
         names = first + sorted(set(also) - set(first))
         joint = JointPaths(self.program.graph, [self.dfa(self.policies[n].pattern) for n in names])

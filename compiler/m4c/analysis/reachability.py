@@ -108,7 +108,7 @@ def dead_conditions(effects: Effects) -> Iterator[Problem]:
 
 
 def wrong_patterns(policy: Policy) -> Iterator[Problem]:
-    """`bad-regex` and `too-complex`: regular expressions that cannot be used; the policy is left out of the analyses."""
+    """`bad-regex` and `too-complex`: regular expressions that cannot be used; the analyses leave the policy out."""
     conds = [policy.when, *(c.guard for c in policy.calls)]
     place = policy.when_place or policy.place
     for atom in dict.fromkeys(a for c in conds for a in atoms(c) if isinstance(a, Atom) and a.op == "matches"):

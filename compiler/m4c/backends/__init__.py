@@ -1,1 +1,1 @@
-"""From a plan to artifacts: addresses, and the templates of the specs. Artifacts are values; writing them is the caller's."""
+"""From a plan to artifacts: addresses, and the templates of the specs. Artifacts are values; callers write them."""

@@ -1,7 +1,7 @@
 """Who listens where: the addresses of applications and proxies, a pure function of the graph and the elements.
 
-There is one listener for each (caller, callee), so that the callee's side of a hop knows its peer. Addresses are numbered
-in the order of the services' names: the same graph and plan give the same addresses.
+There is one listener for each (caller, callee), so that the callee's side of a hop knows its peer. Addresses are
+numbered in the order of the services' names: the same graph and plan give the same addresses.
 """
 
 from __future__ import annotations

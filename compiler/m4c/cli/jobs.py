@@ -155,8 +155,8 @@ def _write_atomic(path: Path, text: str) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".m4-")
         with os.fdopen(handle, "w", encoding="utf-8") as f:
             f.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except OSError as e:
         raise JobError(f"cannot write {relative(str(path))}: {e.strerror}") from None
 
@@ -211,7 +211,8 @@ def plan_text(workspace: Workspace, mesh: str) -> str:
 def describe(program: Program, plan: Plan) -> str:
     """A plan as people read it: each element with what it runs, then what needs nothing."""
     lines = [
-        f"mesh {program.mesh.name}: {_counted(len(plan.elements), 'element')} for {len(program.graph.services)} services"
+        f"mesh {program.mesh.name}: {_counted(len(plan.elements), 'element')} "
+        f"for {len(program.graph.services)} services"
     ]
     saved = f", so this is {100 - 100 * plan.cost // plan.baseline_cost}% less" if plan.baseline_cost else ""
     proof = "proven optimal" if plan.optimal else f"within {plan.gap:.1%} of the optimum"
@@ -249,7 +250,7 @@ def _counted(n: int, what: str) -> str:
 
 def state_dir(workspace: Workspace, mesh: str) -> Path:
     """Where a local deployment of this workspace's mesh keeps its state: below the user's state folder."""
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    base = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
     where = hashlib.sha256("\n".join(p.as_posix() for p in workspace.paths).encode()).hexdigest()[:12]
     return Path(base, "m4", f"{mesh}-{where}")
 

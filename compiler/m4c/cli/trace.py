@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import pairwise
 from typing import Any
 
 from m4c.cli.common import choose_mesh, open_workspace, sound_program
@@ -59,7 +60,7 @@ def call_path(program: Program, text: str) -> CallPath:
         services.append(name)
         versions.append(version or (service.versions[0] if service.versions else None))
     calls = {(c.caller, c.callee) for c in program.graph.calls}
-    for u, v in zip(services, services[1:], strict=False):
+    for u, v in pairwise(services):
         if (u, v) not in calls:
             raise UsageError(f"the graph has no call from `{u}` to `{v}`")
     first = program.graph.services[services[0]]

@@ -75,7 +75,7 @@ RULES: dict[str, Rule] = {
             "merged",
             "A merge decides between two writes",
             _I,
-            "Both policies write the attribute; the spec says how such values are merged (the smallest, the largest, …).",
+            "Both policies write the attribute; the spec says how such values merge (the smallest, the largest, …).",
             "Nothing, if the merged value is what both authors expect.",
         ),
         Rule(

@@ -69,7 +69,7 @@ class Enum:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """What can be read or written of an entity. `key` is the type of the key of a keyed attribute (`header[name: istring]`)."""
+    """What can be read or written of an entity. `key`: the type of the key of a keyed one (`header[name: istring]`)."""
 
     entity: str
     name: str
@@ -173,7 +173,7 @@ class Dataplane:
 
 @dataclass(frozen=True, slots=True, order=True)
 class AttrKey:
-    """One readable or writable thing: `HttpRequest.method`, or `HttpRequest.header["x-user"]`. istring keys are lower case."""
+    """One readable or writable thing: `HttpRequest.header["x-user"]`. Keys of type istring are lower case."""
 
     entity: str
     attribute: str
@@ -326,7 +326,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A regular language of call paths. With `outside`, only chains that came from outside; without, chains of both kinds."""
+    """A regular language of call paths. With `outside`, only chains from outside; without, chains of both kinds."""
 
     steps: tuple[Step, ...]
     outside: bool = False

@@ -37,7 +37,7 @@ from m4c.syntax import tree as t
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a mesh defines beside its policies' bodies: groups, services (None: the graph is not readable), policies, states."""
+    """What the policies of a mesh can name. `services` is None if the graph is not readable."""
 
     groups: Mapping[str, tuple[str, ...]]
     services: frozenset[str] | None

@@ -1,7 +1,7 @@
 """The concrete declarations of M4, as the text says them: names unresolved, types unchecked.
 
-Every node carries `start` and `end`, offsets in code points from the first character of its item, so that a tree depends
-on the text of its item alone.
+Every node carries `start` and `end`, offsets in code points from the first character of its item, so that a tree
+depends on the text of its item alone.
 """
 
 from __future__ import annotations
