@@ -9,6 +9,7 @@ from random import Random
 from hypothesis import strategies as st
 from m4c.paths.callpath import CallPath, callees, instances
 from m4c.semantics.model import (
+    ABSENT,
     TRUE,
     And,
     AnyOne,
@@ -72,6 +73,7 @@ OPERATIONS = {
         None,
         (WriteDecl("header", "name", True, "value", True),),
     ),
+    "Unset": Operation(E, "Unset", (Param("name", ISTRING),), None, (WriteDecl("header", "name", True, ABSENT),)),
     "Limit": Operation(E, "Limit", (Param("n", INT),), "egress", (WriteDecl("limit", value="n", value_is_param=True),)),
     "Retry": Operation(E, "Retry", (Param("n", INT),), None, (WriteDecl("retries", value="n", value_is_param=True),)),
 }
@@ -217,6 +219,7 @@ def random_call(dice: Dice, index: int) -> OpCall:
         ("Allow", {}),
         ("Set", {"name": dice.one(*HEADERS, "c"), "value": dice.one("0", "1")}),
         ("Set", {"name": "c", "value": dice.one("0", "1")}),
+        ("Unset", {"name": dice.one(*HEADERS, "c")}),
         ("Limit", {"n": dice.one(1, 2)}),
         ("Retry", {"n": dice.one(0, 1, 2)}),
     )
@@ -332,7 +335,7 @@ def true(cond, request: dict) -> bool:
             return any(true(p, request) for p in parts)
         case Atom(attr, op, value):
             have = request.get((attr.attribute, attr.key))
-            if have is None:
+            if have is None or have is ABSENT:
                 return False
             return {"==": lambda: have == value, "in": lambda: have in value, "exists": lambda: True}[op]()
     raise AssertionError(cond)
@@ -394,7 +397,7 @@ class Rules:
             merge = ATTRIBUTES[key[0]].merge
             if len(values) > 1 and merge is None:
                 wrong = True
-            out[key] = max(values) if merge == "max" else min(values)
+            out[key] = max(values) if merge == "max" else min(values) if merge else next(iter(values))
         return out, wrong
 
     def run(self, request: dict) -> Result:
@@ -417,7 +420,8 @@ class Rules:
 
 
 def undeclared(writes: dict) -> dict:
-    return {k: v for k, v in writes.items() if ATTRIBUTES[k[0]].default != v}
+    plain = {k: None if v is ABSENT else v for k, v in writes.items()}
+    return {k: v for k, v in plain.items() if v is None or ATTRIBUTES[k[0]].default != v}
 
 
 def requests(program: Program) -> list[dict]:

@@ -43,7 +43,7 @@ def check_by_simulation(program: Program, longest: int = 6) -> None:
     made = plan(program)
     assume(not made.unenforceable)
     dicts = elements(program, made)
-    top = max((n for t in made.tables for _, _, n in t.entries), default=0)
+    top = 2**made.context.bits - 1
     tags = sorted({0, 1, top, *range(min(top, 6) + 1), 4095})
     for path in paths:
         untrusted = path.outside and not program.graph.services[path.services[0]].trusted

@@ -8,7 +8,7 @@ Versions that all automata treat alike are represented by the first of them.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -94,7 +94,8 @@ class JointPaths:
     def firings(self, must: Sequence[int]) -> Iterator[tuple[frozenset[int], CallPath]]:
         """Each distinct set of automata that accept on one hop, all of `must` among them, with a shortest path to it.
 
-        Entry hops count apart from others: what happens at egress does not happen there. In order of length; ties go to the lexicographically first services, then to chains that start by themselves.
+        Entry hops count apart from others: what happens at egress does not happen there. In order of length; ties go to
+        the lexicographically first services, then to chains that start by themselves.
         """
         wanted = frozenset(must)
         found: set[tuple[frozenset[int], bool]] = set()
@@ -107,8 +108,8 @@ class JointPaths:
                 found.add(kind)
                 yield accepting, arrival.path()
 
-    def situations(self) -> dict[Hop, dict[Situation, CallPath]]:
-        """For each hop, the situations that can arise there, each with a shortest path.
+    def situations(self, only: Collection[Hop] | None = None) -> dict[Hop, dict[Situation, CallPath]]:
+        """For each hop (or for some), the situations that can arise there, each with a shortest path.
 
         A situation says, for each version of the callee, which automata accept if it answers: what the caller's side of
         the hop can know at best. Situations in which no version fires are included.
@@ -126,6 +127,8 @@ class JointPaths:
                 continue
             expanded.add((caller, arrival.states))
             for callee in self._callees[caller]:
+                if only is not None and (caller, callee) not in only:
+                    continue
                 letters = self.letters(callee)
                 here = tuple((x[1], self.accepted(self.step(arrival.states, x))) for x in letters)
                 at = out.setdefault((caller, callee), {})

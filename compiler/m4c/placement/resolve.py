@@ -79,7 +79,8 @@ class Patterns:
 
     def situations(self, patterns: tuple[int, ...], hop: Hop) -> dict[Situation, CallPath]:
         if patterns not in self._situations:
-            self._situations[patterns] = self.joint(patterns).situations()
+            fires = {h for i in patterns for h in self.hops[i]}
+            self._situations[patterns] = self.joint(patterns).situations(fires if patterns else None)
         return self._situations[patterns].get(hop, {})
 
 

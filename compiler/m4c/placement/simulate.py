@@ -91,11 +91,11 @@ def _hop(
 def _updated(tags: Mapping[str, Any] | None, path: CallPath, tag: int) -> int:
     if tags is None:
         return tag
-    for entry in tags["map"]:
-        versions = entry.get("versions")
-        if (entry["from"] is None or tag in entry["from"]) and (versions is None or path.versions[-1] in versions):
+    update = tags if tags["by_version"] is None else tags["by_version"][path.versions[-1]]
+    for entry in update["map"]:
+        if tag in entry["from"]:
             return int(entry["to"])
-    return tag if tags["otherwise"] is None else int(tags["otherwise"])
+    return tag if update["otherwise"] is None else int(update["otherwise"])
 
 
 def _true(

@@ -35,17 +35,20 @@ class TooManyTags(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """What an element makes of the tag on one hop. The first entry that applies decides; None stands for every one.
+class Update:
+    """What becomes of a tag: `map` has (old tags, new tag); any other becomes `otherwise`, or with None stays."""
 
-    An entry is (versions of the callee, old tags, new tag). Where no entry applies, the tag becomes `otherwise`, or
-    passes unchanged.
-    """
+    map: tuple[tuple[tuple[int, ...], int], ...]
+    otherwise: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What an element makes of the tag on one hop: an update, or one for each version of the callee that answers."""
 
     hop: Hop
     position: Position
-    entries: tuple[tuple[tuple[Version, ...] | None, tuple[int, ...] | None, int], ...]
-    otherwise: int | None
+    updates: tuple[tuple[tuple[Version, ...] | None, Update], ...]  # None: whatever version answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,19 +228,14 @@ class _Assignment:
             always[version] = next(iter(results)) if len(results) == 1 else None
         if not anything and all(old == new for at in known.values() for old, new in at.items()):
             return None
-        if len({(always[v], *sorted(known[v].items())) for v in known}) == 1:
-            version = next(iter(known))
-            if always[version] is not None:
-                return Table(hop, updater, (), always[version])
-            return Table(hop, updater, _entries(None, known[version]), None)
-        entries: list[tuple[tuple[Version, ...] | None, tuple[int, ...] | None, int]] = []
+        updates: dict[Update, list[Version]] = {}
         for version, at in known.items():
             constant = always[version]
-            if constant is not None:
-                entries.append(((version,), None, constant))
-            else:
-                entries += _entries((version,), at)
-        return Table(hop, updater, tuple(entries), None)
+            update = Update(_entries(at), None) if constant is None else Update((), constant)
+            updates.setdefault(update, []).append(version)
+        if len(updates) == 1:
+            return Table(hop, updater, ((None, next(iter(updates))),))
+        return Table(hop, updater, tuple((tuple(versions), update) for update, versions in updates.items()))
 
     def _meaning(self, rule: int, number: Mapping[Key, int]) -> tuple[tuple[tuple[int, ...], Effect], ...]:
         """The tags with which requests come to a rule, by what it does to them."""
@@ -255,11 +253,9 @@ class _Assignment:
         return tuple((tuple(sorted(numbers)), effect) for effect, numbers in tags.items())
 
 
-def _entries(
-    versions: tuple[Version, ...] | None, known: Mapping[int, int]
-) -> tuple[tuple[tuple[Version, ...] | None, tuple[int, ...] | None, int], ...]:
+def _entries(known: Mapping[int, int]) -> tuple[tuple[tuple[int, ...], int], ...]:
     by_new: dict[int, list[int]] = {}
     for old, new in sorted(known.items()):
         if old != new:
             by_new.setdefault(new, []).append(old)
-    return tuple((versions, tuple(old), new) for new, old in sorted(by_new.items()))
+    return tuple((tuple(old), new) for new, old in sorted(by_new.items()))

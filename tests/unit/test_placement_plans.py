@@ -148,6 +148,10 @@ def test_a_version_in_the_middle_is_told_by_its_own_ingress(load):
     made = plan(program)
     assert ("relay", "envoy") in chosen(made)
     dicts = elements(program, made)
+    relay = next(e for e in dicts if e["service"] == "relay")
+    (tags,) = [s["tags"] for s in relay["sites"] if s["id"] == "ingress.outside" or s["id"] == "ingress.batch"]
+    assert tags["map"] is None
+    assert {v: update["otherwise"] for v, update in tags["by_version"].items()} == {"v1": 0, "v2": 1}
     for version, denied in (("v1", False), ("v2", True)):
         for origin, outside in (("door", True), ("batch", False)):
             path = CallPath(outside, (origin, "relay", "vault"), (None, version, None))
