@@ -378,21 +378,21 @@ def test_nothing_survives_a_kill(tmp_path: Path, state: Path, who: str) -> None:
         print("ready", flush=True)
         time.sleep(600)
     """
-    owner = subprocess.Popen([sys.executable, "-c", code, str(built), str(state), who], stdout=subprocess.PIPE)
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == b"ready\n"
-    status: Any = local.status(state)
-    pids = [p["pid"] for p in status["processes"]]
-    helpers = [pid for pid in children(status["supervisor"]) if pid not in pids]
-    assert len(helpers) == 1
-    if "watcher" in who:
-        os.kill(helpers[0], signal.SIGKILL)
-    os.kill(owner.pid if who == "owner" else status["supervisor"], signal.SIGKILL)
-    if who != "owner":
-        assert eventually(lambda: born(status["supervisor"]) is None)
-        owner.kill()
-    owner.wait()
-    owner.stdout.close()
+    with subprocess.Popen([sys.executable, "-c", code, str(built), str(state), who], stdout=subprocess.PIPE) as owner:
+        try:
+            assert owner.stdout is not None
+            assert owner.stdout.readline() == b"ready\n"
+            status: Any = local.status(state)
+            pids = [p["pid"] for p in status["processes"]]
+            helpers = [pid for pid in children(status["supervisor"]) if pid not in pids]
+            assert len(helpers) == 1
+            if "watcher" in who:
+                os.kill(helpers[0], signal.SIGKILL)
+            os.kill(owner.pid if who == "owner" else status["supervisor"], signal.SIGKILL)
+            if who != "owner":
+                assert eventually(lambda: born(status["supervisor"]) is None)
+        finally:
+            owner.kill()
     assert eventually(lambda: not any(born(pid) for pid in [*pids, *helpers, status["supervisor"]]))
     if "watcher" in who:
         assert local.current(state) is None
