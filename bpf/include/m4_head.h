@@ -222,7 +222,7 @@ static long m4_join_one(u32 i, struct m4_join *j)
     return 0;
 }
 
-// A repeated field is one value, joined by ",". The joined values lie behind the head; together they are shorter than it.
+// A repeated field is one value, joined by ",". The joined values lie behind the head and are together shorter than it.
 __noinline int m4_join(struct m4_work *w, u32 number)
 {
     if (!w || number >= M4_FIELDS || w->field[number].count < 2)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
-// The program that judges what the service sends on connections to its callees. Included last: the generated program has
-// defined m4_judge by then.
+// The program that judges what the service sends on connections to its callees. Included last: the generated program
+// has defined m4_judge by then.
 //
 // m4_msg runs on what the application hands to send(). It either lets a known number of bytes pass, or asks to be run
 // again with more (a cork), or turns the message into an answer and puts that into the sender's own receive queue.
@@ -264,8 +264,8 @@ static __always_inline int m4_on_head(struct m4_run *r)
     return w->status ? m4_refuse(r) : m4_allow(r);
 }
 
-// The body of a request that is under way turns out to be malformed. The callee never sees it complete, so the answer is
-// ours as long as the callee has not begun one.
+// The body of a request that is under way turns out to be malformed. The callee never sees it complete, so the answer
+// is ours as long as the callee has not begun one.
 static __always_inline int m4_broken_body(struct m4_run *r)
 {
     if (r->conn->pipelined || r->received != r->conn->received)
@@ -349,8 +349,8 @@ static __always_inline int m4_on_discard(struct m4_run *r)
     return m4_answer(r, r->conn->status, have > r->conn->rest, r->conn->no_body);
 }
 
-// The answer said "close". An error from send() could keep the sender from reading it, so its bytes are swallowed: one a
-// message goes back to it, behind the answer, where nobody reads any more.
+// The answer said "close". An error from send() could keep the sender from reading it, so its bytes are swallowed: one
+// a message goes back to it, behind the answer, where nobody reads any more.
 static __always_inline int m4_swallow(struct m4_run *r)
 {
     return m4_cut(r->m) ? m4_fail(r) : m4_return(r);

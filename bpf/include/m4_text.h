@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
 // Comparisons of a piece of the request with a constant: 0 or 1, without branches, eight bytes at a time.
-// Conditions are built from them with & | ^, so that the verifier sees one path however large a condition is. The machine
-// has no instruction that turns a comparison into 0 or 1; hence the arithmetic, hidden from a compiler that knows better.
+// Conditions are built from them with & | ^, so that the verifier sees one path however large a condition is. The
+// machine has no instruction that turns a comparison into 0 or 1; hence the arithmetic, hidden from a compiler that
+// would make branches of it.
 #pragma once
 
 #include "m4_types.h"
@@ -34,7 +35,7 @@ static __always_inline u64 m4_at_least(u32 a, u32 b)
     return below ^ 1;
 }
 
-// Up to eight bytes of a literal as one number; `fold` gives the mask that maps ASCII capitals to small letters instead.
+// Up to eight bytes of a literal as one number; with `fold`, the mask that maps ASCII capitals to small letters.
 static __always_inline u64 m4_word(const char *literal, u32 from, u32 size, int fold)
 {
     u64 word = 0;

@@ -25,8 +25,8 @@ typedef __u64 u64;
 // The same for a number that is only computed with: keeps arithmetic from being turned into branches.
 #define M4_OPAQUE(x) asm("" : "+r"(x))
 
-#define M4_HEAD 8192           // longest head (request line and fields) that is judged; a longer one is refused with 431
-#define M4_TEXT (3 * M4_HEAD)  // the head, room for the joined values of repeated fields, and slack for fixed-size reads
+#define M4_HEAD 8192           // longest head (request line and fields) that is judged; beyond it: 431
+#define M4_TEXT (3 * M4_HEAD)  // the head, the joined values of repeated fields, and slack for fixed-size reads
 #define M4_TEXT_MASK (2 * M4_HEAD - 1)
 #define M4_LITERAL 1024        // longest constant in a condition
 #define M4_EVENTS 512          // about four per field; more is refused with 431
@@ -34,6 +34,15 @@ typedef __u64 u64;
 #define M4_SLOTS 32            // working memories: one per run in progress
 #define M4_SOCKETS 65536       // connections under control at a time
 #define M4_KEEP (1ULL << 32)   // no tag is this large: "leave the tag as it is"
+
+// Fields of the kernel's TCP socket; the loader finds their real places (CO-RE).
+struct tcp_sock {
+    u64 bytes_received;
+    u32 copied_seq;
+    u32 rcv_nxt;
+    void *fastopen_req;
+    u8 fastopen_connect : 1;
+} __attribute__((preserve_access_index));
 
 // Where a connection stands between two messages of its sender.
 enum m4_phase {

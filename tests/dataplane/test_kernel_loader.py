@@ -336,7 +336,13 @@ def test_cgroup_root_is_found_in_the_mount_table(tmp_path: Path) -> None:
 
 
 def test_the_runtime_headers_are_found() -> None:
-    assert {path.name for path in m4bpf.include_dir().iterdir()} >= {"m4_types.h", "m4_text.h", "m4_head.h", "m4_msg.h"}
+    assert {path.name for path in m4bpf.include_dir().iterdir()} >= {
+        "m4_types.h",
+        "m4_text.h",
+        "m4_head.h",
+        "m4_connect.h",
+        "m4_msg.h",
+    }
 
 
 def test_a_python_client_library(server: Server, kernel_group: Path, tmp_path: Path) -> None:
