@@ -1,0 +1,69 @@
+"""The demo as its user runs it: every row as the interpreter says, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import m4bpf
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOP = ROOT / "examples/online-boutique"
+CONFLICT = ROOT / "examples/online-boutique-conflict"
+BASE_PORT = "23000"
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "m4deploy.demo", str(SHOP), "--base-port", BASE_PORT, *args]
+
+
+def left_behind() -> list[str]:
+    """Processes of a demo, and cgroups of its mesh."""
+    out = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    processes = [line for line in out.splitlines() if "m4-demo-" in line]
+    root = m4bpf.cgroup_root()
+    cgroups = [str(p) for p in (root / "m4").glob("boutique*")] if root and (root / "m4").is_dir() else []
+    return processes + cgroups
+
+
+def test_every_row_is_as_the_interpreter_says() -> None:
+    done = subprocess.run(
+        command("--conflict", str(CONFLICT)), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    assert "error[contradiction]" in done.stdout
+    assert "outside -> frontend -> checkoutservice" in done.stdout
+    assert "Fixed: Let `payment_canary` override `even_load`" in done.stdout
+    assert "a sidecar everywhere would cost" in done.stdout
+    counted = re.search(r"all (\d+) rows are as the interpreter says", done.stdout)
+    assert counted is not None
+    assert int(counted[1]) >= 40
+    for seen in ("403 at", "404 at", "405 at", "504 at", "x-mail-kind: receipt", "v1 80%, v2 20%"):
+        assert seen in done.stdout
+    if m4bpf.probe().ok:
+        assert "ebpf at cartservice" in done.stdout
+    assert left_behind() == []
+
+
+def test_without_the_kernel_proxies_do_it_all() -> None:
+    done = subprocess.run(command("--without", "ebpf"), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    assert "Without ebpf: taken out of the mesh" in done.stdout
+    assert "ebpf at" not in done.stdout
+    assert left_behind() == []
+
+
+@pytest.mark.parametrize("after", [1.0, 2.5, 5.0])
+def test_interrupted_it_leaves_nothing(after: float) -> None:
+    demo = subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    time.sleep(after)
+    os.killpg(demo.pid, signal.SIGINT)
+    code = demo.wait(30)
+    assert code in (0, 130, -signal.SIGINT)
+    assert left_behind() == []
