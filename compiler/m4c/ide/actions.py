@@ -1,0 +1,86 @@
+"""Code actions: the fixes of the problems at hand, and building the artifacts of one tier of dataplanes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from m4c import project
+from m4c.ide.diagnostics import Diagnostic, diagnostics
+from m4c.semantics.problems import Fix
+from m4c.syntax import tree as t
+from m4c.workspace import Span, Workspace
+
+TIERS = {"proxy": "sidecar", "kernel": "eBPF"}  # what people call what runs in a tier
+BUILD = "m4.build"
+
+
+@dataclass(frozen=True, slots=True)
+class TextEdit:
+    """Replaces a span by a text."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the server: the file it is about, and its further arguments."""
+
+    name: str
+    file: str
+    arguments: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something to do at a place: edits of texts, or a command."""
+
+    title: str
+    kind: Literal["quickfix", "source"]
+    edits: tuple[TextEdit, ...] = ()
+    fixes: Diagnostic | None = None
+    command: Command | None = None
+    preferred: bool = False
+
+
+def actions(workspace: Workspace, file: str, start: int, end: int) -> tuple[Action, ...]:
+    """What can be done about the text between two offsets."""
+    out = []
+    for found in diagnostics(workspace).get(file, ()):
+        if found.span.start <= end and start <= found.span.end:
+            fixes = found.problem.fixes
+            out += [_fix(workspace, fix, found, len(fixes) == 1) for fix in fixes]
+    return (*dict.fromkeys(out), *_builds(workspace, file, start))
+
+
+def _fix(workspace: Workspace, fix: Fix, found: Diagnostic, only: bool) -> Action:
+    edits = tuple(TextEdit(workspace.span(e.place), e.text) for e in fix.edits)
+    return Action(fix.title, "quickfix", edits, found, preferred=only)
+
+
+def _builds(workspace: Workspace, file: str, offset: int) -> tuple[Action, ...]:
+    db = workspace.db
+    mesh = project.mesh_of_file(db, file)[0]
+    checked = project.mesh(db, mesh) if mesh is not None else None
+    if checked is None:
+        return ()
+    known = project.schema(db).dataplanes
+    tiers = {known[d].tier for d in checked.mesh.dataplanes}
+    policy = policy_at(workspace, file, offset)
+    return tuple(
+        Action(f"Emit {what} artifacts", "source", command=Command(BUILD, file, (tier, policy)))
+        for tier, what in TIERS.items()
+        if tier in tiers
+    )
+
+
+def policy_at(workspace: Workspace, file: str, offset: int) -> str | None:
+    """The name of the policy around an offset."""
+    for (_, item), ref in zip(
+        project.keyed(workspace.db, file), project.decls(workspace.db, file), strict=True
+    ):
+        decl = ref.parsed.decl
+        if item.start <= offset <= item.end and isinstance(decl, t.PolicyDecl):
+            return decl.name.text
+    return None

@@ -1,0 +1,55 @@
+"""Diagnostics by file, as an editor shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from m4c.diagnostics.registry import Severity, rule
+from m4c.semantics.problems import Problem
+from m4c.workspace import Span, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedSpan:
+    span: Span
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding at one place. `problem` is what it was made of; a mirrored problem makes two of these."""
+
+    span: Span
+    severity: Severity
+    code: str
+    message: str
+    related: tuple[RelatedSpan, ...]
+    unnecessary: bool
+    problem: Problem
+
+
+def diagnostics(workspace: Workspace) -> dict[str, tuple[Diagnostic, ...]]:
+    """Everything that is wrong in the workspace, by file and place; files without a finding are not in it."""
+    out: dict[str, list[Diagnostic]] = {}
+    for problem in workspace.problems():
+        for shown in shown_as(workspace, problem):
+            out.setdefault(shown.span.file, []).append(shown)
+    return {file: tuple(sorted(found, key=lambda d: d.span.start)) for file, found in sorted(out.items())}
+
+
+def shown_as(workspace: Workspace, problem: Problem) -> tuple[Diagnostic, ...]:
+    """A problem at its place, and a mirrored one at the other place too, each with the other as related."""
+    span = workspace.span(problem.place)
+    related = tuple(RelatedSpan(workspace.span(r.place), r.message) for r in problem.related)
+    kind = rule(problem.code)
+
+    def at(here: Span, others: tuple[RelatedSpan, ...]) -> Diagnostic:
+        return Diagnostic(here, kind.severity, problem.code, problem.message, others, kind.unnecessary, problem)
+
+    shown = at(span, related)
+    if not problem.mirrored or not related or related[0].span == span:
+        return (shown,)
+    back = RelatedSpan(span, "the other place")
+    if problem.policies and problem.place.decl.startswith("policy:"):
+        back = RelatedSpan(span, f"`{problem.place.decl.partition(':')[2].partition('#')[0]}` is here")
+    return shown, at(related[0].span, (back, *related[1:]))

@@ -1,0 +1,317 @@
+"""Hover: what the name under the cursor stands for, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from m4c import project
+from m4c.ide import render
+from m4c.ide.plans import plan_lines
+from m4c.ide.symbols import Found, Symbol, everywhere, symbol_at
+from m4c.paths.pattern import compile_pattern
+from m4c.paths.product import count_paths, some_paths
+from m4c.semantics.model import Dataplane, Entity, Graph, Policy
+from m4c.semantics.model import Mesh as MeshValue
+from m4c.syntax import tree as t
+from m4c.workspace import Workspace
+
+SHOWN_PATHS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Hover:
+    """Markdown, and the span of the name that it is about: offsets in the file."""
+
+    text: str
+    start: int
+    end: int
+
+
+def hover(workspace: Workspace, file: str, offset: int) -> Hover | None:
+    """What the name at an offset stands for; None where nothing is named."""
+    found = symbol_at(workspace, file, offset)
+    if found is None:
+        return None
+    parts = _PAGES[found.symbol.kind](workspace, found) if found.symbol.kind in _PAGES else []
+    text = "\n\n".join(p for p in parts if p)
+    return Hover(text, found.start, found.end) if text else None
+
+
+# --- specs ------------------------------------------------------------------------------------------------------------
+
+
+def _entity_of(workspace: Workspace, name: str) -> Entity | None:
+    return project.schema(workspace.db).entities.get(name)
+
+
+def _entity(workspace: Workspace, found: Found) -> list[str]:
+    entity = _entity_of(workspace, found.symbol.name)
+    if entity is None:
+        return []
+    attributes = ", ".join(f"`{a}`" for a in entity.attributes)
+    operations = ", ".join(f"`{o}`" for o in entity.operations)
+    facts = [f"Attributes: {attributes}" if attributes else "", f"Operations: {operations}" if operations else ""]
+    return [render.code(render.entity(entity)), entity.doc, *facts]
+
+
+def _variable(workspace: Workspace, found: Found) -> list[str]:
+    ref = next((r for r in project.decls(workspace.db, found.file) if r.key == found.decl), None)
+    decl = ref.parsed.decl if ref else None
+    if not isinstance(decl, t.PolicyDecl):
+        return []
+    entity = _entity_of(workspace, decl.entity.text)
+    return [render.code(f"{decl.entity.text} {decl.var.text}"), entity.doc if entity else ""]
+
+
+def _attribute(workspace: Workspace, found: Found) -> list[str]:
+    entity = _entity_of(workspace, found.symbol.scope)
+    attribute = entity.attributes.get(found.symbol.name) if entity else None
+    if entity is None or attribute is None:
+        return []
+    writers = [o.name for o in entity.operations.values() if any(w.attribute == attribute.name for w in o.writes)]
+    facts = []
+    if attribute.merge is None and writers:
+        facts.append("Two policies that write different values to it contradict each other.")
+    if writers:
+        facts.append(f"Written by {_ticked(writers)}.")
+    facts.append(_readable(workspace, found, attribute.entity, attribute.name))
+    return [render.code(render.attribute(attribute)), attribute.doc, " ".join(f for f in facts if f)]
+
+
+def _readable(workspace: Workspace, found: Found, entity: str, attribute: str) -> str:
+    parts = []
+    for d in _dataplanes_here(workspace, found.file):
+        read = d.reads.get((entity, attribute))
+        if read is not None:
+            how = f" with {' '.join(f'`{c}`' for c in sorted(read.comparisons))}" if read.comparisons else ""
+            where = f" at {read.sides[0]}" if len(read.sides) == 1 else ""
+            parts.append(f"`{d.name}`{how}{where}")
+    return f"Read by {'; '.join(parts)}." if parts else ""
+
+
+def _operation(workspace: Workspace, found: Found) -> list[str]:
+    entity = _entity_of(workspace, found.symbol.scope)
+    operation = entity.operations.get(found.symbol.name) if entity else None
+    if entity is None or operation is None:
+        return []
+    here = _dataplanes_here(workspace, found.file)
+    supported = []
+    for d in here:
+        support = d.operations.get((operation.entity, operation.name))
+        if support is not None:
+            where = f" at {support.sides[0]}" if len(support.sides) == 1 else ""
+            supported.append(f"`{d.name}`{where}")
+    merges = []
+    for name in dict.fromkeys(w.attribute for w in operation.writes):
+        merge = entity.attributes[name].merge if name in entity.attributes else None
+        merges.append(f"`{name}`: " + (f"merged by `{merge}`" if merge else "no merge"))
+    runs = f"Supported by {', '.join(supported)}." if supported else "No dataplane of the mesh has it." if here else ""
+    return [
+        render.code(render.operation(operation, entity)),
+        operation.doc,
+        f"Happens at {operation.side}." if operation.side else "",
+        f"Writes {'; '.join(merges)}." if merges else "",
+        runs,
+    ]
+
+
+def _dataplanes_here(workspace: Workspace, file: str) -> list[Dataplane]:
+    """The dataplanes of the file's mesh; all that are known outside of one."""
+    db = workspace.db
+    known = project.schema(db).dataplanes
+    mesh = project.mesh_of_file(db, file)[0]
+    checked = project.mesh(db, mesh) if mesh is not None else None
+    return [known[d] for d in checked.mesh.dataplanes] if checked else list(known.values())
+
+
+def _param(workspace: Workspace, found: Found) -> list[str]:
+    entity_name, _, operation_name = found.symbol.scope.rpartition(".")
+    entity = _entity_of(workspace, entity_name)
+    operation = entity.operations.get(operation_name) if entity else None
+    param = next((p for p in operation.params if p.name == found.symbol.name), None) if operation else None
+    if operation is None or param is None:
+        return []
+    return [render.code(render.param(param)), f"A parameter of `{operation.name}`.", operation.doc]
+
+
+def _enum(workspace: Workspace, found: Found) -> list[str]:
+    enum = project.schema(workspace.db).enums.get(found.symbol.name)
+    return [render.code(render.enum(enum)), enum.doc] if enum else []
+
+
+def _enum_value(workspace: Workspace, found: Found) -> list[str]:
+    enum = project.schema(workspace.db).enums.get(found.symbol.scope)
+    if enum is None:
+        return []
+    last = "Terminal: nothing else happens to the request." if found.symbol.name in enum.terminal else ""
+    return [render.code(f"{enum.name}.{found.symbol.name}"), last, enum.doc]
+
+
+def _dataplane(workspace: Workspace, found: Found) -> list[str]:
+    d = project.schema(workspace.db).dataplanes.get(found.symbol.name)
+    if d is None:
+        return []
+    operations = _ticked(sorted({o for _, o in d.operations})) or "nothing"
+    reads = _ticked(sorted({a for _, a in d.reads})) or "nothing"
+    context = [f"reads at {', '.join(d.reads_context)}"] if d.reads_context else []
+    context += [f"writes at {', '.join(d.writes_context)}"] if d.writes_context else []
+    facts = [f"Operations: {operations}", f"Reads: {reads}", f"Context: {'; '.join(context) or 'none'}"]
+    return [render.code(render.dataplane(d)), d.doc, "\n".join(f"- {f}" for f in facts)]
+
+
+# --- meshes -----------------------------------------------------------------------------------------------------------
+
+
+def _mesh(workspace: Workspace, found: Found) -> list[str]:
+    db = workspace.db
+    checked = project.mesh(db, found.symbol.name)
+    if checked is None:
+        return []
+    mesh: MeshValue = checked.mesh
+    graph = project.mesh_graph(db, mesh.name)
+    policies = project.policy_names(db, mesh.name)
+    facts = [f"- graph `{mesh.graph}`" if mesh.graph else "", f"- dataplanes {_ticked(mesh.dataplanes)}"]
+    if graph is not None:
+        counts = f"{render.plural(len(graph.services), 'service')}, {render.plural(len(graph.calls), 'call')}"
+        facts.append(f"- {counts}, {len(policies)} {'policy' if len(policies) == 1 else 'policies'}")
+    return [render.code(f"mesh {mesh.name}"), _doc_of(workspace, found.symbol), "\n".join(f for f in facts if f)]
+
+
+def _graph(workspace: Workspace, symbol: Symbol) -> Graph | None:
+    return project.mesh_graph(workspace.db, symbol.scope.partition("/")[0])
+
+
+def _service(workspace: Workspace, found: Found) -> list[str]:
+    graph = _graph(workspace, found.symbol)
+    service = graph.services.get(found.symbol.name) if graph else None
+    if graph is None or service is None:
+        return []
+    callers = sorted({c.caller for c in graph.calls if c.callee == service.name})
+    callees = sorted(set(graph.callees(service.name)))
+    facts = [
+        f"- versions {_ticked(service.versions)}" if service.versions else "",
+        f"- labels {', '.join(f'`{k}: {v}`' for k, v in service.labels)}" if service.labels else "",
+        f"- called by {_ticked(callers)}" if callers else "- called by no service",
+        f"- calls {_ticked(callees)}" if callees else "- calls no service",
+        f"- an entry{' (what is in front is trusted)' if service.trusted else ''}" if service.entry else "",
+        "" if service.origin else "- never starts a chain by itself",
+        "" if service.propagates else "- does not hand context on",
+        "- outside of the mesh" if service.external else "",
+    ]
+    return [f"**service `{service.name}`** ({service.protocol})", "\n".join(f for f in facts if f)]
+
+
+def _version(workspace: Workspace, found: Found) -> list[str]:
+    graph = _graph(workspace, found.symbol)
+    service = graph.services.get(found.symbol.scope.partition("/")[2]) if graph else None
+    if service is None or found.symbol.name not in service.versions:
+        return []
+    return [f"Version `{found.symbol.name}` of `{service.name}`, which has {_ticked(service.versions)}."]
+
+
+def _group(workspace: Workspace, found: Found) -> list[str]:
+    members = project.names(workspace.db, found.symbol.scope).groups.get(found.symbol.name)
+    return [render.code(f"group {found.symbol.name} = {{ {', '.join(members)} }}")] if members else []
+
+
+def _label(workspace: Workspace, found: Found) -> list[str]:
+    graph = _graph(workspace, found.symbol)
+    key = found.symbol.scope.partition("/")[2]
+    name = found.symbol.name
+    services = [
+        s.name
+        for s in (graph.services.values() if graph else ())
+        if any((k == name and not key) or (k, v) == (key, name) for k, v in s.labels)
+    ]
+    what = f"`{key}: {name}`" if key else f"`{name}`"
+    return [f"Services with the label {what}: {_ticked(services) or 'none'}."]
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+def _policy(workspace: Workspace, found: Found) -> list[str]:
+    db = workspace.db
+    mesh, name = found.symbol.scope, found.symbol.name
+    for ref in project.policy_refs(db, mesh or None):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.PolicyDecl) and decl.name.text == name:
+            head = ref.text[decl.name.start : decl.pattern.end]
+            checked = project.policy(db, ref, mesh or None).policy
+            paths = _paths(workspace, mesh, checked) if checked is not None else ""
+            runs = plan_lines(workspace, mesh, name) if mesh else []
+            where = "\n".join(("Runs at:", *(f"- {line}" for line in runs))) if runs else ""
+            owner = f"Owner: {checked.owner}" if checked is not None and checked.owner else ""
+            return [render.code(f"policy {head}"), decl.doc, owner, paths, where]
+    return []
+
+
+def _paths(workspace: Workspace, mesh: str, policy: Policy) -> str:
+    """How many call paths the pattern matches, and the shortest of them."""
+    graph = project.mesh_graph(workspace.db, mesh)
+    if graph is None or not graph.services:
+        return ""
+    dfa = compile_pattern(policy.pattern, graph)
+    count = count_paths(dfa, graph)
+    if count == 0:
+        return "No call path of the graph matches."
+    some = some_paths(dfa, graph, SHOWN_PATHS)
+    total = "infinitely many call paths" if count is None else render.plural(count, "call path")
+    more = ["- …"] if count is None or count > len(some) else []
+    return "\n".join([f"Matches {total}:", *(f"- `{p}`" for p in some), *more])
+
+
+def _constant(workspace: Workspace, found: Found) -> list[str]:
+    for f in everywhere(workspace, found.symbol):
+        if f.declares:
+            text = workspace.text(f.file)
+            return [render.code(f"let {text[f.start : text.find(';', f.end)]};")]
+    return []
+
+
+def _state(workspace: Workspace, found: Found) -> list[str]:
+    for ref in project.all_decls(workspace.db):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.StateDecl | t.StateEntityDecl) and decl.name.text == found.symbol.name:
+            whole = isinstance(decl, t.StateDecl)
+            code = ref.text[decl.start : decl.end] if whole else f"state entity {decl.name.text}"
+            return [render.code(code), decl.doc]
+    return []
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+def _ticked(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(f"`{n}`" for n in names)
+
+
+def _doc_of(workspace: Workspace, symbol: Symbol) -> str:
+    """The documentation of the mesh that a symbol names."""
+    for ref in project.mesh_refs(workspace.db):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.MeshDecl) and decl.name.text == symbol.name:
+            return decl.doc
+    return ""
+
+
+_PAGES: dict[str, Callable[[Workspace, Found], list[str]]] = {
+    "entity": _entity,
+    "variable": _variable,
+    "attribute": _attribute,
+    "operation": _operation,
+    "param": _param,
+    "enum": _enum,
+    "enum value": _enum_value,
+    "dataplane": _dataplane,
+    "mesh": _mesh,
+    "service": _service,
+    "version": _version,
+    "group": _group,
+    "label": _label,
+    "policy": _policy,
+    "constant": _constant,
+    "state": _state,
+    "state kind": _state,
+}

@@ -1,0 +1,288 @@
+"""Proposals of what belongs to an entity: attributes, operations, parameters, and the values that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lark import Tree
+
+from m4c import project
+from m4c.ide import render
+from m4c.ide.cursor import kind_of, text_of
+from m4c.ide.scene import Proposal, Scene
+from m4c.ide.symbols import in_file
+from m4c.semantics.conditions import unsupported
+from m4c.semantics.model import Attribute, Operation, Param, Type
+from m4c.semantics.values import show
+from m4c.syntax import tree as t
+
+_TEXT_COMPARISONS = ("starts_with", "ends_with", "contains", "matches")
+_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=", "in", *_TEXT_COMPARISONS)
+_MEANINGS = {
+    "==": "equal",
+    "!=": "not equal, or absent",
+    "in": "one of these",
+    "matches": "the whole text matches a regular expression (RE2)",
+}
+
+
+# --- attributes and operations ----------------------------------------------------------------------------------------
+
+
+def attributes(scene: Scene) -> Iterator[Proposal]:
+    for a in scene.entity.attributes.values() if scene.entity else ():
+        yield _attribute(a)
+
+
+def _attribute(a: Attribute) -> Proposal:
+    doc = "\n\n".join(filter(None, (render.code(render.attribute(a)), a.doc)))
+    if a.key is None:
+        return Proposal(a.name, "attribute", render.attribute_type(a), doc, rank=0)
+    insert = f'{a.name}[""]'
+    return Proposal(a.name, "attribute", render.attribute_type(a), doc, insert, f'{a.name}["$1"]$0', rank=0)
+
+
+def operations(scene: Scene) -> Iterator[Proposal]:
+    """The operations that a dataplane of the mesh has come first."""
+    supported = _supported(scene)
+    for o in scene.entity.operations.values() if scene.entity else ():
+        doc = "\n\n".join(filter(None, (render.code(render.operation(o, scene.entity)), o.doc)))
+        if o.name not in supported:
+            doc += "\n\nNo dataplane of the mesh has it."
+        places = ", ".join(f"{p.name}" for p in o.params)
+        filled = ", ".join(_place(scene, i, p) for i, p in enumerate(_needed(o), 1))
+        rank = 0 if o.name in supported else 1
+        yield Proposal(
+            o.name, "operation", render.signature(o), doc, f"{o.name}({places})", f"{o.name}({filled});$0", rank
+        )
+
+
+def _needed(o: Operation) -> tuple[Param, ...]:
+    """The parameters that must be given; a lone one with a default is shown too."""
+    needed = tuple(p for p in o.params if p.default is None)
+    return needed or o.params[:1]
+
+
+def _supported(scene: Scene) -> frozenset[str]:
+    checked = project.mesh(scene.db, scene.mesh) if scene.mesh else None
+    known = scene.schema.dataplanes
+    planes = [known[d] for d in checked.mesh.dataplanes] if checked else list(known.values())
+    return frozenset(o for d in planes for e, o in d.operations if scene.entity and e == scene.entity.name)
+
+
+def _place(scene: Scene, number: int, p: Param) -> str:
+    """The place in a snippet for an argument."""
+    if p.default is not None:
+        return f"${{{number}:{_escape(show(p.default, p.type))}}}"
+    enum = scene.schema.enums.get(p.type.name)
+    if enum is not None:
+        return f"${{{number}|{','.join(enum.values)}|}}"
+    match p.type.name:
+        case "string" | "istring":
+            return f'"${{{number}:{p.name}}}"'
+        case "map":
+            return f"{{ ${number} }}"
+        case "set":
+            return f"[${number}]"
+        case _:
+            return f"${{{number}:{p.name}}}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("}", "\\}").replace("$", "\\$")
+
+
+def roots(scene: Scene) -> Iterator[Proposal]:
+    """What a statement may begin with."""
+    if scene.variable:
+        detail = scene.entity.name if scene.entity else ""
+        yield Proposal(scene.variable, "variable", detail, insert=f"{scene.variable}.", rank=0)
+    yield from _states(scene)
+
+
+def operands(scene: Scene) -> Iterator[Proposal]:
+    """What a condition may begin with."""
+    yield from roots(scene)
+    for name in scene.lets:
+        yield Proposal(name, "constant", rank=2)
+    yield Proposal("exists", "keyword", "not absent", rank=3)
+
+
+def _states(scene: Scene) -> Iterator[Proposal]:
+    for ref in project.all_decls(scene.db):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.StateDecl) and project.mesh_of_file(scene.db, ref.file)[0] == scene.mesh:
+            yield Proposal(decl.name.text, "state", decl.kind.text, decl.doc, rank=1)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def keys(scene: Scene) -> Iterator[Proposal]:
+    """The keys of an attribute that the workspace names."""
+    attribute = scene.attribute()
+    return _keys(scene, f"{attribute.entity}.{attribute.name}") if attribute else iter(())
+
+
+def all_keys(scene: Scene) -> Iterator[Proposal]:
+    return _keys(scene, "")
+
+
+def default_keys(scene: Scene) -> Iterator[Proposal]:
+    names = scene.names_after("DEFAULT")
+    return _keys(scene, ".".join(names[:2]))
+
+
+def _keys(scene: Scene, scope: str) -> Iterator[Proposal]:
+    cursor = scene.cursor
+    found: set[str] = set()
+    for file in project.sources(scene.db):
+        for f in in_file(scene.workspace, file):
+            here = file == scene.file and f.start <= cursor.offset <= f.end
+            if f.symbol.kind == "key" and f.symbol.scope.startswith(scope) and not here:
+                found.add(f.symbol.name)
+    for mesh in project.mesh_names(scene.db):
+        program = project.program(scene.db, mesh)
+        for policy in program.policies if program else ():
+            for write in (w for call in policy.calls for w in call.writes):
+                where = f"{write.attr.entity}.{write.attr.attribute}"
+                if write.attr.key is not None and where.startswith(scope):
+                    found.add(write.attr.key)
+        found |= set(program.mesh.propagate) if program else set()
+    for key in sorted(found):
+        written = render.quoted(key)
+        yield Proposal(key, "key", insert=written[1:-1] if cursor.quoted else written)
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def arguments(scene: Scene) -> Iterator[Proposal]:
+    """The value at hand, and the names of the parameters that are not given yet."""
+    operation = scene.operation()
+    if operation is None:
+        return
+    yield from argument_values(scene)
+    if scene.cursor.quoted:
+        return
+    given = scene.given()
+    named = {text_of(a.children[0]) for a in given if isinstance(a.children[0], Tree)}
+    for i, p in enumerate(operation.params):
+        if p.name not in named and i >= len(given) - len(named):
+            yield Proposal(p.name, "param", f": {p.type}", insert=f"{p.name}: ", rank=3)
+
+
+def argument_values(scene: Scene) -> Iterator[Proposal]:
+    param, operation = scene.param(), scene.operation()
+    if param is None or operation is None:
+        return
+    if param.type.name in ("string", "istring"):
+        for write in operation.writes:
+            if write.key_is_param and write.key == param.name:
+                yield from _keys(scene, f"{operation.entity}.{write.attribute}")
+    if not scene.cursor.quoted:
+        yield from _values(scene, param.type)
+        for name in scene.lets:
+            yield Proposal(name, "constant", rank=2)
+
+
+def map_keys(scene: Scene) -> Iterator[Proposal]:
+    """The keys of a map: of versions, those of the services that the policy's pattern ends with."""
+    param = scene.param()
+    if param is None or not param.type.args or param.type.args[0].name != "version":
+        return
+    pattern = scene.last("pattern")
+    steps = [s for s in pattern.children if isinstance(s, Tree)] if isinstance(pattern, Tree) else []
+    ends = {text_of(s) for s in steps[-1].find_data("service")} if steps else set()
+    for service in scene.graph.services.values():
+        for version in service.versions if service.name in ends else ():
+            insert = scene.service_name(version) + ("" if scene.cursor.quoted else ": ")
+            yield Proposal(version, "version", f"of {service.name}", insert=insert)
+
+
+def map_values(scene: Scene) -> Iterator[Proposal]:
+    param = scene.param()
+    return _values(scene, param.type.args[1]) if param and len(param.type.args) > 1 else iter(())
+
+
+def _values(scene: Scene, type_: Type) -> Iterator[Proposal]:
+    enum = scene.schema.enums.get(type_.name)
+    for value in enum.values if enum else ():
+        detail = f"{enum.name}{', terminal' if value in enum.terminal else ''}" if enum else ""
+        yield Proposal(value, "enum value", detail, enum.doc if enum else "", rank=0)
+    if type_.name == "bool":
+        yield Proposal("true", "keyword", rank=0)
+        yield Proposal("false", "keyword", rank=0)
+
+
+# --- comparisons ------------------------------------------------------------------------------------------------------
+
+
+def comparisons(scene: Scene) -> Iterator[Proposal]:
+    """The comparisons that apply to the type of the attribute before the cursor."""
+    attribute = scene.attribute()
+    for word in _COMPARISONS:
+        if attribute is not None and unsupported(word, attribute.type, scene.schema.enums) is None:
+            insert = {"in": "in [", "matches": 'matches r"'}.get(word, f"{word} ")
+            yield Proposal(word, "operator", _MEANINGS.get(word, ""), insert=insert, rank=1)
+
+
+def spec_comparisons(scene: Scene) -> Iterator[Proposal]:
+    """The comparisons that a spec may say it evaluates."""
+    for word in (*_COMPARISONS, "exists"):
+        yield Proposal(word, "operator", _MEANINGS.get(word, ""))
+
+
+def compared_with(scene: Scene) -> Iterator[Proposal]:
+    """The values that an attribute is compared with."""
+    attribute = scene.attribute()
+    if attribute is not None and not scene.cursor.quoted:
+        yield from _values(scene, attribute.type)
+        for name in scene.lets:
+            yield Proposal(name, "constant", rank=2)
+
+
+# --- meshes and specs -------------------------------------------------------------------------------------------------
+
+
+def default_attributes(scene: Scene) -> Iterator[Proposal]:
+    return attributes(scene)
+
+
+def default_values(scene: Scene) -> Iterator[Proposal]:
+    names = scene.names_after("DEFAULT")
+    attribute = scene.entity.attributes.get(names[1]) if scene.entity and len(names) > 1 else None
+    return _values(scene, attribute.type) if attribute else iter(())
+
+
+def spec_attributes(scene: Scene) -> Iterator[Proposal]:
+    """The names of attributes, without places for keys."""
+    for a in scene.entity.attributes.values() if scene.entity else ():
+        yield Proposal(a.name, "attribute", render.attribute_type(a), a.doc)
+
+
+def spec_operations(scene: Scene) -> Iterator[Proposal]:
+    """The operations that a spec may implement by naming them."""
+    for o in scene.entity.operations.values() if scene.entity else ():
+        doc = "\n\n".join(filter(None, (render.code(render.operation(o, scene.entity)), o.doc)))
+        yield Proposal(o.name, "attribute", render.signature(o), doc, snippet=f'{o.name} emits "$1";$0')
+
+
+def own_params(scene: Scene) -> Iterator[Proposal]:
+    """The parameters of the operation that is being declared."""
+    params = scene.last("params")
+    for p in params.find_data("param") if isinstance(params, Tree) else ():
+        yield Proposal(text_of(p), "param")
+
+
+def attribute_values(scene: Scene) -> Iterator[Proposal]:
+    """The default of the attribute that is being declared."""
+    return _values(scene, Type(text_of(type_))) if (type_ := scene.last("type")) is not None else iter(())
+
+
+def written_values(scene: Scene) -> Iterator[Proposal]:
+    yield from own_params(scene)
+    names = [text_of(p) for p in scene.pieces if kind_of(p) == "name"]
+    attribute = scene.entity.attributes.get(names[-1]) if scene.entity and names else None
+    if attribute is not None:
+        yield from _values(scene, attribute.type)

@@ -1,0 +1,219 @@
+"""Proposals of names that stand for whole things: services, policies, meshes, dataplanes, entities, types, files."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from lark import Tree
+
+from m4c import project
+from m4c.ide import render
+from m4c.ide.cursor import kind_of, text_of
+from m4c.ide.scene import Proposal, ProposalKind, Scene
+from m4c.semantics.schema import MERGES
+from m4c.semantics.values import SCALARS
+from m4c.syntax import tree as t
+
+
+def plain(kind: ProposalKind, words: Iterable[str]) -> Iterator[Proposal]:
+    for word in words:
+        yield Proposal(word, kind)
+
+
+# --- call paths -------------------------------------------------------------------------------------------------------
+
+
+def services(scene: Scene) -> Iterator[Proposal]:
+    """The services of the graph, the likeliest next step first."""
+    first = _likely(scene)
+    for name, service in scene.graph.services.items():
+        facts = [*service.versions, *(f"{k}: {v}" for k, v in service.labels)]
+        rank = 0 if name in first else 1
+        yield Proposal(name, "service", ", ".join(facts), insert=scene.service_name(name), rank=rank)
+
+
+def one_services(scene: Scene) -> Iterator[Proposal]:
+    """Whatever may be a step of a path pattern."""
+    yield from services(scene)
+    if scene.cursor.quoted:
+        return
+    for name, members in scene.groups.items():
+        yield Proposal(f"@{name}", "group", ", ".join(members), insert=f"@{scene.name(name)}", rank=2)
+    yield Proposal("?", "keyword", "exactly one service, any", rank=3)
+    if kind_of(scene.pieces[-1]) in ("ON", "ARROW"):
+        yield Proposal("*", "keyword", "zero or more services, any", rank=3)
+    if kind_of(scene.pieces[-1]) == "ON":
+        yield Proposal("outside", "keyword", "only chains that came from outside", insert="outside -> ", rank=3)
+
+
+def _likely(scene: Scene) -> frozenset[str]:
+    """The services that the step before the cursor calls; the entries behind `outside`."""
+    kinds = [kind_of(p) for p in scene.pieces]
+    if not kinds or kinds[-1] != "ARROW":
+        return frozenset()
+    if len(kinds) > 1 and kinds[-2] in ("OUTSIDE", "outside"):
+        return frozenset(n for n, s in scene.graph.services.items() if s.entry)
+    step = next((p for p in reversed(scene.pieces) if kind_of(p) == "one_step"), None)
+    if not isinstance(step, Tree) or list(step.find_data("not_one")):
+        return frozenset()
+    callers = {text_of(s) for s in step.find_data("service")}
+    for group in step.find_data("group_ref"):
+        callers |= set(scene.groups.get(text_of(group), ()))
+    return frozenset(c.callee for c in scene.graph.calls if c.caller in callers)
+
+
+def versions(scene: Scene) -> Iterator[Proposal]:
+    service = scene.graph.services.get(text_of(scene.pieces[-2]))
+    return plain("version", service.versions if service else ())
+
+
+def label_keys(scene: Scene) -> Iterator[Proposal]:
+    keys = {k for s in scene.graph.services.values() for k, _ in s.labels}
+    for key in sorted(keys):
+        yield Proposal(key, "label", insert=scene.service_name(key) + ("" if scene.cursor.quoted else ": "))
+
+
+def label_values(scene: Scene) -> Iterator[Proposal]:
+    key = text_of(scene.pieces[-2])
+    values = sorted({v for s in scene.graph.services.values() for k, v in s.labels if k == key})
+    for value in values:
+        yield Proposal(value, "label", insert=scene.service_name(value))
+
+
+def groups(scene: Scene) -> Iterator[Proposal]:
+    for name, members in scene.groups.items():
+        yield Proposal(name, "group", ", ".join(members), insert=scene.name(name))
+
+
+# --- declarations -----------------------------------------------------------------------------------------------------
+
+
+def entities(scene: Scene) -> Iterator[Proposal]:
+    ends = scene.shape.endswith("DEFAULT ")
+    for e in scene.schema.entities.values():
+        yield Proposal(e.name, "entity", render.entity(e), e.doc, insert=f"{e.name}." if ends else "")
+
+
+def variable(scene: Scene) -> Iterator[Proposal]:
+    """The customary variable of an entity: the first letter of its last word."""
+    entity = text_of(scene.pieces[-1])
+    capitals = [c for c in entity if c.isupper()]
+    yield Proposal((capitals[-1] if capitals else entity[:1] or "x").lower(), "variable")
+
+
+def policies(scene: Scene) -> Iterator[Proposal]:
+    own = next(iter(scene.names_after("POLICY")), "")
+    for ref in project.policy_refs(scene.db, scene.mesh):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.PolicyDecl) and decl.name.text != own:
+            pattern = ref.text[decl.pattern.start : decl.pattern.end]
+            yield Proposal(decl.name.text, "policy", f"on {pattern}", decl.doc, insert=scene.name(decl.name.text))
+
+
+def meshes(scene: Scene) -> Iterator[Proposal]:
+    for name in project.mesh_names(scene.db):
+        yield Proposal(name, "mesh", "put this file into the mesh", insert=f"{scene.name(name)};")
+
+
+def dataplanes(scene: Scene) -> Iterator[Proposal]:
+    """Every spec that is shipped or declared in the workspace."""
+    shipped = dict(scene.db.input("shipped"))
+    core = shipped.pop("core", None)
+    known = scene.schema.dataplanes
+    given = set(scene.names_after("DATAPLANES"))
+    for name in sorted({*shipped, *known} - given):
+        d = known.get(name)
+        detail = f"tier {d.tier}, cost {d.cost}" if d else "shipped" if core else ""
+        yield Proposal(name, "dataplane", detail, d.doc if d else "", insert=scene.name(name))
+
+
+def mesh_dataplanes(scene: Scene) -> Iterator[Proposal]:
+    checked = project.mesh(scene.db, scene.mesh) if scene.mesh else None
+    for name in checked.mesh.dataplanes if checked else ():
+        yield Proposal(name, "dataplane", insert=scene.name(name))
+
+
+def state_kinds(scene: Scene) -> Iterator[Proposal]:
+    for ref in project.all_decls(scene.db):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.StateEntityDecl):
+            yield Proposal(decl.name.text, "type", doc=decl.doc)
+
+
+# --- fixed words ------------------------------------------------------------------------------------------------------
+
+
+def annotation_names(scene: Scene) -> Iterator[Proposal]:
+    yield Proposal("owner", "keyword", "who is asked about this", insert='owner("")', snippet='owner("$1")$0')
+
+
+def tiers(scene: Scene) -> Iterator[Proposal]:
+    return plain("constant", ("kernel", "proxy"))
+
+
+def per(scene: Scene) -> Iterator[Proposal]:
+    return plain("constant", ("service",))
+
+
+def merges(scene: Scene) -> Iterator[Proposal]:
+    return plain("constant", MERGES)
+
+
+def types(scene: Scene) -> Iterator[Proposal]:
+    yield from plain("type", SCALARS)
+    yield Proposal("map", "type", insert="map<", snippet="map<$1, $2>")
+    yield Proposal("set", "type", insert="set<", snippet="set<$1>")
+    for e in scene.schema.enums.values():
+        yield Proposal(e.name, "type", render.enum(e), e.doc)
+
+
+def all_enum_values(scene: Scene) -> Iterator[Proposal]:
+    for e in scene.schema.enums.values():
+        for value in e.values:
+            yield Proposal(value, "enum value", e.name, e.doc)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def imports(scene: Scene) -> Iterator[Proposal]:
+    yield from _files(scene, posixpath.dirname(scene.file), (".m4",), 1)
+    shipped = str(scene.db.input("shipped_folder"))
+    for _, path in scene.db.input("shipped"):
+        yield _file(scene, posixpath.relpath(path, shipped), "shipped", 2)
+
+
+def graph_files(scene: Scene) -> Iterator[Proposal]:
+    return _files(scene, posixpath.dirname(scene.file), (".yaml", ".yml", ".json"), 1)
+
+
+def templates(scene: Scene) -> Iterator[Proposal]:
+    return _files(scene, posixpath.dirname(scene.file), (".j2",), 1)
+
+
+def _files(scene: Scene, folder: str, endings: tuple[str, ...], rank: int) -> Iterator[Proposal]:
+    """The files and folders beside a file, as deep as what was typed goes."""
+    typed = posixpath.dirname(scene.cursor.word) if scene.cursor.quoted else ""
+    at = Path(folder, typed)
+    try:
+        entries = sorted(os.scandir(at), key=lambda e: e.name)
+    except (OSError, ValueError):
+        return
+    for entry in entries:
+        path = posixpath.join(typed, entry.name)
+        if entry.name.startswith(".") or (at / entry.name).as_posix() == scene.file:
+            continue
+        if entry.is_dir():
+            yield _file(scene, f"{path}/", "folder", rank + 1)
+        elif entry.name.endswith(endings):
+            yield _file(scene, path, "", rank)
+
+
+def _file(scene: Scene, path: str, detail: str, rank: int) -> Proposal:
+    written = render.quoted(path)
+    return Proposal(path, "file", detail, insert=written[1:-1] if scene.cursor.quoted else written, rank=rank)
+
+

@@ -1,0 +1,141 @@
+"""What completion proposes where: `PLACES` names, for each place in the grammar, the function that knows the names.
+
+A place is told by the end of the parser's stack ("POLICY name LPAR " is where a policy's entity stands) and by a
+terminal that the parser accepts there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from m4c import project
+from m4c.ide import members, names
+from m4c.ide.cursor import keywords
+from m4c.ide.scene import Proposal, Scene
+
+Provider: TypeAlias = Callable[[Scene], Iterable[Proposal]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of place: how the shape of the stack ends there, and what the parser accepts."""
+
+    shape: str
+    accepts: str
+    provider: Provider
+    item: str = ""  # within which kind of item
+
+    def fits(self, scene: Scene) -> bool:
+        return (
+            self.accepts in scene.cursor.accepts
+            and self.item in ("", scene.item)
+            and re.search(rf"(?:^| ){self.shape}$", scene.shape) is not None
+        )
+
+
+_REF = r"(?:ref |NAME (?:access_member |access_key |DOT NAME |LSQB string RSQB )+)"
+_LIST = r"(?:name COMMA )*"
+_CALL = r"ref LPAR (?:argument COMMA )*(?:name COLON )?"
+
+PLACES = (
+    # paths of files
+    Kind("IMPORT ", "STRING", names.imports),
+    Kind("GRAPH ", "STRING", names.graph_files),
+    Kind("(?:EMITS|ARTIFACT string FROM) ", "STRING", names.templates, "SPEC"),
+    # call paths
+    Kind(r"service COLON ", "SERVICE", names.versions),
+    Kind(r"LSQB (?:label COMMA )*(?:SERVICE|STRING) COLON ", "SERVICE", names.label_values),
+    Kind(r"LSQB (?:label COMMA )*", "SERVICE", names.label_keys),
+    Kind(r"(?:.* )?ON .*ATSIGN ", "NAME", names.groups),
+    Kind(r"ATSIGN ", "NAME", names.annotation_names),
+    Kind(r"(?:.* )?ON .*", "QUESTION", names.one_services),
+    # what a policy says before its body
+    Kind("POLICY name LPAR ", "NAME", names.entities),
+    Kind("POLICY name LPAR (?:NAME|name) ", "NAME", names.variable),
+    Kind(f"(?:OVERRIDES|AFTER) {_LIST}", "NAME", names.policies),
+    # calls
+    Kind(rf"{_CALL}LBRACE (?:pair COMMA )*(?:SERVICE|STRING) COLON ", "NAME", members.map_values, "POLICY"),
+    Kind(rf"{_CALL}LBRACE (?:pair COMMA )*", "SERVICE", members.map_keys, "POLICY"),
+    Kind(r"ref LPAR (?:argument COMMA )*name COLON ", "NAME", members.argument_values, "POLICY"),
+    Kind(r"ref LPAR (?:argument COMMA )*", "NAME", members.arguments, "POLICY"),
+    Kind(r"(?:LBRACE|RBRACE|\w+_statement) NAME DOT ", "NAME", members.operations, "POLICY"),
+    Kind(r"(?:LBRACE|RBRACE|\w+_statement) ", "LET", members.roots, "POLICY"),
+    # conditions
+    Kind(r"NAME (?:access_member |DOT NAME )LSQB ", "STRING", members.keys, "POLICY"),
+    Kind(rf"{_REF}(?:CMP |IN LSQB (?:scalar COMMA )*)", "STRING", members.compared_with, "POLICY"),
+    Kind(_REF, "CMP", members.comparisons, "POLICY"),
+    Kind(r"NAME DOT ", "NAME", members.attributes, "POLICY"),
+    Kind(r"(?:WHEN|AND|OR|BANG|EXISTS|LPAR) ", "NAME", members.operands, "POLICY"),
+    # meshes
+    Kind("MESH ", "NAME", names.meshes),
+    Kind(f"DATAPLANES {_LIST}", "NAME", names.dataplanes),
+    Kind(r"PLACE service \w+ ", "NAME", names.mesh_dataplanes),
+    Kind("PLACE ", "SERVICE", names.services),
+    Kind("COST name ON ", "SERVICE", names.services),
+    Kind("COST ", "NAME", names.mesh_dataplanes),
+    Kind(r"GROUP name EQUAL LBRACE (?:service COMMA )*", "SERVICE", names.services),
+    Kind("PROPAGATE (?:string COMMA )*", "STRING", members.all_keys),
+    Kind("DEFAULT ", "NAME", names.entities, "MESH"),
+    Kind("DEFAULT name DOT ", "NAME", members.default_attributes, "MESH"),
+    Kind("DEFAULT name DOT name LSQB ", "STRING", members.default_keys, "MESH"),
+    Kind(r"DEFAULT name DOT name (?:LSQB string RSQB )?EQUAL ", "NAME", members.default_values, "MESH"),
+    # specs
+    Kind("(?:SUPPORTS|OVER) ", "NAME", names.entities),
+    Kind("TIER ", "NAME", names.tiers),
+    Kind("PER ", "NAME", names.per, "SPEC"),
+    Kind("READS (?:read COMMA )*", "NAME", members.spec_attributes),
+    Kind("OPERATION ", "NAME", members.spec_operations, "SPEC"),
+    Kind(r"WRITES (?:write COMMA )*", "NAME", members.spec_attributes),
+    Kind(r"WRITES (?:write COMMA )*name LSQB ", "NAME", members.own_params),
+    Kind(r"WRITES (?:write COMMA )*name (?:LSQB key_\w+ RSQB )?EQUAL ", "NAME", members.written_values),
+    Kind(r"(?:READS .*)?name WITH LPAR (?:comparison )*", "CMP", members.spec_comparisons),
+    Kind(r"ATTRIBUTE .*type (?:\w+ )*DEFAULT ", "NAME", members.attribute_values),
+    Kind("MERGE ", "NAME", names.merges),
+    Kind("FROM ", "NAME", members.spec_attributes),
+    Kind(r"(?:name COLON |LESSTHAN (?:type COMMA )*)", "NAME", names.types),
+    # the rest
+    Kind("STATE name ", "NAME", names.state_kinds),
+    Kind("EXPECT ", "NAME", names.all_enum_values),
+)
+
+
+# Words that are proposed with the values and comparisons of a type, where they apply to it.
+_ELSEWHERE = frozenset(("true", "false", "exists", "in", "matches"))
+
+
+def proposals(scene: Scene) -> list[Proposal]:
+    """Everything that may stand at the cursor."""
+    out: list[Proposal] = []
+    for place in PLACES:
+        if place.fits(scene):
+            out += place.provider(scene)
+            break
+    if not scene.cursor.quoted:
+        said = {p.label for p in out}
+        out += (p for p in _keywords(scene) if p.label not in said)
+    return out
+
+
+def _keywords(scene: Scene) -> Iterator[Proposal]:
+    top = scene.head < 0
+    for terminal in sorted(scene.cursor.accepts):
+        word = keywords().get(terminal, "")
+        if word.isidentifier() and word not in _ELSEWHERE:
+            yield Proposal(word, "keyword", snippet=_frame(scene, word) if top else None, rank=8)
+
+
+def _frame(scene: Scene, word: str) -> str:
+    """The frame of a declaration, with places to fill in."""
+    entities = ",".join(project.schema(scene.db).entities) or "Entity"
+    return {
+        "import": 'import "$1";$0',
+        "mesh": 'mesh ${1:name} {\n\tgraph "$2";\n\tdataplanes $3;\n\t$0\n}',
+        "policy": "policy ${1:name} (${2|" + entities + "|} ${3:r}) on ${4:?} -> ${5:?} {\n\t$0\n}",
+        "spec": "spec ${1:name} {\n\ttier ${2|kernel,proxy|};\n\tcost ${3:1};\n\t$0\n}",
+        "entity": "entity ${1:Name} {\n\t$0\n}",
+        "enum": "enum ${1:Name} { $0 }",
+        "test": 'test "${1:what it shows}" {\n\t$0\n}',
+    }.get(word, f"{word} $0")

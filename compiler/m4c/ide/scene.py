@@ -1,0 +1,178 @@
+"""What can be named at a cursor: the scene of completion."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from lark import Token, Tree
+
+from m4c import project
+from m4c.ide import render
+from m4c.ide.cursor import Cursor, Piece, kind_of, text_of
+from m4c.semantics.model import Attribute, Entity, Graph, Operation, Param
+from m4c.semantics.schema import Schema
+from m4c.workspace import Workspace
+
+ProposalKind: TypeAlias = Literal[
+    "keyword", "policy", "service", "version", "group", "label", "mesh", "dataplane", "entity", "operation",
+    "attribute", "key", "param", "enum value", "constant", "variable", "state", "operator", "type", "file",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One thing that may stand at the cursor. `insert` is its text; `snippet` the same with places to fill in.
+
+    `rank` orders proposals that fit equally, 0 first.
+    """
+
+    label: str
+    kind: ProposalKind
+    detail: str = ""
+    doc: str = ""
+    insert: str = ""
+    snippet: str | None = None
+    rank: int = 5
+
+    @property
+    def text(self) -> str:
+        return self.insert or self.label
+
+    @property
+    def filter(self) -> str:
+        return self.label.lstrip("@\"")
+
+
+class Scene:
+    """A cursor with what can be named there."""
+
+    def __init__(self, workspace: Workspace, cursor: Cursor) -> None:
+        self.workspace = workspace
+        self.cursor = cursor
+        self.db = workspace.db
+        self.file = cursor.file
+        self.pieces = cursor.pieces
+        self.shape = cursor.shape
+
+    @cached_property
+    def schema(self) -> Schema:
+        return project.schema(self.db)
+
+    @cached_property
+    def head(self) -> int:
+        """The index of the item's keyword among the pieces; -1 if there is none yet."""
+        kinds = ("POLICY", "MESH", "SPEC", "ENTITY", "ENUM", "STATE", "TEST", "IMPORT")
+        return next((i for i, p in enumerate(self.pieces) if kind_of(p) in kinds), -1)
+
+    @cached_property
+    def item(self) -> str:
+        return kind_of(self.pieces[self.head]) if self.head >= 0 else ""
+
+    def names_after(self, keyword: str) -> list[str]:
+        """The names, services and strings behind the last of a keyword, in order."""
+        at = max((i for i, p in enumerate(self.pieces) if kind_of(p) == keyword), default=None)
+        if at is None:
+            return []
+        return [text_of(p) for p in self.pieces[at + 1 :] if kind_of(p) in ("name", "service", "string", "NAME")]
+
+    @cached_property
+    def mesh(self) -> str | None:
+        if self.item == "MESH":
+            return next(iter(self.names_after("MESH")), None)
+        return project.mesh_of_file(self.db, self.file)[0]
+
+    @cached_property
+    def graph(self) -> Graph:
+        found = project.mesh_graph(self.db, self.mesh) if self.mesh is not None else None
+        return found or project.EMPTY_GRAPH
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        return dict(project.names(self.db, self.mesh).groups)
+
+    @cached_property
+    def entity(self) -> Entity | None:
+        """The entity that attributes and operations at the cursor belong to."""
+        if self.item == "POLICY":
+            names = self.names_after("POLICY")
+            name = names[1] if len(names) > 1 else ""
+        elif self.item == "MESH":
+            name = next(iter(self.names_after("DEFAULT")), "")
+        elif "SUPPORTS " in self.shape:
+            name = next(iter(self.names_after("SUPPORTS")), "")
+        else:
+            name = next(iter(self.names_after("ENTITY")), "")
+        return self.schema.entities.get(name)
+
+    @cached_property
+    def variable(self) -> str:
+        names = self.names_after("POLICY")
+        return names[2] if self.item == "POLICY" and len(names) > 2 else ""
+
+    @cached_property
+    def lets(self) -> list[str]:
+        statements = [p for p in self.pieces if isinstance(p, Tree) and p.data == "let_statement"]
+        return [text_of(s) for s in statements]
+
+    def last(self, kind: str) -> Piece | None:
+        return next((p for p in reversed(self.pieces) if kind_of(p) == kind), None)
+
+    def attribute(self) -> Attribute | None:
+        """The attribute of the reference that stands last, whole or open."""
+        at = len(self.pieces) - 1
+        members: list[Piece] = []
+        while at >= 0:
+            piece = self.pieces[at]
+            kind = kind_of(piece)
+            if kind == "ref" and isinstance(piece, Tree):
+                members = [c for c in piece.children if isinstance(c, Tree)]
+                break
+            after_dot = at > 0 and kind_of(self.pieces[at - 1]) == "DOT"
+            if kind == "access_member" or (kind == "NAME" and after_dot):
+                members.insert(0, piece)
+            elif kind == "NAME":
+                break
+            at -= 1
+        name = text_of(members[0]) if members else ""
+        return self.entity.attributes.get(name) if self.entity else None
+
+    def operation(self) -> Operation | None:
+        """The operation of the call that is open at the cursor."""
+        ref = self.last("ref")
+        if not isinstance(ref, Tree) or self.entity is None:
+            return None
+        members = [text_of(c) for c in ref.children if isinstance(c, Tree)]
+        return self.entity.operations.get(members[0]) if members and text_of(ref) == self.variable else None
+
+    def given(self) -> list[Tree[Token]]:
+        """The arguments before the cursor."""
+        at = max((i for i, p in enumerate(self.pieces) if kind_of(p) == "ref"), default=len(self.pieces))
+        return [p for p in self.pieces[at:] if isinstance(p, Tree) and p.data == "argument"]
+
+    def param(self) -> Param | None:
+        """The parameter whose argument is at the cursor."""
+        operation = self.operation()
+        if operation is None:
+            return None
+        named = re.search(r"ref LPAR (?:argument COMMA )*name COLON ", self.shape)
+        if named:
+            name = text_of(next(p for p in reversed(self.pieces) if kind_of(p) == "name"))
+            return next((p for p in operation.params if p.name == name), None)
+        position = len(self.given())
+        return operation.params[position] if position < len(operation.params) else None
+
+    def name(self, text: str) -> str:
+        """A name as it must be written at the cursor."""
+        if self.cursor.quoted:
+            return render.quoted(text)[1:-1]
+        plain = re.fullmatch(r"[A-Za-z_]\w*", text, re.A) and not render.reserved(text)
+        return text if plain else render.quoted(text)
+
+    def service_name(self, text: str) -> str:
+        if self.cursor.quoted:
+            return render.quoted(text)[1:-1]
+        plain = re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?", text, re.A) and "->" not in text
+        return text if plain and not render.reserved(text) else render.quoted(text)

@@ -1,0 +1,356 @@
+"""Which name stands where, and what it stands for: the ground of hover, definitions and references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from m4c import project
+from m4c.db import Database, query
+from m4c.project import DeclRef
+from m4c.semantics.model import Entity, Enum, Operation, Type
+from m4c.semantics.schema import Schema
+from m4c.semantics.values import fold
+from m4c.syntax import tree as t
+from m4c.workspace import Workspace
+
+Kind: TypeAlias = Literal[
+    "policy", "service", "version", "group", "label", "mesh", "dataplane", "entity", "operation", "attribute", "key",
+    "param", "enum", "enum value", "constant", "variable", "state", "state kind", "import", "graph",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """What a name stands for. `scope` tells equal names apart: the mesh, the entity, "Entity.Operation", the file."""
+
+    kind: Kind
+    name: str
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """A name: offsets in its declaration's text, without quotes' meaning. `declares`: this is where it comes from."""
+
+    symbol: Symbol
+    start: int
+    end: int
+    declares: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An occurrence in its file: offsets in the file, and the key of the declaration around it."""
+
+    symbol: Symbol
+    file: str
+    decl: str
+    start: int
+    end: int
+    declares: bool
+
+
+@query
+def occurrences(db: Database, ref: DeclRef, mesh: str | None) -> tuple[Occurrence, ...]:
+    """Every name in a declaration, in the order of the text."""
+    found = _Walk(ref, mesh or "", project.schema(db)).declaration(ref.parsed.decl)
+    return tuple(sorted(found, key=lambda o: (o.start, o.end)))
+
+
+def in_file(workspace: Workspace, file: str) -> Iterator[Found]:
+    """Every name in a file of the workspace."""
+    db = workspace.db
+    mesh = project.mesh_of_file(db, file)[0]
+    starts = project.offsets(db, file)
+    for ref in project.decls(db, file):
+        base = starts[ref.key]
+        for o in occurrences(db, ref, mesh):
+            yield Found(o.symbol, file, ref.key, base + o.start, base + o.end, o.declares)
+
+
+def symbol_at(workspace: Workspace, file: str, offset: int) -> Found | None:
+    """The name at an offset, or right before it."""
+    best = None
+    for found in in_file(workspace, file):
+        if found.start <= offset <= found.end and (best is None or found.end - found.start < best.end - best.start):
+            best = found
+    return best
+
+
+def everywhere(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
+    """Every occurrence of a symbol in the workspace and its specs, its place in the graph file included."""
+    db = workspace.db
+    for file in project.sources(db):
+        yield from (f for f in in_file(workspace, file) if f.symbol == symbol)
+    if symbol.kind == "service":
+        graph_file = project.graph_file(db, symbol.scope)
+        loaded = project.graph(db, graph_file) if graph_file is not None else None
+        for name, place in loaded.services_at if loaded else ():
+            if name == symbol.name:
+                yield Found(symbol, place.file, "", place.start, place.end, True)
+
+
+class _Walk:
+    def __init__(self, ref: DeclRef, mesh: str, schema: Schema) -> None:
+        self.here = f"{ref.file}#{ref.key}"
+        self.mesh = mesh
+        self.schema = schema
+        self.found: list[Occurrence] = []
+        self.entity: Entity | None = None
+        self.var = ""
+        self.states: Mapping[str, str] = {}
+
+    def add(self, kind: Kind, name: t.Name | t.Str | None, scope: str = "", declares: bool = False) -> None:
+        if name is not None:
+            self.found.append(Occurrence(Symbol(kind, name.text, scope), name.start, name.end, declares))
+
+    def declaration(self, decl: t.Decl) -> list[Occurrence]:
+        match decl:
+            case t.Import():
+                self.add("import", decl.path, self.here)
+            case t.Membership():
+                self.add("mesh", decl.mesh)
+            case t.MeshDecl():
+                self._mesh(decl)
+            case t.SpecDecl():
+                self._spec(decl)
+            case t.EntityDecl():
+                self._entity(decl)
+            case t.EnumDecl():
+                self._enum(decl)
+            case t.PolicyDecl():
+                self._policy(decl)
+            case t.StateDecl():
+                self.add("state", decl.name, self.mesh, True)
+                self.add("state kind", decl.kind)
+            case t.StateEntityDecl():
+                self.add("state kind", decl.name, declares=True)
+            case t.TestDecl():
+                for statement in decl.statements:
+                    if isinstance(statement, t.TestRequest):
+                        self._pattern(statement.pattern)
+            case t.Broken(kind="policy", name=name):
+                self.add("policy", name, self.mesh, True)
+        return self.found
+
+    # --- meshes ---
+
+    def _mesh(self, mesh: t.MeshDecl) -> None:
+        self.mesh = mesh.name.text
+        self.add("mesh", mesh.name, declares=True)
+        for path in mesh.graphs:
+            self.add("graph", path, self.here)
+        for name in mesh.dataplanes:
+            self.add("dataplane", name)
+        for service, _, dataplane in mesh.places:
+            self.add("service", service, self.mesh)
+            self.add("dataplane", dataplane)
+        for dataplane, service, _ in mesh.costs:
+            self.add("dataplane", dataplane)
+            self.add("service", service, self.mesh)
+        for group, members in mesh.groups:
+            self.add("group", group, self.mesh, True)
+            for member in members:
+                self.add("service", member, self.mesh)
+        for d in mesh.defaults:
+            self.add("entity", d.entity)
+            self._attribute(d.entity.text, d.attribute, d.key)
+            self._value(d.value, self._type(d.entity.text, d.attribute.text))
+            self._pattern(d.pattern)
+
+    # --- specs ---
+
+    def _spec(self, spec: t.SpecDecl) -> None:
+        self.add("dataplane", spec.name, declares=True)
+        for enum in spec.enums:
+            self._enum(enum)
+        for entity in spec.entities:
+            self._entity(entity)
+        for supports in spec.supports:
+            entity_name = supports.entity.text
+            self.add("entity", supports.entity)
+            for read in supports.reads:
+                self._attribute(entity_name, read.attribute)
+            for attribute in supports.attributes:
+                self._attribute_decl(entity_name, attribute)
+            for operation in supports.operations:
+                self._operation_decl(entity_name, operation)
+
+    def _enum(self, enum: t.EnumDecl) -> None:
+        self.add("enum", enum.name, declares=True)
+        for value, _ in enum.values:
+            self.add("enum value", value, enum.name.text, True)
+
+    def _entity(self, entity: t.EntityDecl) -> None:
+        self.add("entity", entity.name, declares=True)
+        self.add("entity", entity.over)
+        for attribute in entity.attributes:
+            self._attribute_decl(entity.name.text, attribute)
+        for operation in entity.operations:
+            self._operation_decl(entity.name.text, operation)
+
+    def _attribute_decl(self, entity: str, attribute: t.AttributeDecl) -> None:
+        self.add("attribute", attribute.name, entity, True)
+        self._type_node(attribute.type)
+        if attribute.key:
+            self._type_node(attribute.key[1])
+        if attribute.derived:
+            self.add("attribute", attribute.derived[0], entity)
+        if attribute.default is not None:
+            self._value(attribute.default, self._type(entity, attribute.name.text))
+
+    def _type_node(self, node: t.TypeNode) -> None:
+        if node.name.text in self.schema.enums:
+            self.add("enum", node.name)
+        for arg in node.args:
+            self._type_node(arg)
+
+    def _operation_decl(self, entity: str, operation: t.OperationDecl) -> None:
+        declares = operation.params is not None or bool(operation.writes)
+        self.add("operation", operation.name, entity, declares)
+        scope = f"{entity}.{operation.name.text}"
+        params = {p.name.text for p in operation.params or ()}
+        for p in operation.params or ():
+            self.add("param", p.name, scope, True)
+            self._type_node(p.type)
+            if p.default is not None:
+                self._value(p.default, Type(p.type.name.text))
+        for w in operation.writes:
+            self.add("attribute", w.attribute, entity)
+            if isinstance(w.key, t.Name):
+                self.add("param", w.key, scope)
+            if isinstance(w.value, t.Ref) and w.value.root.text in params:
+                self.add("param", w.value.root, scope)
+            else:
+                self._value(w.value, self._type(entity, w.attribute.text))
+
+    # --- policies ---
+
+    def _policy(self, policy: t.PolicyDecl) -> None:
+        self.add("policy", policy.name, self.mesh, True)
+        self.add("entity", policy.entity)
+        self.add("variable", policy.var, self.here, True)
+        self.entity = self.schema.entities.get(policy.entity.text)
+        self.var = policy.var.text
+        self._pattern(policy.pattern)
+        for when in policy.whens:
+            self._expr(when, ())
+        for name in (*policy.overrides, *policy.after):
+            self.add("policy", name, self.mesh)
+        self._body(policy.body, ())
+
+    def _pattern(self, pattern: t.PatternNode) -> None:
+        for step in pattern.steps:
+            self._one(step.one)
+
+    def _one(self, one: t.POne) -> None:
+        match one:
+            case t.PNamed(service=service, version=version):
+                self.add("service", service, self.mesh)
+                self.add("version", version, f"{self.mesh}/{service.text}")
+            case t.PGroup(group=group):
+                self.add("group", group, self.mesh)
+            case t.PLabels(labels=labels):
+                for key, value in labels:
+                    self.add("label", key, self.mesh)
+                    self.add("label", value, f"{self.mesh}/{key.text}")
+            case t.PAlt(of=parts):
+                for part in parts:
+                    self._one(part)
+            case t.PNot(of=inner):
+                self._one(inner)
+
+    def _body(self, body: tuple[t.Statement, ...], lets: tuple[str, ...]) -> None:
+        for statement in body:
+            match statement:
+                case t.LetStatement(name=name, value=value):
+                    self._expr(value, lets)
+                    self.add("constant", name, self.here, True)
+                    lets = (*lets, name.text)
+                case t.IfStatement(cond=cond, then=then, otherwise=otherwise):
+                    self._expr(cond, lets)
+                    self._body(then, lets)
+                    self._body(otherwise, lets)
+                case t.CallStatement(call=call):
+                    self._call(call, lets)
+
+    def _call(self, call: t.CallExpr, lets: tuple[str, ...]) -> None:
+        self._root(call.ref.root, lets)
+        operation: Operation | None = None
+        if self.entity is not None and call.ref.root.text == self.var and call.ref.accessors:
+            name = call.ref.accessors[0]
+            self.add("operation", name, self.entity.name)
+            operation = self.entity.operations.get(name.text)
+        positional = iter(operation.params if operation else ())
+        for arg_name, value in call.args:
+            param = None
+            if operation is not None:
+                if arg_name is None:
+                    param = next(positional, None)
+                else:
+                    self.add("param", arg_name, f"{operation.entity}.{operation.name}")
+                    param = next((p for p in operation.params if p.name == arg_name.text), None)
+            if isinstance(value, t.Ref) and value.root.text in lets:
+                self.add("constant", value.root, self.here)
+            else:
+                self._value(value, param.type if param else None)
+
+    def _root(self, root: t.Name, lets: tuple[str, ...]) -> None:
+        if root.text == self.var:
+            self.add("variable", root, self.here)
+        elif root.text in lets:
+            self.add("constant", root, self.here)
+        else:
+            self.add("state", root, self.mesh)
+
+    def _expr(self, expr: t.Expr, lets: tuple[str, ...]) -> Type | None:
+        """Collects from an expression; its type if it is an attribute."""
+        match expr:
+            case t.Binary(left=left, right=right):
+                left_type, right_type = (self._expr(e, lets) for e in (left, right))
+                if left_type is not None:
+                    self._value(right, left_type)
+                elif right_type is not None:
+                    self._value(left, right_type)
+            case t.Unary(of=inner):
+                self._expr(inner, lets)
+            case t.CallExpr():
+                self._call(expr, lets)
+            case t.Ref(root=root, accessors=(t.Name() as name, *rest)):
+                self._root(root, lets)
+                if root.text == self.var and self.entity is not None:
+                    key = rest[0] if rest and isinstance(rest[0], t.Str) else None
+                    self._attribute(self.entity.name, name, key)
+                    return self._type(self.entity.name, name.text)
+            case t.Ref(root=root) if root.text == self.var or root.text in lets:
+                self._root(root, lets)
+        return None
+
+    # --- values ---
+
+    def _attribute(self, entity: str, name: t.Name, key: t.Str | None = None) -> None:
+        self.add("attribute", name, entity)
+        if key is not None:
+            self.found.append(
+                Occurrence(Symbol("key", fold(key.text), f"{entity}.{name.text}"), key.start, key.end)
+            )
+
+    def _type(self, entity: str, attribute: str) -> Type | None:
+        found = self.schema.entities.get(entity)
+        known = found.attributes.get(attribute) if found else None
+        return known.type if known else None
+
+    def _value(self, value: t.Expr, type_: Type | None) -> None:
+        """The enum values in a constant."""
+        enum: Enum | None = self.schema.enums.get(type_.name) if type_ else None
+        match value:
+            case t.Ref(root=root, accessors=()) if enum is not None and root.text in enum.values:
+                self.add("enum value", root, enum.name)
+            case t.SetLit(items=items):
+                for item in items:
+                    self._value(item, type_)
+            case t.MapLit(pairs=pairs) if type_ is not None and type_.args:
+                for _, inner in pairs:
+                    self._value(inner, type_.args[1])
