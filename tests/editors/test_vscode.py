@@ -47,7 +47,9 @@ class VsCode:
 
     def run(self, scenario: str, workspace: Path, **variables: str) -> str:
         """Runs a script of `vscode/` and returns what it printed; fails if it failed."""
-        environment = self.environment | variables | {
+        environment = {
+            **self.environment,
+            **variables,
             "VSCODE_PORT": str(self.port),
             "M4_CHROMIUM": self.chromium,
             "M4_TOOLS": str(TOOLS),
@@ -105,7 +107,7 @@ def tools() -> str:
 def package(folder: Path, environment: dict[str, str]) -> Path:
     """Builds and packages the extension as a user would install it."""
     vsix = folder / "xmesh-m4.vsix"
-    command = ["npm", "run", "--silent", "package", "--", "--out", vsix]
+    command: list[str | Path] = ["npm", "run", "--silent", "package", "--", "--out", vsix]
     subprocess.run(command, cwd=EXTENSION, env=environment, check=True, stdout=subprocess.DEVNULL)
     return vsix
 
@@ -133,7 +135,7 @@ def vscode(folder: Path, server: Path, *options: str) -> Iterator[VsCode]:
         "M4_SERVER_PID": str(pid),
     }
     port = free_port()
-    start = [TOOLS / "bin/node", VSCODE, "--extensions-dir", extensions, "--server-data-dir", data]
+    start: list[str | Path] = [TOOLS / "bin/node", VSCODE, "--extensions-dir", extensions, "--server-data-dir", data]
     start += ["--install-extension", package(folder, environment), "--start-server"]
     start += ["--host", "127.0.0.1", "--port", str(port), "--without-connection-token", "--telemetry-level", "off"]
     start += ["--accept-server-license-terms", *options]

@@ -31,15 +31,15 @@ await run("window", async (page) => {
   step("hover");
   await screenshot(page, "hover");
 
-  await name.click();
+  await page.locator(".view-line", { hasText: "r.Split" }).getByText("Split", { exact: true }).click();
   await hover.waitFor({ state: "hidden" });
   await page.keyboard.press("Control+.");
-  const fix = page.locator(".action-widget .monaco-list-row", { hasText: /^Let .*override/ }).first();
+  const fix = page.locator(".action-widget .monaco-list-row", { hasText: /^Let .send_some. override .even.$/ }).first();
   await fix.waitFor();
   step(`quick fix offered: ${(await fix.innerText()).trim()}`);
   await screenshot(page, "quick-fix");
   await fix.click();
-  await until("the quick fix in the text", async () => (await editorText(page)).includes("overrides"));
+  await until("the quick fix in the text", async () => (await editorText(page)).includes("overrides even"));
   await page.waitForFunction(() => document.querySelector(".squiggly-error") === null);
   step("quick fix applied, squiggle gone");
 

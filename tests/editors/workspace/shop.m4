@@ -1,6 +1,6 @@
 mesh shop {
     graph "shop.graph.yaml";
-    dataplanes envoy;
+    dataplanes ebpf, envoy;
 }
 
 /// A fifth of what e sends to f tries the new version.
