@@ -54,7 +54,7 @@ static __always_inline int m4_fail(struct m4_run *r)
 }
 
 // Holds the message back until more arrives. The pull makes the kernel append at the end of the message even where the
-// program has changed it. The verdict with a cork is "drop": it only counts if the kernel cannot hold the message, and
+// program has changed it (Linux 6.13, and stable series with "bpf, sockmap: Fix sk_msg_reset_curr"). The verdict with a cork is "drop": it only counts if the kernel cannot hold the message, and
 // then what has not been judged must not pass.
 static __always_inline int m4_hold(struct m4_run *r)
 {
