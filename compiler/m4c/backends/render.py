@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from m4c.backends.wiring import BASE_PORT, wire
 from m4c.semantics.model import Dataplane, Program
@@ -68,7 +69,7 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
         variables = {**element, "wiring": wiring[service].plain()}
         for artifact in dataplane.artifacts:
             text = _render(dataplane, artifact.template, variables)
-            path = PurePosixPath(dataplane.name, _safe(service), artifact.name)
+            path = PurePosixPath(*map(_safe, (dataplane.name, service, artifact.name)))
             files.append(RenderedFile(str(path), text, dataplane.name, service, artifact.name))
     files.sort(key=lambda f: f.path)
     graph = {
@@ -96,9 +97,10 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
     return Build(program.mesh.name, tuple(files), json.dumps(plain, indent=2) + "\n")
 
 
-def _safe(service: str) -> str:
-    """A service's name as a folder: nothing that leaves the output folder."""
-    return service.replace("/", "_").replace("\\", "_").lstrip(".") or "_"
+def _safe(name: str) -> str:
+    """A name as one part of a path: different names stay different, and none leads out of the output folder."""
+    quoted = quote(name, safe="")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
 def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -> str:
