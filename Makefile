@@ -13,11 +13,11 @@ test: setup-test extension
 	@.venv/bin/python -m pytest $(ARGS)
 
 setup-demo:
-	@scripts/setup-system.sh kernel
+	@scripts/setup-system.sh python kernel
 	@scripts/setup-python.sh envoy
 
 setup-test:
-	@scripts/setup-system.sh kernel browser
+	@scripts/setup-system.sh python kernel browser
 	@scripts/setup-python.sh envoy,dev
 	@scripts/setup-node.sh
 
