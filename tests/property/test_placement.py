@@ -17,8 +17,9 @@ from m4c.placement.model import Candidate, build
 from m4c.placement.plan import plan
 from m4c.placement.resolve import resolve
 from m4c.placement.simulate import simulate
-from m4c.semantics.model import Program
-from placement_worlds import Rules, long_paths, requests, undeclared, worlds
+from m4c.reference import run_hop
+from m4c.semantics.model import AttrKey, Program
+from placement_worlds import E, Rules, long_paths, requests, undeclared, worlds
 
 EXAMPLES = int(os.environ.get("M4_PLACEMENT_EXAMPLES", "0"))
 MANY = settings(
@@ -66,6 +67,23 @@ def test_a_plan_does_what_the_language_says(program: Program):
 @MANY
 def test_a_plan_of_able_dataplanes_does_what_the_language_says(program: Program):
     check_by_simulation(program, longest=5)
+
+
+@given(worlds())
+@MANY
+def test_the_reference_interpreter_says_the_same(program: Program):
+    """Two readings of the language's page, made apart from each other."""
+    for path in long_paths(program.graph, 4, most=60):
+        for prefix in path.prefixes():
+            rules = Rules(program, prefix)
+            for request in requests(program):
+                want = rules.run(request)
+                if want.wrong:
+                    continue
+                arrived = {AttrKey(E, name, key): value for (name, key), value in request.items()}
+                got = run_hop(program, prefix, arrived)
+                writes = {(a.attribute, a.key): v for a, v in got.writes.items()}
+                assert (undeclared(writes), got.terminal, got.contradictions) == (want.writes, want.denied, ())
 
 
 # --- no cheaper plan --------------------------------------------------------------------------------------------------
