@@ -17,7 +17,7 @@ setup-demo:
 	@scripts/setup-python.sh envoy
 
 setup-test:
-	@scripts/setup-system.sh python kernel browser
+	@scripts/setup-system.sh python kernel tests
 	@scripts/setup-python.sh envoy,dev
 	@scripts/setup-node.sh
 

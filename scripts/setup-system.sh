@@ -1,16 +1,16 @@
 #!/bin/bash
 # Installs the Debian packages that the project uses, if they are missing and may be installed.
-# Usage: scripts/setup-system.sh [python] [kernel] [browser]
+# Usage: scripts/setup-system.sh [python] [kernel] [tests]
 #   python    the module venv, if this Python comes without it
 #   kernel    clang, libbpf and headers: what compiles and loads the programs in the kernel
-#   browser   Chromium: what the VS Code tests drive
+#   tests     Chromium, which the VS Code tests drive, and bpftool
 # Without root (or sudo that asks nothing) it says what is missing and goes on: everything else works without.
 set -euo pipefail
 
 declare -A packages=(
     [python]=""
     [kernel]="clang-14 libbpf1 libbpf-dev linux-libc-dev"
-    [browser]="chromium"
+    [tests]="chromium bpftool"
 )
 
 say() { printf 'setup-system: %s\n' "$*"; }
@@ -18,7 +18,7 @@ say() { printf 'setup-system: %s\n' "$*"; }
 missing=()
 "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || packages[python]="python3-venv"
 for group in "$@"; do
-    [ -n "${packages[$group]+known}" ] || { say "unknown group: $group (python, kernel, browser)"; exit 2; }
+    [ -n "${packages[$group]+known}" ] || { say "unknown group: $group (python, kernel, tests)"; exit 2; }
     for package in ${packages[$group]}; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
     done
