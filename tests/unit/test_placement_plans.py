@@ -291,3 +291,17 @@ def test_elements_are_json_and_the_same_every_time(load):
         assert len({s["id"] for s in element["sites"]}) == len(element["sites"])
         if element["dataplane"] == "ebpf":
             assert {s["side"] for s in element["sites"]} <= {"egress"}
+
+
+def test_combinations_of_patterns_that_explode_are_refused_instead_of_counted(load, monkeypatch):
+    monkeypatch.setattr("m4c.placement.resolve.STATE_LIMIT", 50)
+    names = "abcdefg"
+    ring = ", ".join(f"[{u}, {v}]" for u in names for v in (*names, "vault") if u != v)
+    graph = f"services: {{{', '.join(f'{n}: {{}}' for n in names)}, vault: {{}}}}\ncalls: [{ring}]\n"
+    text = "".join(
+        f'policy p_{n} (HttpRequest r) on * -> {n} -> * -> vault when r.header["{n}"] == "1" {{ r.AllowRequest(); }}\n'
+        for n in names
+    )
+    made = plan(load(text, graph, mesh="default HttpRequest.verdict = deny on * -> vault;"))
+    assert {u.policy for u in made.unenforceable} == {"default HttpRequest.verdict"}
+    assert "too many combinations" in made.unenforceable[0].reasons[0]

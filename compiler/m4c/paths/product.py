@@ -22,6 +22,10 @@ States: TypeAlias = tuple[int | None, ...]
 Situation: TypeAlias = tuple[tuple[str | None, frozenset[int]], ...]  # per version of the callee: who accepts
 
 
+class TooManyStates(Exception):
+    """The product of the automata and the graph has more nodes than the caller wanted to look at."""
+
+
 @dataclass(slots=True)
 class Arrival:
     """One way to arrive at a node of the product; the path is the chain of `before`."""
@@ -52,9 +56,14 @@ class Arrival:
 
 
 class JointPaths:
-    """Several automata read along all call paths of one graph at once."""
+    """Several automata read along all call paths of one graph at once.
 
-    def __init__(self, graph: Graph, dfas: Sequence[Dfa]) -> None:
+    Patterns that do not exclude each other multiply their states. With a `limit`, a search that meets more nodes raises
+    TooManyStates.
+    """
+
+    def __init__(self, graph: Graph, dfas: Sequence[Dfa], limit: int | None = None) -> None:
+        self.limit = limit
         self.graph = graph
         self.dfas = tuple(dfas)
         self._callees = callees(graph)
@@ -163,6 +172,8 @@ class JointPaths:
                 if node in seen:
                     continue
                 seen.add(node)
+                if self.limit is not None and len(seen) > self.limit:
+                    raise TooManyStates
                 for callee in self._callees[arrival.letter[0]]:
                     for letter in self.letters(callee):
                         states = self.step(arrival.states, letter)

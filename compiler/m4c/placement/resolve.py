@@ -9,14 +9,15 @@ other, or where only their paths differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 
 from m4c.paths.callpath import CallPath, Hop
 from m4c.paths.classes import Version
 from m4c.paths.pattern import Dfa, compile_pattern
-from m4c.paths.product import JointPaths, Situation, matching_hops
+from m4c.paths.product import JointPaths, Situation, TooManyStates, matching_hops
 from m4c.placement.athop import AtHop
 from m4c.placement.logic import Logic, fired_patterns, firing, substitute, with_firings
 from m4c.placement.rules import Case, Effect, Order, Rule, Source, Unenforceable
@@ -43,6 +44,8 @@ from m4c.semantics.model import (
     atoms,
     negate,
 )
+
+STATE_LIMIT = 100_000  # nodes of a product; 20 patterns that may all fire together, or not, would have a million
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Patterns:
 
     def joint(self, patterns: tuple[int, ...]) -> JointPaths:
         if patterns not in self._joint:
-            self._joint[patterns] = JointPaths(self.program.graph, [self.dfas[i] for i in patterns])
+            self._joint[patterns] = JointPaths(self.program.graph, [self.dfas[i] for i in patterns], STATE_LIMIT)
         return self._joint[patterns]
 
     def situations(self, patterns: tuple[int, ...], hop: Hop) -> dict[Situation, CallPath]:
@@ -128,8 +131,14 @@ class _Resolver:
         return Resolved(tuple(self.rules), tuple(self.orders), self.patterns, tuple(self.unenforceable))
 
     def _resolve_hop(self, here: AtHop) -> None:
-        wanted = [w for p, c in here.calls() if (w := self._of_call(here, p, c)) is not None]
-        wanted += [w for i, d, n in here.defaults if (w := self._of_default(here, i, d, n)) is not None]
+        number = {p.name: n for p, n in here.policies}
+        wanted: list[_Wanted] = []
+        for policy, call in here.calls():
+            source = Source(policy.name, call.index)
+            wanted += self._bounded(here.hop, source, number[policy.name], partial(self._of_call, here, policy, call))
+        for index, default, pattern in here.defaults:
+            source = _default_source(index, default)
+            wanted += self._bounded(here.hop, source, pattern, partial(self._of_default, here, index, default, pattern))
         wanted = self._fold(here.hop, wanted)
         first = len(self.rules)
         for w in wanted:
@@ -141,6 +150,17 @@ class _Resolver:
         self.orders += _orders_of(self, here, wanted, first)
 
     # --- what is wanted ---
+
+    def _bounded(self, hop: Hop, source: Source, pattern: int, make: Callable[[], _Wanted | None]) -> list[_Wanted]:
+        try:
+            made = make()
+        except TooManyStates:
+            path = self.patterns.hops[pattern][hop]
+            reason = "the path patterns that decide it can fire in too many combinations to plan for"
+            refusal = Unenforceable(source.policy, source.call, hop, path, (reason,), source.default)
+            self.unenforceable.append(refusal)
+            return []
+        return [] if made is None else [made]
 
     def _of_call(self, here: AtHop, policy: Policy, call: OpCall) -> _Wanted | None:
         """None if it never runs on this hop, needs no operation, or cannot be had."""
@@ -179,7 +199,7 @@ class _Resolver:
         when = all_of(firing(pattern), here.unwritten(default.attr))
         if not self.possible(here.hop, when):
             return None
-        source = Source(f"default {default.attr.entity}.{default.attr}", index, default=True)
+        source = _default_source(index, default)
         realised = self._realised(default)
         if realised is None:
             reason = f"no operation of {default.attr.entity} writes {default.attr} = {default.value} and nothing else"
@@ -318,7 +338,10 @@ class _Resolver:
         if (old.operation, old.args, old.writes) != (new.operation, new.args, new.writes):
             return None
         patterns = fired_patterns(old.when) | fired_patterns(new.when)
-        a, b = self.table(old.when, hop, patterns), self.table(new.when, hop, patterns)
+        try:
+            a, b = self.table(old.when, hop, patterns), self.table(new.when, hop, patterns)
+        except TooManyStates:
+            return None
         both = replace(old, sources=old.sources + new.sources, carries=tuple(dict.fromkeys(old.carries + new.carries)))
         if new.side in (None, old.side) and all(self.logic.implies(b[k], a[k]) for k in a):
             return both
@@ -330,6 +353,10 @@ class _Resolver:
         if all(self.logic.equivalent(conds[0], c) for c in conds[1:]):  # only their paths differ
             return replace(both, when=any_of(old.when, new.when), side=old.side or new.side)
         return None
+
+
+def _default_source(index: int, default: Default) -> Source:
+    return Source(f"default {default.attr.entity}.{default.attr}", index, default=True)
 
 
 def _writes_any(call: OpCall, attrs: set[AttrKey]) -> bool:
@@ -379,7 +406,11 @@ def _orders_of(resolver: _Resolver, here: AtHop, wanted: Sequence[_Wanted], firs
 
             changed = substitute(reader.when, after)
             differs = any_of(all_of(reader.when, negate(changed)), all_of(changed, negate(reader.when)))
-            if resolver.possible(hop, all_of(differs, *(wanted[j].when for j in chosen))):
+            try:
+                matters = resolver.possible(hop, all_of(differs, *(wanted[j].when for j in chosen)))
+            except TooManyStates:
+                matters = True
+            if matters:
                 for j in chosen:
                     found[i, j] = any(
                         a.policy in here.orders.after.get(b.policy, ())
