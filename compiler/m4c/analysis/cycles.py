@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from m4c.semantics.model import Policy
 from m4c.semantics.problems import Problem, Related
 
 
 def order_cycles(policies: Sequence[Policy]) -> Iterator[Problem]:
-    """One finding for each cycle found, at its first policy in the text."""
+    """One finding for each set of policies that go round: a shortest cycle through the first of them in the text."""
+    by_name = {p.name: p for p in policies}
     for clause in ("overrides", "after"):
-        edges = {p.name: tuple(getattr(p, clause)) for p in policies}
-        by_name = {p.name: p for p in policies}
-        said: set[str] = set()
-        for policy in policies:
-            cycle = _cycle(policy.name, edges)
-            if cycle and not said & set(cycle):
-                said.update(cycle)
-                round_ = " -> ".join(f"`{n}`" for n in (*cycle, cycle[0]))
-                message = f"`{clause}` goes round: {round_}. Take one of them out"
-                related = tuple(Related(by_name[n].place, f"`{n}`") for n in cycle[1:])
-                yield Problem("override-cycle", message, policy.place, related, tuple(cycle))
+        edges = [(p.name, q) for p in policies for q in getattr(p, clause)]
+        for cycle in _cycles(list(by_name), edges):
+            first = by_name[cycle[0]]
+            around = " -> ".join(f"`{n}`" for n in (*cycle, cycle[0]))
+            message = f"`{clause}` goes round: {around}. Take one of them out"
+            related = tuple(Related(by_name[n].place, f"`{n}`") for n in cycle[1:])
+            yield Problem("override-cycle", message, first.place, related, tuple(cycle))
 
 
-def _cycle(start: str, edges: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """A shortest cycle through `start`, empty if there is none."""
-    before: dict[str, str] = {}
-    queue = [start]
-    for name in queue:
-        for target in edges.get(name, ()):
-            if target == start:
-                path = [name]
-                while path[-1] != start:
-                    path.append(before[path[-1]])
-                return path[::-1]
-            if target in edges and target not in before:
-                before[target] = name
-                queue.append(target)
-    return []
+def _cycles(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> Iterator[list[str]]:
+    """For each strongly connected set a shortest cycle through its first name."""
+    if not edges:
+        return
+    import networkx as nx  # slow to import, and rarely needed
+
+    graph: nx.DiGraph[str] = nx.DiGraph(edges)
+    order = {name: i for i, name in enumerate(names)}
+    components = [sorted(c, key=order.__getitem__) for c in nx.strongly_connected_components(graph) if len(c) > 1]
+    for component in sorted(components, key=lambda c: order[c[0]]):
+        first = component[0]
+        ways = [nx.shortest_path(graph, n, first) for n in graph.successors(first) if n in component]
+        yield [first, *min(ways, key=len)[:-1]]
