@@ -16,6 +16,7 @@ from m4c.diagnostics.registry import rule
 from m4c.graph.load import LoadedGraph, load_graph
 from m4c.placement.plan import Plan
 from m4c.placement.plan import plan as plan_program
+from m4c.placement.solve import NoPlanInTime
 from m4c.semantics.meshes import CheckedMesh, check_mesh, mesh_groups
 from m4c.semantics.model import Graph, Place, Policy, Program
 from m4c.semantics.policies import Checked, Names, check_policy
@@ -303,7 +304,10 @@ def plan(db: Database, mesh_name: str) -> Plan | None:
         return None
     if any(rule(p.code).blocks_plan for p in findings(db, mesh_name)):
         return None
-    return plan_program(found)
+    try:
+        return plan_program(found)
+    except NoPlanInTime:
+        return None
 
 
 @query
@@ -321,11 +325,16 @@ def plan_without(db: Database, mesh_name: str, dataplanes: frozenset[str]) -> tu
 @query
 def plan_problems(db: Database, mesh_name: str) -> tuple[Problem, ...]:
     """What the plan cannot give: `unenforceable` operations, and a cost that is not proven."""
-    found, checked = plan(db, mesh_name), mesh(db, mesh_name)
-    if found is None or checked is None:
+    found, checked, whole = plan(db, mesh_name), mesh(db, mesh_name), program(db, mesh_name)
+    if checked is None or checked.mesh.place is None or whole is None:
         return ()
-    whole = program(db, mesh_name)
-    policies = {p.name: p for p in whole.policies} if whole else {}
+    if found is None:
+        if not whole.graph.services or not whole.dataplanes:
+            return ()
+        if any(rule(p.code).blocks_plan for p in findings(db, mesh_name)):
+            return ()
+        return (Problem("no-plan", "the solver found no plan in time", checked.mesh.place),)
+    policies = {p.name: p for p in whole.policies}
     out: dict[tuple[str, int, bool], Problem] = {}
     for u in found.unenforceable:
         key = (u.policy, u.call, u.default)
@@ -339,7 +348,7 @@ def plan_problems(db: Database, mesh_name: str) -> tuple[Problem, ...]:
         message = f"{who} cannot be enforced on {u.path}: {'; '.join(u.reasons)}"
         names_ = () if u.default else (u.policy,)
         out[key] = Problem("unenforceable", message, place, (), names_, Witness(path, hop, entity, ()))
-    if not found.optimal and checked.mesh.place is not None:
+    if not found.optimal:
         message = f"the plan costs at most {found.gap:.1%} more than the cheapest one; the solver ran out of time"
         return (*out.values(), Problem("not-optimal", message, checked.mesh.place))
     return tuple(out.values())

@@ -144,7 +144,6 @@ def _request(program: Program, cond: Cond) -> Request | None:
 
 def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, request: Request) -> Row:
     """Sends one request, or several, and compares what was seen with what the interpreter says."""
-    expected = trace(program, path, request.values())
     seen = [
         send(
             deployment,
@@ -157,6 +156,8 @@ def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, 
         )
         for _ in range(request.repeats)
     ]
+    path = _as_it_went(path, seen[0])
+    expected = trace(program, path, request.values())
     by = _by(plan, expected)
     if request.repeats > 1:
         return _shares_row(path, request, expected, seen, by)
@@ -165,6 +166,14 @@ def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, 
     if seen[0].denied_by is not None:
         same &= any(each.startswith(f"{seen[0].denied_by} at ") for each in by.split(", "))
     return Row(path, request, wanted, got, by, same and wanted == got)
+
+
+def _as_it_went(path: CallPath, seen: Observed) -> CallPath:
+    """The path with the versions that answered: what is expected on a later hop may depend on them."""
+    versions = list(path.versions)
+    for i, hop in enumerate(seen.hops, start=0 if path.outside else 1):
+        versions[i] = hop.version or versions[i]
+    return CallPath(path.outside, path.services, tuple(versions))
 
 
 def _by(plan: Plan, expected: Trace) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from m4c.diagnostics.examples import example
+
 
 class Severity(IntEnum):
     """As in the language server protocol."""
@@ -213,6 +215,13 @@ RULES: dict[str, Rule] = {
         ),
         Rule("reserved", "Reserved for a later version", _E, "The construct has no meaning yet.", "Leave it out."),
         Rule(
+            "no-plan",
+            "There is no plan yet",
+            _E,
+            "The solver ran out of time before it had any set of elements that enforces every policy.",
+            "Allow more time, or write fewer patterns that need the context of long call paths.",
+        ),
+        Rule(
             "not-optimal",
             "The plan is not proven optimal",
             _I,
@@ -231,4 +240,8 @@ def rule(code: str) -> Rule:
 def explain(code: str) -> str:
     """The page of one diagnostic, as Markdown."""
     r = rule(code)
-    return f"# {r.code}: {r.title}\n\nSeverity: {r.severity.word}\n\n{r.why}\n\n**What to do.** {r.mend}\n"
+    page = f"# {r.code}: {r.title}\n\nSeverity: {r.severity.word}\n\n{r.why}\n\n**What to do.** {r.mend}\n"
+    shown = example(code)
+    if shown is not None:
+        page += f"\n## {_REPORTED[r.severity]}\n\n{shown.wrong}\n\n## Not reported\n\n{shown.right}\n"
+    return page
