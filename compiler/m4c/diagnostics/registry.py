@@ -243,5 +243,5 @@ def explain(code: str) -> str:
     page = f"# {r.code}: {r.title}\n\nSeverity: {r.severity.word}\n\n{r.why}\n\n**What to do.** {r.mend}\n"
     shown = example(code)
     if shown is not None:
-        page += f"\n## {_REPORTED[r.severity]}\n\n{shown.wrong}\n\n## Not reported\n\n{shown.right}\n"
+        page += f"\n## Reported\n\n{shown.wrong}\n\n## Not reported\n\n{shown.right}\n"
     return page
