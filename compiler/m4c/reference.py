@@ -53,6 +53,8 @@ class HopResult:
     contradictions: tuple[Contradiction, ...]
     terminal: bool  # nothing else happens to the request
     declared: Mapping[AttrKey, Value]  # what attributes are that nothing writes
+    requested: tuple[tuple[str, int], ...] = ()  # (policy, index of the call) for rule 2
+    effective: tuple[tuple[str, int], ...] = ()  # those of them that rule 3 leaves
 
     def value(self, attribute: str) -> Value | None:
         """What an attribute without a key is after this hop; None if nothing wrote it and it has no default."""
@@ -157,7 +159,10 @@ class _Hop:
 
     def outcome(self, policies: list[Policy]) -> tuple[dict[AttrKey, Value], list[Contradiction]]:
         """Rules 3 and 4 over some of the policies: the values that they write, without defaults."""
-        kept, _ = self.effective(policies)
+        return self.merged(self.effective(policies)[0])
+
+    def merged(self, kept: list[tuple[Policy, OpCall]]) -> tuple[dict[AttrKey, Value], list[Contradiction]]:
+        """Rule 4 for the writes of some operations."""
         by_attr: dict[AttrKey, list[tuple[str, Value]]] = {}
         for p, call in kept:
             for w in call.writes:
@@ -186,9 +191,9 @@ class _Hop:
                 writes[attr] = values[0][1]
         ending = {a for a, v in writes.items() if self.is_terminal(a, v)}
         if ending:
-            # Rule 5: what an ending operation writes stays, and so do defaults of what it left out.
-            kept_attrs = {w.attr for _, c in kept if any(w.attr in ending for w in c.writes) for w in c.writes}
-            writes = {a: v for a, v in writes.items() if a in ending or a in kept_attrs}
+            # Rule 5: of the writes only those stay that the operations make which end the request.
+            enders = [(p, c) for p, c in kept if any(w.attr in ending for w in c.writes)]
+            writes = {a: writes[a] for a in ending} | self.merged(enders)[0]
         return HopResult(
             self.path.hop,
             fired,
@@ -197,6 +202,8 @@ class _Hop:
             tuple(wrong),
             bool(ending),
             self.declared(),
+            tuple((p.name, c.index) for p in self.matching for c in self.requested(p) or ()),
+            tuple((p.name, c.index) for p, c in kept),
         )
 
     def defaults(self) -> dict[AttrKey, list[tuple[str, Value]]]:

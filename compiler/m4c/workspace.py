@@ -31,6 +31,17 @@ def looks_like_m4(text: str) -> bool:
     return foreign is None or (ours is not None and ours.start() < foreign.start())
 
 
+def m4_files(path: Path) -> list[str]:
+    """The files below a folder that end in `.m4`, whosever they are; a file stands for itself."""
+    if path.is_file():
+        return [path.as_posix()]
+    found = []
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(d for d in folders if not d.startswith(".") and d not in _SKIPPED)
+        found += [Path(folder, f).as_posix() for f in sorted(files) if f.endswith(".m4")]
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A place in a file: offsets in code points from its start, and zero-based lines and UTF-16 characters."""
@@ -69,7 +80,7 @@ class Workspace:
     def refresh(self) -> None:
         """Looks at the disk again: files that came, went or changed."""
         files = sorted(
-            {f for p in self.paths for f in self._m4_files(p)} | {f for f in self._open if f.endswith(".m4")}
+            {f for p in self.paths for f in m4_files(p)} | {f for f in self._open if f.endswith(".m4")}
         )
         for file in set(self._loaded) | set(files):
             if file not in self._open:
@@ -102,15 +113,6 @@ class Workspace:
         """The editor has closed a file: what is on the disk counts again."""
         self._open.pop(file, None)
         self.refresh()
-
-    def _m4_files(self, path: Path) -> list[str]:
-        if path.is_file():
-            return [path.as_posix()]
-        found = []
-        for folder, folders, files in os.walk(path):
-            folders[:] = sorted(d for d in folders if not d.startswith(".") and d not in _SKIPPED)
-            found += [Path(folder, f).as_posix() for f in files if f.endswith(".m4")]
-        return found
 
     def _is_ours(self, file: str) -> bool:
         if any(p.as_posix() == file for p in self.paths):

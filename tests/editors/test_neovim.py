@@ -10,7 +10,7 @@ from typing import Any
 
 import pynvim
 import pytest
-from installed import missing
+from editor_tools import missing, undeploy
 
 HERE = Path(__file__).parent
 PLUGIN = HERE.parents[1] / "editors/neovim"
@@ -218,6 +218,22 @@ def test_build_writes_artifacts(start: Any, workspace: Path) -> None:
     written = re.search(r"wrote (\d+) files into (\S+)", editor.messages())
     assert written and int(written[1]) > 0
     assert list(Path(written[2]).rglob("*.yaml"))
+
+
+def test_deploy_and_undeploy(start: Any, workspace: Path, tmp_path: Path) -> None:
+    (workspace / "even.m4").unlink()
+    editor: Editor = start(workspace / "shop.m4")
+    editor.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    try:
+        editor.nvim.command("M4Deploy")
+        editor.wait("vim.fn.bufwinid('m4://deploy') ~= -1")
+        report = editor.lua("return vim.api.nvim_buf_get_lines(vim.fn.bufnr('m4://deploy'), 0, -1, false)")
+        assert any("127.0.0.1" in line for line in report), report
+        editor.wait("vim.api.nvim_exec2('messages', { output = true }).output:find('is deployed') ~= nil")
+        editor.nvim.command(f"M4Undeploy {workspace / 'shop.m4'}")
+        editor.wait("vim.api.nvim_exec2('messages', { output = true }).output:find('is stopped') ~= nil")
+    finally:
+        undeploy(workspace, tmp_path / "state")
 
 
 def test_offsets_are_bytes_also_after_other_letters(start: Any, workspace: Path) -> None:

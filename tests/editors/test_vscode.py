@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from installed import missing
+from editor_tools import missing, undeploy
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -128,6 +128,7 @@ def vscode(folder: Path, server: Path, *options: str) -> Iterator[VsCode]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("VSCODE_")}
     environment = inherited | {
         "HOME": str(folder),
+        "XDG_STATE_HOME": str(folder / "state"),
         "PATH": f"{TOOLS / 'bin'}:{os.environ['PATH']}",
         "EXTENSIONS_GALLERY": "{}",  # keeps it off the network
         "M4_EXTENSIONS": str(extensions),
@@ -192,7 +193,10 @@ def test_providers_and_commands(driven: VsCode, workspace: Path) -> None:
 
 
 def test_window(window: VsCode, workspace: Path) -> None:
-    window.run("window", workspace, M4_DEPLOYED="deployed", M4_UNDEPLOYED="taken back")
+    try:
+        window.run("window", workspace)
+    finally:
+        undeploy(workspace, Path(window.environment["XDG_STATE_HOME"]))
     assert "overrides even" in (workspace / "shop.m4").read_text()
 
 

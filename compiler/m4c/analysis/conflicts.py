@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeAlias
 
-from m4c.analysis.effects import Effects, Situation
+from m4c.analysis.effects import Effects, Situation, names_version
 from m4c.paths.product import JointPaths, count_paths
-from m4c.predicates import Assignment
 from m4c.semantics.model import (
     AttrKey,
+    Cond,
     OpCall,
     Place,
     Policy,
@@ -31,43 +32,53 @@ class _Writer:
     write: Write
 
 
+_Pair: TypeAlias = tuple[_Writer, _Writer]
+
+
 def conflicts(effects: Effects) -> Iterator[Problem]:
-    """`contradiction` and `merged`: for every pair of differing writes that take effect on one input."""
+    """`contradiction` and `merged`: for every two policies (or one) whose differing writes take effect on one input."""
     by_attr: dict[AttrKey, list[_Writer]] = {}
     for policy in effects.program.policies:
         for call in policy.calls:
             for w in call.writes:
                 by_attr.setdefault(w.attr, []).append(_Writer(policy, call, w))
-    said: set[tuple[str, str, AttrKey, bool]] = set()
     for attr, writers in by_attr.items():
-        merges = effects.program.attribute(attr).merge is not None
+        pairs: dict[tuple[str, str], list[_Pair]] = {}
         for a, b in combinations(writers, 2):
-            key = (a.policy.name, b.policy.name, attr, merges)
-            if a.write.value == b.write.value or key in said:
-                continue
-            problem = _meeting(effects, a, b, attr, merges)
+            if a.write.value != b.write.value:
+                pairs.setdefault((a.policy.name, b.policy.name), []).append((a, b))
+        for some in pairs.values():
+            problem = _meeting(effects, some, attr)
             if problem is not None:
-                said.add(key)
                 yield problem
     yield from _default_conflicts(effects)
 
 
-def _meeting(effects: Effects, a: _Writer, b: _Writer, attr: AttrKey, merges: bool) -> Problem | None:
-    both = {a.policy.name, b.policy.name}
-    if not effects.ends(a.policy.pattern) & effects.ends(b.policy.pattern):
+def _meeting(effects: Effects, pairs: list[_Pair], attr: AttrKey) -> Problem | None:
+    """The problem of the first pair of writes that meets; all pairs are of the same policies."""
+    one, two = pairs[0][0].policy, pairs[0][1].policy
+    if not effects.ends(one.pattern) & effects.ends(two.pattern):
         return None
-    related = effects.relevant(both)
-    if not related and not effects.possible(a.policy.when, a.call.guard, b.policy.when, b.call.guard):
+    names = dict.fromkeys((one.name, two.name))
+    related = effects.relevant(names)
+    if not related:
+        pairs = [(a, b) for a, b in pairs if effects.possible(one.when, a.call.guard, two.when, b.call.guard)]
+    if not pairs:
         return None
-    for at in effects.situations([a.policy.name, b.policy.name], related):
-        found = effects.solve(all_of(effects.effective(a.policy, a.call, at), effects.effective(b.policy, b.call, at)))
+    for at in effects.situations(names, related):
+        meets = [
+            all_of(effects.effective(one, a.call, at), effects.effective(two, b.call, at)) for a, b in pairs
+        ]
+        found = effects.solve(any_of(*meets))
         if found is not None:
-            return _problem(effects, a, b, attr, merges, effects.witness(a.policy, at.path, found))
+            first, second = next(p for p, c in zip(pairs, meets, strict=True) if effects.true(c, found))
+            return _problem(effects, first, second, attr, effects.witness(one.entity, at, found))
     return None
 
 
-def _problem(effects: Effects, a: _Writer, b: _Writer, attr: AttrKey, merges: bool, witness: Witness) -> Problem:
+def _problem(effects: Effects, a: _Writer, b: _Writer, attr: AttrKey, witness: Witness) -> Problem:
     attribute = effects.program.attribute(attr)
+    merges = attribute.merge is not None
     first = f"`{a.policy.name}` writes {attr} = {show(a.write.value, attribute.type)}"
     second = f"`{b.policy.name}` writes {attr} = {show(b.write.value, attribute.type)}"
     where = f"on {witness}"
@@ -137,17 +148,18 @@ def _default_conflicts(effects: Effects) -> Iterator[Problem]:
         names += sorted(effects.relevant(names))
         patterns = [a.pattern, b.pattern, *(effects.policies[n].pattern for n in names)]
         joint = JointPaths(program.graph, [effects.dfa(p) for p in patterns])
+        versioned = any(map(names_version, patterns))
         for firing, path in joint.firings((0, 1)):
-            at = Situation(frozenset(names[i - 2] for i in firing if i > 1), path)
-            found: Assignment | None = effects.solve(negate(any_of(*(effects.effective(p, c, at) for p, c in writers))))
+            at = Situation(frozenset(names[i - 2] for i in firing if i > 1), path, versioned)
+            found = effects.solve(negate(any_of(*(effects.effective(p, c, at) for p, c in writers))))
             if found is not None:
+                witness = effects.witness(a.attr.entity, at, found)
                 message = (
-                    f"two defaults differ on {path}: {a.attr} = {_shown(effects, a.attr, a.value)} "
+                    f"two defaults differ on {witness}: {a.attr} = {_shown(effects, a.attr, a.value)} "
                     f"and {_shown(effects, b.attr, b.value)}"
                 )
-                yield Problem(
-                    "contradiction", message, b.place, (Related(a.place, "the other default"),), mirrored=True
-                )
+                related = (Related(a.place, "the other default"),)
+                yield Problem("contradiction", message, b.place, related, (), witness, mirrored=True)
                 break
 
 
@@ -156,18 +168,19 @@ def _shown(effects: Effects, attr: AttrKey, value: Value) -> str:
 
 
 def order_dependent(effects: Effects) -> Iterator[Problem]:
-    """`order-dependent`: one policy's write changes what another requests, and no `after` orders the two."""
-    program = effects.program
-    for reader in program.policies:
+    """`order-dependent`: one policy's writes change what another requests, and no `after` orders the two."""
+    for reader in effects.program.policies:
         read = effects.reads(reader)
         if not read:
             continue
-        for writer in program.policies:
+        before = effects.orders.after[reader.name]
+        droppers = {name for name in before for name in effects.orders.over[name]}  # of what the reader sees now
+        for writer in effects.program.policies:
             if writer is reader or _ordered(effects, writer, reader):
                 continue
-            calls = [c for c in writer.calls if any(w.attr in read for w in c.writes)]
-            if calls and effects.ends(writer.pattern) & effects.ends(reader.pattern):
-                problem = _order_problem(effects, writer, calls, reader)
+            concerned = writer.name in droppers or any(w.attr in read for c in writer.calls for w in c.writes)
+            if concerned and effects.ends(writer.pattern) & effects.ends(reader.pattern):
+                problem = _order_problem(effects, writer, reader)
                 if problem is not None:
                     yield problem
 
@@ -176,35 +189,33 @@ def _ordered(effects: Effects, a: Policy, b: Policy) -> bool:
     return a.name in effects.orders.after[b.name] or b.name in effects.orders.after[a.name]
 
 
-def _order_problem(effects: Effects, writer: Policy, calls: list[OpCall], reader: Policy) -> Problem | None:
-    related = effects.relevant({writer.name, reader.name})
-    for at in effects.situations([writer.name, reader.name], related):
-        writes = {w.attr: [(effects.effective(writer, c, at), w.value)] for c in calls for w in c.writes}
+def _order_problem(effects: Effects, writer: Policy, reader: Policy) -> Problem | None:
+    """Whether some call of `reader` is requested on an input if and only if it does not see what `writer` writes."""
+    names = (writer.name, reader.name)
+    for at in effects.situations(names, effects.relevant(names)):
+        changes: list[Cond] = []
         for call in reader.calls:
-            before = effects.requested(reader, call, at)
-            after = effects.substitute(before, writes)
-            changed = any_of(all_of(before, negate(after)), all_of(after, negate(before)))
-            found = effects.solve(changed)
-            if found is None:
-                continue
-            witness = effects.witness(reader, at.path, found)
-            what = ", ".join(str(a) for a in sorted(set(writes) & effects.reads(reader)))
-            message = (
-                f"`{writer.name}` writes {what}, which `{reader.name}` reads, so on {witness} the result depends on "
-                f"which comes first. Say `after {writer.name}` or `after {reader.name}`"
-            )
-            fixes = tuple(
-                Fix(f"Put `{x.name}` after `{y.name}`", (clause_edit(x, "after", y.name),))
-                for x, y in ((reader, writer), (writer, reader))
-            )
-            return Problem(
-                "order-dependent",
-                message,
-                reader.when_place or reader.place,
-                (Related(calls[0].place, f"`{writer.name}` writes it here"),),
-                (writer.name, reader.name),
-                witness,
-                fixes,
-                mirrored=True,
-            )
+            if effects.performed(call, at):
+                wanted = all_of(reader.when, call.guard)
+                one, two = effects.seen(reader, wanted, at), effects.seen_after(reader, writer, wanted, at)
+                changes += [all_of(one, negate(two)), all_of(two, negate(one))]
+        found = effects.solve(any_of(*changes))
+        if found is None:
+            continue
+        witness = effects.witness(reader.entity, at, found)
+        cause = next(c for c in writer.calls if effects.true(effects.effective(writer, c, at), found))
+        read = effects.reads(reader)
+        written = {w.attr for c in writer.calls for w in c.writes}
+        what = ", ".join(str(a) for a in sorted(written & read or written))
+        message = (
+            f"`{writer.name}` writes {what}, which `{reader.name}` reads, so on {witness} the result depends on "
+            f"which comes first. Say `after {writer.name}` or `after {reader.name}`"
+        )
+        fixes = tuple(
+            Fix(f"Put `{x.name}` after `{y.name}`", (clause_edit(x, "after", y.name),))
+            for x, y in ((reader, writer), (writer, reader))
+        )
+        related = (Related(cause.place, f"`{writer.name}` writes it here"),)
+        place = reader.when_place or reader.place
+        return Problem("order-dependent", message, place, related, names, witness, fixes, mirrored=True)
     return None

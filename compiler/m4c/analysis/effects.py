@@ -23,7 +23,11 @@ from m4c.semantics.model import (
     Atom,
     AttrKey,
     Cond,
+    Named,
     Not,
+    NotOne,
+    One,
+    OneOf,
     OpCall,
     Or,
     Pattern,
@@ -45,6 +49,7 @@ class Situation:
 
     firing: frozenset[str]
     path: CallPath
+    versioned: bool = False  # a pattern names a version, so the path's versions matter
 
     @property
     def entry(self) -> bool:
@@ -81,9 +86,11 @@ class Effects:
         """Every set of these policies that fires on some hop, all of `must` in it; shortest paths first."""
         first = list(dict.fromkeys(must))
         names = first + sorted(set(also) - set(first))
-        joint = JointPaths(self.program.graph, [self.dfa(self.policies[n].pattern) for n in names])
+        patterns = [self.policies[n].pattern for n in names]
+        joint = JointPaths(self.program.graph, [self.dfa(p) for p in patterns])
+        versioned = any(map(names_version, patterns))
         for firing, path in joint.firings(range(len(first))):
-            yield Situation(frozenset(names[i] for i in firing), path)
+            yield Situation(frozenset(names[i] for i in firing), path, versioned)
 
     def relevant(self, names: Iterable[str]) -> frozenset[str]:
         """The policies on which it depends whether calls of `names` take effect: overriders and predecessors."""
@@ -118,9 +125,13 @@ class Effects:
 
     # --- conditions ---
 
+    def performed(self, call: OpCall, at: Situation) -> bool:
+        """An operation at egress does not happen on the entry hop."""
+        return not (call.side == "egress" and at.entry)
+
     def requested(self, policy: Policy, call: OpCall, at: Situation) -> Cond:
         """When the policy requests the call (rules 1 and 2)."""
-        if policy.name not in at.firing or (call.side == "egress" and at.entry):
+        if policy.name not in at.firing or not self.performed(call, at):
             return FALSE
         return self.seen(policy, all_of(policy.when, call.guard), at)
 
@@ -140,15 +151,31 @@ class Effects:
     def seen(self, policy: Policy, cond: Cond, at: Situation) -> Cond:
         """A condition of a policy in terms of the input: what it reads from those it is after is substituted."""
         before = self.orders.after[policy.name] & at.firing
-        if not before:
-            return cond
-        writers: dict[AttrKey, list[tuple[Cond, Value]]] = {}
-        for name in sorted(before):
-            for call in self.policies[name].calls:
-                for w in call.writes:
-                    effective = self.effective(self.policies[name], call, at, before)
-                    writers.setdefault(w.attr, []).append((effective, w.value))
+        return self.substitute(cond, self._written(before, at)) if before else cond
+
+    def seen_after(self, policy: Policy, writer: Policy, cond: Cond, at: Situation) -> Cond:
+        """As `seen`, if the policy saw what `writer` writes on this input too."""
+        before = self.orders.after[policy.name] & at.firing
+        writers = self._written(before, at, writer)
+        for call in writer.calls:
+            for w in call.writes:
+                writers.setdefault(w.attr, []).append((self.effective(writer, call, at), w.value))
         return self.substitute(cond, writers)
+
+    def _written(
+        self, names: frozenset[str], at: Situation, beside: Policy | None = None
+    ) -> dict[AttrKey, list[tuple[Cond, Value]]]:
+        """What policies write by themselves, or `beside` another one whose writes may drop theirs."""
+        writers: dict[AttrKey, list[tuple[Cond, Value]]] = {}
+        for name in sorted(names):
+            for call in self.policies[name].calls:
+                effective = self.effective(self.policies[name], call, at, names)
+                if beside is not None and beside.name in self.orders.over[name]:
+                    drops = [self.effective(beside, c, at) for c in beside.calls if shares_writes(c, call)]
+                    effective = all_of(effective, *map(negate, drops))
+                for w in call.writes:
+                    writers.setdefault(w.attr, []).append((effective, w.value))
+        return writers
 
     def substitute(self, cond: Cond, writers: dict[AttrKey, list[tuple[Cond, Value]]]) -> Cond:
         """The condition after the writes: each comparison of a written attribute by cases of which writes happen."""
@@ -166,12 +193,18 @@ class Effects:
 
     def _by_cases(self, atom: Atom, source: AttrKey, writes: list[tuple[Cond, Value]]) -> Cond:
         attribute = self.program.attribute(source)
-        cases = [all_of(atom, *(negate(c) for c, _ in writes))]
-        for n in range(1, len(writes) + 1):
-            for some in combinations(range(len(writes)), n):
-                value = merge(attribute, [writes[i][1] for i in some])
-                if value is not None and holds(atom, {source: value}, {}, self.program.attribute):
-                    cases.append(all_of(*(c if i in some else negate(c) for i, (c, _) in enumerate(writes))))
+        by_value: dict[Value, Cond] = {}
+        for c, written in writes:
+            by_value[written] = any_of(by_value.get(written, FALSE), c)
+        cases = [all_of(atom, *map(negate, by_value.values()))]
+        for n in range(1, len(by_value) + 1):
+            for some in combinations(by_value, n):
+                value = merge(attribute, list(some))
+                case = all_of(*(c if v in some else negate(c) for v, c in by_value.items()))
+                if value is None:  # they contradict each other, so what arrived is all there is
+                    cases.append(all_of(case, atom))
+                elif holds(atom, {source: value}, {}, self.program.attribute):
+                    cases.append(case)
         return any_of(*cases)
 
     # --- answers ---
@@ -182,24 +215,41 @@ class Effects:
     def solve(self, cond: Cond) -> Assignment | None:
         return self._solver.satisfy(cond)
 
-    def witness(self, policy: Policy, path: CallPath, found: Assignment | None) -> Witness:
+    def true(self, cond: Cond, found: Assignment) -> bool:
+        """Whether a condition holds on an input that was found."""
+        return holds(cond, found.attributes, found.states, self.program.attribute)
+
+    def witness(self, entity: str, at: Situation, found: Assignment | None) -> Witness:
         """The input that shows a finding, as people read it."""
+        path = at.path
         attributes = []
         for attr in sorted(found.attributes) if found else ():
             value = found.attributes[attr] if found else ""
             attributes.append((str(attr), value, show(value, self.program.attribute(attr).type)))
-        services = [s if v is None else f"{s}:{v}" for s, v in path.letters] if _versioned(policy) else path.services
+        services = [f"{s}:{v}" if at.versioned and v is not None else s for s, v in path.letters]
         caller, callee = path.hop
         return Witness(
             tuple(["outside", *services] if path.outside else services),
             (caller or "outside", callee),
-            policy.entity,
+            entity,
             tuple(attributes),
         )
 
 
-def _versioned(policy: Policy) -> bool:
-    return "version='" in repr(policy.pattern)
+def names_version(pattern: Pattern) -> bool:
+    """Whether a pattern tells versions of a service apart."""
+
+    def names(one: One) -> bool:
+        match one:
+            case Named(version=version):
+                return version is not None
+            case NotOne(inner):
+                return names(inner)
+            case OneOf(parts):
+                return any(map(names, parts))
+        return False
+
+    return any(names(step.one) for step in pattern.steps)
 
 
 def shares_writes(a: OpCall, b: OpCall) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from m4c.analysis.effects import Effects
+from m4c.analysis.effects import Effects, Situation
 from m4c.paths.product import matching_hops
 from m4c.predicates import RegexError, TooComplex, check_regex, regex_matches
 from m4c.semantics.model import (
@@ -88,23 +88,35 @@ def pattern_text(pattern: Pattern) -> str:
 
 
 def dead_conditions(effects: Effects) -> Iterator[Problem]:
-    """`dead-condition`: a `when` that is constant over all inputs, or a call that its conditions never allow."""
+    """`dead-condition`: a `when`, or the condition of an `if`, that is constant over all inputs that reach it."""
     for policy in effects.program.policies:
-        before = effects.orders.after[policy.name]
-        if any(effects.relevant([policy.name]) & before):
-            continue  # what it reads depends on the policies before it
+        if not effects.ends(policy.pattern):
+            continue
         place = policy.when_place
-        if place is not None and not effects.possible(policy.when):
+        if place is not None and not _ever(effects, policy, policy.when):
             message = f"the condition of `{policy.name}` never holds, so the policy never fires"
             yield Problem("dead-condition", message, place, policies=(policy.name,))
             continue
-        if place is not None and not effects.possible(negate(policy.when)):
+        if place is not None and not _ever(effects, policy, negate(policy.when)):
             message = f"the condition of `{policy.name}` always holds; leave it out"
             yield Problem("dead-condition", message, place, policies=(policy.name,))
-        for call in policy.calls:
-            if not effects.possible(policy.when, call.guard):
-                message = f"this never happens: the conditions around it in `{policy.name}` exclude one another"
-                yield Problem("dead-condition", message, call.place, policies=(policy.name,))
+        for branch in policy.ifs:
+            reached = all_of(policy.when, branch.guard)
+            if not _ever(effects, policy, reached):
+                continue  # said at the `if` around it
+            for cond, always in ((branch.cond, "never"), (negate(branch.cond), "always")):
+                if not _ever(effects, policy, all_of(reached, cond)):
+                    message = f"this condition {always} holds here, so one branch of the `if` is never taken"
+                    yield Problem("dead-condition", message, branch.place, policies=(policy.name,))
+                    break
+
+
+def _ever(effects: Effects, policy: Policy, cond: Cond) -> bool:
+    """Whether a condition of a policy holds on some input, with what it reads from the policies that it is after."""
+    related = effects.relevant([policy.name])
+    if not related & effects.orders.after[policy.name]:
+        return effects.possible(cond)
+    return any(effects.possible(effects.seen(policy, cond, at)) for at in effects.situations([policy.name], related))
 
 
 def wrong_patterns(policy: Policy) -> Iterator[Problem]:
@@ -167,7 +179,7 @@ def unknown_versions(effects: Effects) -> Iterator[Problem]:
                 if missing:
                     has = f"it has {', '.join(known)}" if known else "the graph gives it no versions"
                     message = f"`{callee}` has no version `{missing[0]}` ({has}); `{policy.name}` fires there on {path}"
-                    witness = effects.witness(policy, path, None)
+                    witness = effects.witness(policy.entity, Situation(frozenset(), path), None)
                     yield Problem("unknown-version", message, call.place, policies=(policy.name,), witness=witness)
                     break
 

@@ -19,7 +19,7 @@ from m4c.semantics.model import (
     any_of,
     negate,
 )
-from m4c.semantics.problems import Edit, Fix, Problem, Related
+from m4c.semantics.problems import Edit, Fix, Problem, Related, Witness
 
 
 def shadowed(effects: Effects) -> Iterator[Problem]:
@@ -28,7 +28,7 @@ def shadowed(effects: Effects) -> Iterator[Problem]:
         over = [q for q in sorted(effects.orders.over[policy.name]) if _meets(effects, policy, q)]
         if not over or not policy.calls:
             continue
-        found = _first_request(effects, policy, over)
+        found = _first_request(effects, policy)
         if found is None:
             continue
         who = " and ".join(f"`{q}`" for q in over)
@@ -45,16 +45,15 @@ def _meets(effects: Effects, policy: Policy, name: str) -> bool:
     return any(shares_writes(c, d) for c in policy.calls for d in other.calls)
 
 
-def _first_request(effects: Effects, policy: Policy, over: list[str]):  # type: ignore[no-untyped-def]
+def _first_request(effects: Effects, policy: Policy) -> Witness | None:
     """A witness that the policy requests something, if nothing of it ever takes effect; else None."""
     witness = None
     for at in effects.situations([policy.name], effects.relevant([policy.name])):
-        for call in policy.calls:
-            if effects.possible(effects.effective(policy, call, at)):
-                return None
-            if witness is None:
-                found = effects.solve(effects.requested(policy, call, at))
-                witness = effects.witness(policy, at.path, found) if found is not None else None
+        if any(effects.possible(effects.effective(policy, call, at)) for call in policy.calls):
+            return None
+        if witness is None:
+            found = effects.solve(any_of(*(effects.requested(policy, call, at) for call in policy.calls)))
+            witness = effects.witness(policy.entity, at, found) if found is not None else None
     return witness
 
 

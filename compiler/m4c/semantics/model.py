@@ -356,6 +356,15 @@ class OpCall:
 
 
 @dataclass(frozen=True, slots=True)
+class If:
+    """The condition of an `if`. `guard`: what the `if`s around it demand, beside the policy's `when`."""
+
+    cond: Cond
+    guard: Cond
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     name: str
     entity: str
@@ -371,6 +380,7 @@ class Policy:
     after: tuple[str, ...] = ()
     owner: str | None = None
     doc: str = ""
+    ifs: tuple[If, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from m4c.semantics.model import (
     AnyOne,
     Cond,
     GroupOf,
+    If,
     Labelled,
     Named,
     NotOne,
@@ -89,6 +90,7 @@ def check_policy(decl: t.PolicyDecl, file: str, key: str, schema: Schema, names:
         after=tuple(n.text for n in decl.after),
         owner=_owner(decl),
         doc=decl.doc,
+        ifs=tuple(body.ifs),
     )
     return Checked(None if scope.problems else policy, tuple(scope.problems))
 
@@ -157,6 +159,7 @@ class _Body:
         self.schema = schema
         self.side = side
         self.calls: list[OpCall] = []
+        self.ifs: list[If] = []
 
     def statements(self, body: tuple[t.Statement, ...], guard: Cond) -> None:
         outer = dict(self.cx.lets)
@@ -166,6 +169,7 @@ class _Body:
                     self._let(statement)
                 case t.IfStatement():
                     cond = condition(statement.cond, self.cx)
+                    self.ifs.append(If(cond, guard, self.cx.scope.at(statement.cond)))
                     self.statements(statement.then, all_of(guard, cond))
                     self.statements(statement.otherwise, all_of(guard, negate(cond)))
                 case t.CallStatement():

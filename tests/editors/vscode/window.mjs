@@ -1,4 +1,6 @@
 // What a person does in the window: sees a conflict, reads about it, fixes it, completes, plans, builds, deploys.
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+
 import { check, command, editorText, inEditor, notification, open, run, screenshot, step, trust, until, workspace } from "./browser.mjs";
 
 await run("window", async (page) => {
@@ -79,9 +81,20 @@ await run("window", async (page) => {
   step(`M4: Build artifacts: ${await notification(page, "M4: wrote")}`);
 
   await command(page, "M4: Deploy");
-  const deployed = await notification(page, process.env.M4_DEPLOYED);
+  const deployed = await notification(page, "is deployed");
   step(`M4: Deploy: ${deployed}`);
   await screenshot(page, "deploy");
   await command(page, "M4: Undeploy");
-  step(`M4: Undeploy: ${await notification(page, process.env.M4_UNDEPLOYED)}`);
+  step(`M4: Undeploy: ${await notification(page, "is stopped")}`);
+
+  mkdirSync(`${workspace}/.vscode`);
+  writeFileSync(`${workspace}/.vscode/settings.json`, '{"m4.server.path": "/nowhere/m4ls"}');
+  const said = await notification(page, "No M4 language server found");
+  check(said.includes("/nowhere/m4ls") && said.includes("pip install xmesh"), said);
+  rmSync(`${workspace}/.vscode/settings.json`);
+  await until("the server again", async () => {
+    await name.hover();
+    return (await hover.count()) > 0;
+  });
+  step("a missing server is reported, and one that comes back is used");
 });

@@ -1,0 +1,77 @@
+"""`m4 fmt`: formats files in place, or says which ones are not formatted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from m4c.cli.main import UsageError
+from m4c.cli.paths import relative
+from m4c.syntax.printer import format_text, left_alone
+from m4c.workspace import MAX_BYTES, looks_like_m4, m4_files
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: done. 1: with `--check`, a file is not formatted. 2: a file could not be read or written."""
+    files = _files(args.paths)
+    changed, failed = 0, False
+    for file in files:
+        try:
+            text = _read(file)
+            if not looks_like_m4(text):
+                continue
+            formatted = format_text(text)
+            if formatted != text:
+                changed += 1
+                if not args.check:
+                    _write(file, formatted)
+                print(relative(str(file)))
+        except (OSError, ValueError) as e:
+            failed = True
+            print(f"m4: {relative(str(file))}: {getattr(e, 'strerror', None) or e}", file=sys.stderr)
+            continue
+        for item in left_alone(text):
+            line = text.count("\n", 0, text.index(item.text, item.start)) + 1
+            where = f"{relative(str(file))}:{line}"
+            print(f"m4: {where}: does not parse and is left as it is; `m4 check` says why", file=sys.stderr)
+    if failed:
+        return 2
+    return 1 if args.check and changed else 0
+
+
+def _files(paths: list[str]) -> list[Path]:
+    for path in paths:
+        if not Path(path).exists():
+            raise UsageError(f"there is no file or folder `{path}`")
+    found = list(dict.fromkeys(Path(f) for p in paths for f in m4_files(Path(p))))
+    if not found:
+        raise UsageError(f"no files that end in .m4 in {', '.join(f'`{p}`' for p in paths)}")
+    return found
+
+
+def _read(file: Path) -> str:
+    if file.stat().st_size > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES // 2**20} MiB")
+    data = file.read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise ValueError(f"not UTF-8: byte 0x{data[e.start]:02x} at offset {e.start}") from None
+
+
+def _write(file: Path, text: str) -> None:
+    """Replaces a file at once, with its permissions; a link stays a link."""
+    target = file.resolve()
+    mode = target.stat().st_mode & 0o7777
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".m4-")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(text.encode("utf-8"))
+        Path(name).chmod(mode)
+        Path(name).replace(target)
+    except OSError:
+        Path(name).unlink()
+        raise

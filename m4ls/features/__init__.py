@@ -1,0 +1,20 @@
+"""One request of the protocol a file; each module's `register` puts its handlers into the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from m4ls.features import code_action, commands, completion, definition, hover, outline
+
+if TYPE_CHECKING:
+    from m4ls.server import M4Server
+
+FEATURES: tuple[Callable[[M4Server], None], ...] = (
+    completion.register,
+    hover.register,
+    definition.register,
+    outline.register,
+    code_action.register,
+    commands.register,
+)

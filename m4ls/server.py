@@ -1,0 +1,198 @@
+"""The server: documents in step with the client, one thread for the analyser, one file for each request."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol, default_converter
+from pygls.protocol.language_server import lsp_method
+
+from m4ls.__main__ import server_version
+from m4ls.analyst import Analyst
+from m4ls.checker import TYPING, Checker
+from m4ls.convert import Converter
+from m4ls.documents import Document, Documents, path_of
+from m4ls.features import FEATURES
+from m4ls.positions import choose
+
+if TYPE_CHECKING:
+    from m4c.workspace import Workspace
+
+T = TypeVar("T")
+WATCHED = ("**/*.m4", "**/*.yaml", "**/*.yml", "**/*.json")
+log = logging.getLogger(__name__)
+
+
+class Failure(JsonRpcException):
+    """Something cannot be done; the message is for people."""
+
+    CODE = -32803  # RequestFailed
+
+
+class M4Protocol(LanguageServerProtocol):
+    """The documents are kept by `Documents`: pygls also takes other characters for line breaks than the protocol does,
+    and fails on documents that it does not know."""
+
+    _server: M4Server
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
+    def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
+        self._server.opened(self._server.documents.open(params.text_document))
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
+        document = params.text_document
+        self._server.changed(self._server.documents.change(document.uri, document.version, params.content_changes))
+
+    @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
+    def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
+        self._server.closed(self._server.documents.close(params.text_document.uri))
+
+
+class M4Server(LanguageServer):
+    """The state of one connection."""
+
+    def __init__(self) -> None:
+        super().__init__("m4ls", server_version(), protocol_cls=M4Protocol, converter_factory=default_converter)
+        self.documents = Documents()
+        self.analyst = Analyst()
+        self.checker = Checker(self)
+        for register in FEATURES:
+            register(self)
+
+    # --- answers ---
+
+    def converter(self, workspace: Workspace) -> Converter:
+        return Converter(workspace, self.documents.encoding, self.documents.uri)
+
+    async def ask(self, question: Callable[[Workspace], T]) -> T:
+        """The answer of the analyser; what fails there becomes an error for people, not a traceback."""
+        try:
+            return await self.analyst.ask(question)
+        except JsonRpcException:
+            raise
+        except Exception as e:
+            log.exception("a request failed")
+            raise Failure(f"the language server failed: {type(e).__name__}: {e}") from None
+
+    async def ask_file(self, uri: str, question: Callable[[Workspace, str, Converter], T], default: T) -> T:
+        """The answer to a question about one file; the default for what is no file."""
+        path = path_of(uri)
+        if path is None:
+            return default
+        return await self.ask(lambda workspace: question(workspace, path, self.converter(workspace)))
+
+    # --- documents ---
+
+    def opened(self, document: Document | None) -> None:
+        if document is not None:
+            self.checker.forget(document.path)
+            self.analyst.edit(document.path, document.text)
+            self.checker.schedule()
+
+    def changed(self, document: Document | None) -> None:
+        if document is not None:
+            self.analyst.edit(document.path, document.text)
+            self.checker.schedule(TYPING)
+
+    def closed(self, path: str | None) -> None:
+        if path is not None:
+            self.checker.forget(path)
+            self.analyst.edit(path, None)
+            self.checker.schedule()
+
+    def roots(self) -> list[str]:
+        """The folders of the workspace; without one only the open files, and what they name, are looked at."""
+        uris = [folder.uri for folder in self.workspace.folders.values()]
+        if not uris and self.workspace.root_uri:
+            uris = [self.workspace.root_uri]
+        paths = [p for p in map(path_of, uris) if p is not None and Path(p).is_dir()]
+        return [p for p in paths if not any(p.startswith(f"{q}/") for q in paths)]
+
+    # --- errors ---
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Into the log; a request that fails is answered with an error anyway."""
+        log.error("%s", error)
+
+
+def _lifecycle(server: M4Server) -> None:
+    @server.feature(types.INITIALIZE)
+    def initialize(params: types.InitializeParams) -> None:
+        general = params.capabilities.general
+        offered = list(general.position_encodings or ()) if general else None
+        server.documents.encoding = choose(offered)
+
+    @server.feature(types.INITIALIZED)
+    async def initialized(params: types.InitializedParams) -> None:
+        server.analyst.start(server.roots())
+        server.checker.schedule()
+        await _watch(server)
+
+    @server.feature(types.SHUTDOWN)
+    def shutdown(params: None) -> None:
+        server.checker.stop()
+        server.analyst.close()
+
+    @server.feature(types.TEXT_DOCUMENT_DID_SAVE, types.SaveOptions(include_text=False))
+    def saved(params: types.DidSaveTextDocumentParams) -> None:
+        if not _watches(server):
+            server.analyst.refresh()
+        server.checker.schedule()
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
+    def changed_on_disk(params: types.DidChangeWatchedFilesParams) -> None:
+        server.analyst.refresh()
+        server.checker.schedule(TYPING)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def changed_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        server.analyst.refresh(server.roots())
+        server.checker.schedule()
+
+
+def _watches(server: M4Server) -> bool:
+    workspace = server.client_capabilities.workspace
+    watched = workspace.did_change_watched_files if workspace else None
+    return bool(watched and watched.dynamic_registration)
+
+
+async def _watch(server: M4Server) -> None:
+    """Asks the client to tell what changes on the disk."""
+    if not _watches(server):
+        return
+    watchers = [types.FileSystemWatcher(pattern) for pattern in WATCHED]
+    options = types.DidChangeWatchedFilesRegistrationOptions(watchers)
+    method = types.WORKSPACE_DID_CHANGE_WATCHED_FILES
+    registration = types.Registration(id="m4-files", method=method, register_options=options)
+    try:
+        await server.client_register_capability_async(types.RegistrationParams([registration]))
+    except JsonRpcException as e:
+        log.warning("the client does not watch files: %s", e)
+
+
+class _Expected(logging.Filter):
+    """Leaves out the tracebacks of errors that were answered to the client as such."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], JsonRpcException))
+
+
+def create() -> M4Server:
+    server = M4Server()
+    _lifecycle(server)
+    return server
+
+
+def serve() -> None:
+    """Serves one client on standard input and output. Standard error is the log."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("pygls.protocol.json_rpc").addFilter(_Expected())
+    create().start_io()
