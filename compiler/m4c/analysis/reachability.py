@@ -11,12 +11,14 @@ from m4c.predicates import RegexError, TooComplex, check_regex, regex_matches
 from m4c.semantics.model import (
     AnyOne,
     Atom,
+    Cond,
     OpCall,
     Pattern,
     Policy,
     Step,
     Type,
     Value,
+    all_of,
     atoms,
     negate,
 )

@@ -68,15 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     fmt.add_argument("paths", metavar="PATH", nargs="*", default=["."])
     fmt.add_argument("--check", action="store_true", help="change nothing; exit 1 if a file is not formatted")
 
-    graph = add("graph", "show or import a service graph")
-    kinds = graph.add_subparsers(dest="graph_command", metavar="show|import", required=True)
+    graph = add("graph", "show a service graph")
+    kinds = graph.add_subparsers(dest="graph_command", metavar="show", required=True)
     mesh(kinds.add_parser("show", help="services, calls and entries of the mesh's graph"))
-    importer = kinds.add_parser("import", help="make a graph from what describes the application")
-    importer.add_argument("sources", metavar="FILE", nargs="+", help="manifests, Compose files or JSON exports")
-    importer.add_argument(
-        "--from", dest="kind", choices=("kubernetes", "compose", "jaeger", "kiali"), help="default: guessed"
-    )
-    importer.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
 
     explain = add("explain", "what a diagnostic means and how to mend it")
     explain.add_argument("code", metavar="CODE", nargs="?", help="a code, as in `contradiction`; none: list all")
