@@ -1,0 +1,118 @@
+"""The language server over standard input and output, as an editor talks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_lsp
+from lsprotocol import types
+from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
+
+HERE = Path(__file__).parent
+
+
+@pytest_lsp.fixture(config=ClientServerConfig(server_command=[sys.executable, "-m", "m4ls"]))
+async def client(lsp_client: LanguageClient, tmp_path: Path) -> AsyncIterator[None]:
+    @lsp_client.feature(types.CLIENT_REGISTER_CAPABILITY)
+    def register(*_: object) -> None:
+        """The client watches no files, so it only agrees."""
+
+    shutil.copytree(HERE / "workspace", tmp_path / "ws")
+    folder = types.WorkspaceFolder(uri=(tmp_path / "ws").as_uri(), name="ws")
+    params = types.InitializeParams(
+        capabilities=client_capabilities("visual-studio-code"), workspace_folders=[folder], root_uri=folder.uri
+    )
+    await lsp_client.initialize_session(params)
+    yield
+    await lsp_client.shutdown_session()
+
+
+def opened(client: LanguageClient, file: Path) -> str:
+    uri, text = file.as_uri(), file.read_text()
+    client.text_document_did_open(
+        types.DidOpenTextDocumentParams(types.TextDocumentItem(uri=uri, language_id="m4", version=1, text=text))
+    )
+    return uri
+
+
+async def until_diagnosed(client: LanguageClient, uri: str, codes: list[str]) -> list[types.Diagnostic]:
+    """Waits until a file has diagnostics with just these codes."""
+    for _ in range(200):
+        found = list(client.diagnostics.get(uri, ()))
+        if sorted(str(d.code) for d in found) == sorted(codes):
+            return found
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{uri} has {client.diagnostics.get(uri)}")
+
+
+def at(text: str, fragment: str) -> types.Position:
+    """The position behind the first occurrence of a fragment."""
+    before = text[: text.index(fragment) + len(fragment)]
+    return types.Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
+
+
+
+
+@pytest.mark.asyncio
+async def test_a_contradiction_is_shown_at_both_policies_and_mended(client: LanguageClient, tmp_path: Path) -> None:
+    files = sorted((tmp_path / "ws").glob("*.m4"))
+    uris = [opened(client, f) for f in files]
+    for _ in range(200):
+        shown = {u: [d for d in client.diagnostics.get(u, ()) if d.code == "contradiction"] for u in uris}
+        if sum(map(len, shown.values())) >= 2:
+            break
+        await asyncio.sleep(0.05)
+    places = [(u, d) for u, ds in shown.items() for d in ds]
+    assert len(places) == 2
+    for _, diagnostic in places:
+        assert " -> " in diagnostic.message
+        assert diagnostic.related_information
+    uri, diagnostic = places[0]
+    actions = await client.text_document_code_action_async(
+        types.CodeActionParams(
+            text_document=types.TextDocumentIdentifier(uri),
+            range=diagnostic.range,
+            context=types.CodeActionContext(diagnostics=[diagnostic]),
+        )
+    )
+    titles = [a.title for a in actions or ()]
+    assert any("override" in t for t in titles)
+    assert "Emit sidecar artifacts" in titles
+    fix = next(a for a in actions or () if isinstance(a, types.CodeAction) and "override" in a.title)
+    assert fix.edit is not None
+    assert fix.edit.changes
+    for changed, edits in fix.edit.changes.items():
+        client.text_document_did_change(
+            types.DidChangeTextDocumentParams(
+                text_document=types.VersionedTextDocumentIdentifier(version=2, uri=changed),
+                content_changes=[types.TextDocumentContentChangePartial(range=e.range, text=e.new_text) for e in edits],
+            )
+        )
+    for _ in range(200):
+        if not any(d.code == "contradiction" for u in uris for d in client.diagnostics.get(u, ())):
+            break
+        await asyncio.sleep(0.05)
+    else:
+        raise AssertionError("the contradiction is still there")
+
+
+@pytest.mark.asyncio
+async def test_completion_hover_and_definition(client: LanguageClient, tmp_path: Path) -> None:
+    file = tmp_path / "ws/shop.m4"
+    text = file.read_text()
+    uri = opened(client, file)
+    document = types.TextDocumentIdentifier(uri)
+    found = await client.text_document_completion_async(types.CompletionParams(document, at(text, "    r.")))
+    items = found.items if isinstance(found, types.CompletionList) else found or []
+    assert {"Split", "DropRequest", "SetTimeout"} <= {i.label for i in items}
+    inside = at(text, "r.Spl")
+    hover = await client.text_document_hover_async(types.HoverParams(document, inside))
+    assert hover is not None
+    assert "versions" in str(hover.contents)
+    target = await client.text_document_definition_async(types.DefinitionParams(document, inside))
+    assert "core.m4" in str(target)
