@@ -201,7 +201,10 @@ def test_hover_shows_the_documentation(shop: Editor) -> None:
     assert "A fifth of what e sends to f tries the new version." in shown
 
 
-def test_plan_is_shown_and_cannot_be_changed(shop: Editor) -> None:
+def test_plan_is_shown_and_cannot_be_changed(start: Any, workspace: Path) -> None:
+    (workspace / "even.m4").unlink()
+    shop: Editor = start(workspace / "shop.m4")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
     shop.nvim.command("M4Plan")
     shop.wait("vim.fn.bufwinid('m4://plan') ~= -1")
     plan = shop.lua("return vim.api.nvim_buf_get_lines(vim.fn.bufnr('m4://plan'), 0, -1, false)")
