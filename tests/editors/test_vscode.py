@@ -192,14 +192,6 @@ def test_providers_and_commands(driven: VsCode, workspace: Path) -> None:
     assert output.count("ok: ") == (HERE / "vscode/host/checks.cjs").read_text().count('  async "')
 
 
-def test_window(window: VsCode, workspace: Path) -> None:
-    try:
-        window.run("window", workspace)
-    finally:
-        undeploy(workspace, Path(window.environment["XDG_STATE_HOME"]))
-    assert "overrides even" in (workspace / "shop.m4").read_text()
-
-
 def test_untrusted_workspace_runs_nothing_of_its_own(window: VsCode, workspace: Path, tmp_path: Path) -> None:
     marker = tmp_path / "it-ran"
     for file in (workspace / ".venv/bin/m4ls", workspace / "own-server"):
