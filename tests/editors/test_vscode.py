@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from editor_tools import missing, undeploy
+from editor_tools import missing
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
