@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"m4: {relative(str(file))}: {getattr(e, 'strerror', None) or e}", file=sys.stderr)
             continue
         for item in left_alone(text):
-            line = text.count("\n", 0, text.index(item.text, item.start)) + 1
+            line = text.count("\n", 0, item.start) + 1
             where = f"{relative(str(file))}:{line}"
             print(f"m4: {where}: does not parse and is left as it is; `m4 check` says why", file=sys.stderr)
     if failed:
