@@ -331,6 +331,7 @@ class Builder(Transformer[Token, t.Decl]):
             default=next((x[0] for x in _tagged(clauses, "default")), None),
             travels=bool(_tagged(clauses, "travels")),
             derived=next(((x[0], x[1]) for x in _tagged(clauses, "derived")), None),
+            annotations=_pick(c, t.Annotation),
             doc=doc_before(self.text, meta.start_pos),
             start=meta.start_pos,
             end=meta.end_pos,
@@ -370,7 +371,7 @@ class Builder(Transformer[Token, t.Decl]):
         name, over, *members = [x for x in c if not isinstance(x, t.Annotation)]
         attrs, ops = _pick(members, t.AttributeDecl), _pick(members, t.OperationDecl)
         doc = doc_before(self.text, meta.start_pos)
-        return t.EntityDecl(name, over, attrs, ops, doc, meta.start_pos, meta.end_pos)
+        return t.EntityDecl(name, over, attrs, ops, _pick(c, t.Annotation), doc, meta.start_pos, meta.end_pos)
 
     # policies
     def call_statement(self, meta: Meta, c: list[t.CallExpr]) -> t.CallStatement:
@@ -436,15 +437,15 @@ class Builder(Transformer[Token, t.Decl]):
             end=meta.end_pos,
         )
 
-    def setting(self, meta: Meta, c: list[Any]) -> tuple[t.Name, t.Str | None, t.Expr]:
-        return c[0], c[1], c[2]
+    def setting(self, meta: Meta, c: list[Any]) -> t.Setting:
+        return t.Setting(c[0], c[1], c[2], c[3], meta.start_pos, meta.end_pos)
 
     def test_request(self, meta: Meta, c: list[Any]) -> t.TestRequest:
-        settings = tuple(x for x in c[3:] if x is not None)
+        settings = _pick(c, t.Setting)
         return t.TestRequest(c[0], c[1], c[2], settings, meta.start_pos, meta.end_pos)
 
-    def test_expect(self, meta: Meta, c: list[t.Expr]) -> t.TestExpect:
-        return t.TestExpect(c[0], meta.start_pos, meta.end_pos)
+    def test_expect(self, meta: Meta, c: list[t.Expr | t.Setting]) -> t.TestExpect:
+        return t.TestExpect(tuple(c), meta.start_pos, meta.end_pos)
 
     def test(self, meta: Meta, c: list[Any]) -> t.TestDecl:
         rest = [x for x in c if not isinstance(x, t.Annotation)]

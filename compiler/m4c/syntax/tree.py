@@ -228,6 +228,7 @@ class AttributeDecl:
     default: Expr | None
     travels: bool
     derived: tuple[Name, Str] | None
+    annotations: tuple[Annotation, ...]
     doc: str
     start: int
     end: int
@@ -288,6 +289,7 @@ class EntityDecl:
     over: Name | None
     attributes: tuple[AttributeDecl, ...]
     operations: tuple[OperationDecl, ...]
+    annotations: tuple[Annotation, ...]
     doc: str
     start: int
     end: int
@@ -394,18 +396,34 @@ class StateEntityDecl:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """`header["x"] = "1"`: a value for something of the entity at hand, or of a state (`limiter.Take = false`)."""
+
+    name: Name
+    member: Name | None
+    key: Str | None
+    value: Expr
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class TestRequest:
-    method: Name
-    target: Str
+    """`request GET "/" on …`; without a text, the name is the entity's (`request TcpConnection on …`)."""
+
+    name: Name
+    text: Str | None
     pattern: PatternNode
-    settings: tuple[tuple[Name, Str | None, Expr], ...]
+    settings: tuple[Setting, ...]
     start: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
 class TestExpect:
-    value: Expr
+    """`expect allow, timeout = 1s;`: a value says enough where only one attribute can have it."""
+
+    of: tuple[Expr | Setting, ...]
     start: int
     end: int
 
