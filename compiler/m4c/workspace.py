@@ -79,9 +79,7 @@ class Workspace:
 
     def refresh(self) -> None:
         """Looks at the disk again: files that came, went or changed."""
-        files = sorted(
-            {f for p in self.paths for f in m4_files(p)} | {f for f in self._open if f.endswith(".m4")}
-        )
+        files = sorted({f for p in self.paths for f in m4_files(p)} | {f for f in self._open if f.endswith(".m4")})
         for file in set(self._loaded) | set(files):
             if file not in self._open:
                 self._load(file)

@@ -56,8 +56,6 @@ def at(text: str, fragment: str) -> types.Position:
     return types.Position(before.count("\n"), len(before) - before.rfind("\n") - 1)
 
 
-
-
 @pytest.mark.asyncio
 async def test_a_contradiction_is_shown_at_both_policies_and_mended(client: LanguageClient, tmp_path: Path) -> None:
     files = sorted((tmp_path / "ws").glob("*.m4"))

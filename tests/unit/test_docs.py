@@ -1,12 +1,12 @@
 """Every page is run: programs are checked, sessions are executed and compared, links are followed.
 
-    ```m4, ```yaml, ```python …   a first line `// file: NAME` or `# file: NAME` writes the block to that file; later
-                                  blocks and commands of the page see it
-    ```m4                         the workspace with it has no error and no warning. `m4 wrong`: it has one. A block
-                                  without a file is looked at by itself, beside the files of the page
-    ```console                    `$ command` and what it prints, in page order; `…` stands for any text
-    ```sh                         commands that are shown only: shell syntax, and targets of the Makefile
-    ```text                       pictures and excerpts: free
+```m4, ```yaml, ```python …   a first line `// file: NAME` or `# file: NAME` writes the block to that file; later
+                              blocks and commands of the page see it
+```m4                         the workspace with it has no error and no warning. `m4 wrong`: it has one. A block
+                              without a file is looked at by itself, beside the files of the page
+```console                    `$ command` and what it prints, in page order; `…` stands for any text
+```sh                         commands that are shown only: shell syntax, and targets of the Makefile
+```text                       pictures and excerpts: free
 """
 
 from __future__ import annotations
@@ -85,9 +85,7 @@ class Scratch:
 
     def moved(self, text: str) -> str:
         """With the ports that this run uses in place of those that are shown."""
-        return re.sub(
-            rf"(?<=127\.0\.0\.1:){SHOWN_PORT // PORTS}(\d\d)\b", lambda m: str(self.base + int(m[1])), text
-        )
+        return re.sub(rf"(?<=127\.0\.0\.1:){SHOWN_PORT // PORTS}(\d\d)\b", lambda m: str(self.base + int(m[1])), text)
 
     def run(self, command: str) -> tuple[int, str]:
         if is_local_deployment(command):

@@ -66,9 +66,7 @@ def _meeting(effects: Effects, pairs: list[_Pair], attr: AttrKey) -> Problem | N
     if not pairs:
         return None
     for at in effects.situations(names, related):
-        meets = [
-            all_of(effects.effective(one, a.call, at), effects.effective(two, b.call, at)) for a, b in pairs
-        ]
+        meets = [all_of(effects.effective(one, a.call, at), effects.effective(two, b.call, at)) for a, b in pairs]
         found = effects.solve(any_of(*meets))
         if found is not None:
             first, second = next(p for p, c in zip(pairs, meets, strict=True) if effects.true(c, found))

@@ -77,9 +77,7 @@ def _builds(workspace: Workspace, file: str, offset: int) -> tuple[Action, ...]:
 
 def policy_at(workspace: Workspace, file: str, offset: int) -> str | None:
     """The name of the policy around an offset."""
-    for (_, item), ref in zip(
-        project.keyed(workspace.db, file), project.decls(workspace.db, file), strict=True
-    ):
+    for (_, item), ref in zip(project.keyed(workspace.db, file), project.decls(workspace.db, file), strict=True):
         decl = ref.parsed.decl
         if item.start <= offset <= item.end and isinstance(decl, t.PolicyDecl):
             return decl.name.text

@@ -24,9 +24,7 @@ def references(workspace: Workspace, file: str, offset: int, declarations: bool 
     found = symbol_at(workspace, file, offset)
     if found is None or found.symbol.kind in ("import", "graph"):
         return ()
-    return tuple(
-        _span(workspace, f) for f in everywhere(workspace, found.symbol) if declarations or not f.declares
-    )
+    return tuple(_span(workspace, f) for f in everywhere(workspace, found.symbol) if declarations or not f.declares)
 
 
 def _span(workspace: Workspace, found: Found) -> Span:

@@ -215,5 +215,3 @@ def _files(scene: Scene, folder: str, endings: tuple[str, ...], rank: int) -> It
 def _file(scene: Scene, path: str, detail: str, rank: int) -> Proposal:
     written = render.quoted(path)
     return Proposal(path, "file", detail, insert=written[1:-1] if scene.cursor.quoted else written, rank=rank)
-
-

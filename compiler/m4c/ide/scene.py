@@ -43,7 +43,7 @@ class Proposal:
 
     @property
     def filter(self) -> str:
-        return self.label.lstrip("@\"")
+        return self.label.lstrip('@"')
 
 
 class Scene:

@@ -333,9 +333,7 @@ class _Walk:
     def _attribute(self, entity: str, name: t.Name, key: t.Str | None = None) -> None:
         self.add("attribute", name, entity)
         if key is not None:
-            self.found.append(
-                Occurrence(Symbol("key", fold(key.text), f"{entity}.{name.text}"), key.start, key.end)
-            )
+            self.found.append(Occurrence(Symbol("key", fold(key.text), f"{entity}.{name.text}"), key.start, key.end))
 
     def _type(self, entity: str, attribute: str) -> Type | None:
         found = self.schema.entities.get(entity)

@@ -109,9 +109,7 @@ def passes(check: Check, value: Value | Absent) -> bool:
     return compare(check.op, value, check.value, check.fold) == check.positive
 
 
-def holds(
-    cond: Cond, values: Mapping[AttrKey, Value], states: Mapping[StateAtom, bool], schema: Schema
-) -> bool:
+def holds(cond: Cond, values: Mapping[AttrKey, Value], states: Mapping[StateAtom, bool], schema: Schema) -> bool:
     """Evaluates a condition. An attribute without a value is absent, a state condition without one false.
 
     Derived attributes are computed from their source; a value given for one itself is not looked at.

@@ -219,9 +219,7 @@ def shortest(parts: Sequence[tuple[Automaton, bool]]) -> str | None:
     symbols = _symbols(automata)
 
     def hopeless(state: tuple[int, ...]) -> bool:
-        return any(
-            a.dead(q) if want else a.full(q) for a, want, q in zip(automata, wanted, state, strict=True)
-        )
+        return any(a.dead(q) if want else a.full(q) for a, want, q in zip(automata, wanted, state, strict=True))
 
     def accepted(state: tuple[int, ...]) -> bool:
         return all(a.accepts(q) == want for a, want, q in zip(automata, wanted, state, strict=True))
