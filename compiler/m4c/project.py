@@ -364,9 +364,10 @@ def syntax_problems(db: Database, file: str) -> tuple[Problem, ...]:
     for ref in decls(db, file):
         for p in ref.parsed.problems:
             out.append(Problem(p.code, p.message, Place(file, ref.key, p.start, p.end)))
-        if ref.key.split(":")[0] in ("template", "apply"):
-            message = f"`{ref.key.split(':')[0]}` is reserved for a later version of M4"
-            out.append(Problem("reserved", message, Place(file, ref.key, 0, len(ref.key.split(":")[0]))))
+        if isinstance(ref.parsed.decl, t.PolicyDecl):
+            for text in ref.parsed.decl.during:
+                message = "`during` is reserved for a later version of M4"
+                out.append(Problem("reserved", message, Place(file, ref.key, text.start, text.end)))
     return tuple(out)
 
 

@@ -170,7 +170,7 @@ class Builder(Transformer[Token, t.Decl]):
         return "outside"
 
     def named(self, meta: Meta, c: list[Any]) -> t.PNamed:
-        return t.PNamed(c[0], None if c[1] is None else _name(c[1]), meta.start_pos, meta.end_pos)
+        return t.PNamed(c[0], c[1], meta.start_pos, meta.end_pos)
 
     def any_one(self, meta: Meta, c: list[Any]) -> t.PAny:
         return t.PAny(meta.start_pos, meta.end_pos)
@@ -288,7 +288,7 @@ class Builder(Transformer[Token, t.Decl]):
     def spec_supports(self, meta: Meta, c: list[Any]) -> t.SupportsDecl:
         reads = tuple(r for group in _tagged(c, "reads") for r in group)
         ops, attrs = _pick(c, t.OperationDecl), _pick(c, t.AttributeDecl)
-        return t.SupportsDecl(c[0], reads, ops, attrs, meta.start_pos, meta.end_pos)
+        return t.SupportsDecl(c[0], reads, ops, attrs, _pick(c, t.ConditionDecl), meta.start_pos, meta.end_pos)
 
     def spec(self, meta: Meta, c: list[Any]) -> t.SpecDecl:
         rest = [x for x in c if not isinstance(x, t.Annotation)]
@@ -391,6 +391,7 @@ class Builder(Transformer[Token, t.Decl]):
     clause_when = _tag("when")
     clause_overrides = _tag("overrides")
     clause_after = _tag("after")
+    clause_during = _tag("during")
 
     def policy(self, meta: Meta, c: list[Any]) -> t.PolicyDecl:
         name, entity, var, pattern, *rest = [x for x in c if not isinstance(x, t.Annotation)]
@@ -403,6 +404,7 @@ class Builder(Transformer[Token, t.Decl]):
             whens=tuple(x[0] for x in _tagged(rest, "when")),
             overrides=tuple(n for x in _tagged(rest, "overrides") for n in x),
             after=tuple(n for x in _tagged(rest, "after") for n in x),
+            during=tuple(x[0] for x in _tagged(rest, "during")),
             body=tuple(rest[-1]),
             annotations=_pick(c, t.Annotation),
             doc=doc_before(self.text, meta.start_pos),
@@ -419,10 +421,16 @@ class Builder(Transformer[Token, t.Decl]):
         return t.StateDecl(rest[1], rest[0], args, per, doc, meta.start_pos, meta.end_pos)
 
     def condition(self, meta: Meta, c: list[Any]) -> t.ConditionDecl:
-        rest = [x for x in c if not isinstance(x, t.Annotation)]
-        emits = next(iter(_pick(rest, t.Str)), None)
-        doc = doc_before(self.text, meta.start_pos)
-        return t.ConditionDecl(rest[0], _pick(rest, t.ParamDecl), emits, doc, meta.start_pos, meta.end_pos)
+        name, *rest = [x for x in c if not isinstance(x, t.Annotation)]
+        params = _tagged(rest, "params")
+        return t.ConditionDecl(
+            name=name,
+            params=_pick(params[0], t.ParamDecl) if params else None,
+            emits=next(iter(_pick(rest, t.Str)), None),
+            doc=doc_before(self.text, meta.start_pos),
+            start=meta.start_pos,
+            end=meta.end_pos,
+        )
 
     def state_entity(self, meta: Meta, c: list[Any]) -> t.StateEntityDecl:
         rest = [x for x in c if not isinstance(x, t.Annotation)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-KEYWORDS = ("import", "mesh", "spec", "entity", "enum", "policy", "state", "test", "template", "apply")
+RESERVED = ("template", "apply")  # items of a later version
+KEYWORDS = ("import", "mesh", "spec", "entity", "enum", "policy", "state", "test", *RESERVED)
 
 # The tokens that decide where an item ends. A string that its line does not close ends with the line.
 TOKEN = re.compile(

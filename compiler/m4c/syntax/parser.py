@@ -17,7 +17,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 
 from m4c.syntax import tree as t
 from m4c.syntax.build import Builder
-from m4c.syntax.items import KEYWORDS, TOKEN
+from m4c.syntax.items import KEYWORDS, RESERVED, TOKEN
 
 MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
 
@@ -91,6 +91,9 @@ def grammar() -> Lark:
 @lru_cache(maxsize=65536)
 def parse_item(text: str) -> ParsedItem:
     """Parses the text of one item. Equal texts share one tree."""
+    reserved = _reserved(text)
+    if reserved is not None:
+        return ParsedItem(broken(text), (reserved,))
     problems: list[SyntaxProblem] = []
     source = text
     for _ in range(MAX_ERRORS):
@@ -110,6 +113,17 @@ def parse_item(text: str) -> ParsedItem:
 
 def _parse(source: str, text: str) -> t.Decl:
     return Builder(text).transform(grammar().parse(source))
+
+
+def _reserved(text: str) -> SyntaxProblem | None:
+    """What to say about an item that begins with a word of a later version, whatever the rest of it says."""
+    for m in TOKEN.finditer(text):
+        if m.lastgroup == "comment":
+            continue
+        if m.group() not in RESERVED:
+            return None
+        return SyntaxProblem(f"`{m.group()}` is reserved for a later version of M4", m.start(), m.end(), "reserved")
+    return None
 
 
 def broken(text: str) -> t.Broken:

@@ -267,7 +267,7 @@ class OperationDecl:
 @dataclass(frozen=True, slots=True)
 class ConditionDecl:
     name: Name
-    params: tuple[ParamDecl, ...]
+    params: tuple[ParamDecl, ...] | None  # None: no parentheses, the condition is declared elsewhere
     emits: Str | None
     doc: str
     start: int
@@ -308,6 +308,7 @@ class SupportsDecl:
     reads: tuple[ReadNode, ...]
     operations: tuple[OperationDecl, ...]
     attributes: tuple[AttributeDecl, ...]
+    conditions: tuple[ConditionDecl, ...]
     start: int
     end: int
 
@@ -365,6 +366,7 @@ class PolicyDecl:
     whens: tuple[Expr, ...]
     overrides: tuple[Name, ...]
     after: tuple[Name, ...]
+    during: tuple[Str, ...]  # reserved
     body: tuple[Statement, ...]
     annotations: tuple[Annotation, ...]
     doc: str
