@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m4deploy.errors import DeployError
 
 Progress = Callable[[str, float], None]
 
 __all__ = ["DeployError", "deploy", "status", "unavailable", "undeploy"]
+
+if TYPE_CHECKING:  # what the command line expects of this module
+    from m4c.cli.jobs import Targets
+
+    from m4deploy import targets
+
+    _provided: Targets = targets
 
 
 def unavailable(dataplanes: Iterable[str]) -> dict[str, str]:

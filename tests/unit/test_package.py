@@ -44,6 +44,9 @@ def test_the_commands_work_away_from_the_checkout(installed: Path) -> None:
     kinds = {a["kind"] for a in manifest["artifacts"]}
     assert kinds == {"envoy.yaml", "hops.json", "m4.bpf.c"}
 
+    asked = run(installed, "m4", "status", "shop")
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, "nothing is deployed\n", "")
+
     served = run(installed, "m4ls", "--help")
     assert served.returncode == 0
     assert "language server" in served.stdout.lower()

@@ -6,11 +6,10 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from m4c import project
 from m4c.backends.render import Build, TemplateFailure, render
@@ -18,6 +17,7 @@ from m4c.backends.wiring import BASE_PORT
 from m4c.cli.common import errors
 from m4c.cli.main import UsageError
 from m4c.cli.paths import relative
+from m4c.cli.plugins import plugin
 from m4c.placement.elements import elements
 from m4c.placement.plan import Plan, Stop
 from m4c.semantics.model import Program
@@ -255,11 +255,25 @@ def state_dir(workspace: Workspace, mesh: str) -> Path:
     return Path(base, "m4", f"{mesh}-{where}")
 
 
-def _targets() -> Any:
-    try:
-        return import_module("m4deploy.targets")
-    except ImportError as e:
-        raise JobError(f"the deployment targets are not installed ({e}); install the package `xmesh`") from None
+class Targets(Protocol):
+    """What the plugin `targets` provides. A state folder is where a deployment keeps what it must remember."""
+
+    @property
+    def DeployError(self) -> type[Exception]:
+        """Its first line says what is wrong; the rest is what a tool said, and a way out."""
+
+    def unavailable(self, dataplanes: Iterable[str]) -> dict[str, str]: ...
+
+    def deploy(self, target: str, built: Path, state: Path, output: Path | None, progress: Progress) -> str: ...
+
+    def undeploy(self, state: Path) -> bool: ...
+
+    def status(self, state: Path) -> str: ...
+
+
+def _targets() -> Targets:
+    found: Targets = plugin("targets", "deployment")
+    return found
 
 
 def deploy(
@@ -280,9 +294,10 @@ def deploy(
     with tempfile.TemporaryDirectory(prefix="m4-build-") as folder:
         built = write(made, Path(folder)).folder
         try:
-            text: str = targets.deploy(target, built, state, output, progress)
+            text = targets.deploy(target, built, state, output, progress)
         except targets.DeployError as e:
-            return DeployResult(False, f"not deployed, nothing changed: {e.message}", _rest(e))
+            message, rest = _said(e)
+            return DeployResult(False, f"not deployed, nothing changed: {message}", rest)
     notes = "".join(f"without {name}: {reason}\n" for name, reason in lacking.items())
     return DeployResult(True, f"mesh `{mesh}` is deployed to `{target}`", notes + text)
 
@@ -292,13 +307,13 @@ def unavailable(workspace: Workspace, mesh: str) -> dict[str, str]:
     program, _ = planned(workspace, mesh)
     kernel = [d.name for d in program.dataplanes.values() if d.tier == "kernel"]
     proxies = any(d.tier == "proxy" for d in program.dataplanes.values())
-    found: dict[str, str] = _targets().unavailable(kernel) if proxies else {}
-    return found
+    return _targets().unavailable(kernel) if proxies else {}
 
 
-def _rest(error: Any) -> str:
-    """What a deployment's error says beyond its first line."""
-    return "\n".join(str(error).splitlines()[1:])
+def _said(error: Exception) -> tuple[str, str]:
+    """The first line of a deployment's error, and the rest."""
+    first, _, rest = str(error).partition("\n")
+    return first, rest
 
 
 def undeploy(workspace: Workspace, mesh: str) -> DeployResult:
@@ -307,11 +322,10 @@ def undeploy(workspace: Workspace, mesh: str) -> DeployResult:
     try:
         stopped = targets.undeploy(state_dir(workspace, mesh))
     except targets.DeployError as e:
-        return DeployResult(False, e.message, _rest(e))
+        return DeployResult(False, *_said(e))
     return DeployResult(True, f"mesh `{mesh}` is {'stopped' if stopped else 'not deployed'}", "")
 
 
 def status(workspace: Workspace, mesh: str) -> str:
     """What is deployed, as people read it."""
-    text: str = _targets().status(state_dir(workspace, mesh))
-    return text
+    return _targets().status(state_dir(workspace, mesh))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
 
-from m4c.cli.main import UsageError
+from m4c.cli.plugins import plugin
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        server = import_module("m4ls.__main__")
-    except ImportError as e:
-        raise UsageError(f"the language server is not installed ({e})") from None
-    return int(server.main([]) or 0)
+    serve = plugin("lsp", "the language server")
+    return int(serve([]) or 0)
