@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import yaml
 from m4c.semantics.model import Call, Graph, Place, Service
 from m4c.semantics.problems import Problem, nearest
 
-_KEYS = ("versions", "labels", "protocol", "entry", "origin", "propagates", "external")
+KEYS = ("versions", "labels", "protocol", "entry", "origin", "propagates", "external")
+_CALL_KEYS = ("from", "to", "rps")
 MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -21,6 +23,7 @@ class LoadedGraph:
     graph: Graph | None
     problems: tuple[Problem, ...]
     services_at: tuple[tuple[str, Place], ...] = ()
+    said: tuple[tuple[str, frozenset[str]], ...] = ()  # of each service, the keys that the file gives
 
 
 def load_graph(text: str, file: str) -> LoadedGraph:
@@ -33,6 +36,7 @@ class _Loader:
         self.text = text
         self.file = file
         self.problems: list[Problem] = []
+        self.said: dict[str, frozenset[str]] = {}
 
     def load(self) -> LoadedGraph:
         try:
@@ -65,7 +69,7 @@ class _Loader:
             self._default_entries(services, calls)
         ordered = {name: services[name] for name in sorted(services)}
         graph = Graph(ordered, tuple(calls[k] for k in sorted(calls)))
-        return LoadedGraph(graph, tuple(self.problems), tuple(places))
+        return LoadedGraph(graph, tuple(self.problems), tuple(places), tuple(sorted(self.said.items())))
 
     def _say(self, message: str, start: int, end: int, code: str = "bad-graph") -> None:
         self.problems.append(Problem(code, message, Place(self.file, "", start, max(end, start + 1))))
@@ -74,7 +78,15 @@ class _Loader:
         end = min(node.end_mark.index, len(self.text))
         self._say(message, node.start_mark.index, end, code)
 
+    def _text(self, node: Any, what: str) -> str | None:
+        if isinstance(node, yaml.ScalarNode):
+            return str(node.value)
+        self._say_node(f"{what} is a text, not a list or a map", node)
+        return None
+
     def _unknown_key(self, key: Any, known: tuple[str, ...]) -> None:
+        if self._text(key, "a key") is None:
+            return
         near = nearest(str(key.value), known)
         hint = f"; did you mean `{near}`?" if near else f"; known are {', '.join(known)}"
         self._say_node(f"unknown key `{key.value}`{hint}", key)
@@ -85,7 +97,9 @@ class _Loader:
             return False
         said_entry = False
         for key, value in node.value:
-            name = str(key.value)
+            name = self._text(key, "the name of a service")
+            if name is None:
+                continue
             place = Place(self.file, "", key.start_mark.index, key.end_mark.index)
             if name in services:
                 self._say_node(f"service `{name}` is there twice", key, "duplicate-name")
@@ -109,9 +123,9 @@ class _Loader:
                 case "versions":
                     known["versions"] = self._strings(value)
                 case "labels" if isinstance(value, yaml.MappingNode):
-                    known["labels"] = tuple(sorted((str(k.value), str(v.value)) for k, v in value.value))
+                    known["labels"] = self._labels(value)
                 case "protocol":
-                    known["protocol"] = str(value.value)
+                    known["protocol"] = self._text(value, "`protocol:`") or "http"
                 case "entry":
                     said_entry = True
                     if value.value == "trusted":
@@ -123,7 +137,8 @@ class _Loader:
                 case "labels":
                     self._say_node("`labels:` is a map, as in `{kind: store}`", value)
                 case _:
-                    self._unknown_key(key, _KEYS)
+                    self._unknown_key(key, KEYS)
+        self.said[name] = frozenset(known) - {"trusted"}
         services[name] = Service(name, **known)
         return said_entry
 
@@ -131,14 +146,34 @@ class _Loader:
         if not isinstance(node, yaml.SequenceNode):
             self._say_node("`versions:` is a list, as in `[v1, v2]`", node)
             return ()
-        return tuple(dict.fromkeys(str(item.value) for item in node.value))
+        found = (self._text(item, "a version") for item in node.value)
+        return tuple(dict.fromkeys(v for v in found if v is not None))
+
+    def _labels(self, node: Any) -> tuple[tuple[str, str], ...]:
+        found: dict[str, str] = {}
+        for k, v in node.value:
+            key, value = self._text(k, "the key of a label"), self._text(v, "a label")
+            if key is not None and value is not None:
+                found[key] = value
+        return tuple(sorted(found.items()))
 
     def _bool(self, node: Any) -> bool:
         if node.value in ("true", "True", "yes"):
             return True
         if node.value not in ("false", "False", "no"):
-            self._say_node(f"expected true or false, found `{node.value}`", node)
+            found = f"`{node.value}`" if isinstance(node, yaml.ScalarNode) else "a list or a map"
+            self._say_node(f"expected true or false, found {found}", node)
         return False
+
+    def _rate(self, node: Any) -> float | None:
+        try:
+            rate = float(node.value)
+        except (TypeError, ValueError):
+            rate = math.nan
+        if math.isfinite(rate) and rate >= 0:
+            return rate
+        self._say_node("`rps:` is a number of requests per second, 0 or more", node)
+        return None
 
     def _calls(self, node: Any, services: dict[str, Service], calls: dict[tuple[str, str], Call]) -> None:
         if not isinstance(node, yaml.SequenceNode):
@@ -155,21 +190,23 @@ class _Loader:
         if isinstance(item, yaml.SequenceNode) and len(item.value) == 2:
             ends = item.value
         elif isinstance(item, yaml.MappingNode):
-            fields = {k.value: v for k, v in item.value}
+            fields = {str(k.value): v for k, v in item.value}
+            for key, _ in item.value:
+                if key.value not in _CALL_KEYS:
+                    self._unknown_key(key, _CALL_KEYS)
             if "from" not in fields or "to" not in fields:
                 self._say_node("a call is `[caller, callee]` or `{from: caller, to: callee, rps: 10}`", item)
                 return None
             ends = [fields["from"], fields["to"]]
             if "rps" in fields:
-                try:
-                    rps = float(fields["rps"].value)
-                except ValueError:
-                    self._say_node("`rps:` is a number of requests per second", fields["rps"])
+                rps = self._rate(fields["rps"])
         else:
             self._say_node("a call is `[caller, callee]` or `{from: caller, to: callee, rps: 10}`", item)
             return None
         for end in ends:
-            if str(end.value) not in services:
+            if self._text(end, "an end of a call") is None:
+                return None
+            if end.value not in services:
                 near = nearest(str(end.value), services)
                 hint = f"; did you mean `{near}`?" if near else ""
                 self._say_node(f"no service is named `{end.value}`{hint}", end, "unknown-name")
