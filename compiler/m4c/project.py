@@ -18,15 +18,15 @@ from m4c.placement.plan import Plan
 from m4c.placement.plan import plan as plan_program
 from m4c.placement.solve import NoPlanInTime
 from m4c.semantics.meshes import CheckedMesh, check_mesh, mesh_groups
-from m4c.semantics.model import Graph, Place, Policy, Program
-from m4c.semantics.policies import Checked, Names, check_policy
-from m4c.semantics.problems import Edit, Fix, Problem, Related, Witness, unknown
+from m4c.semantics.model import STATE, Graph, Policy, Program, State
+from m4c.semantics.policies import Checked, Names, check_policy, check_state
+from m4c.semantics.problems import Problem, Witness
 from m4c.semantics.schema import Schema, SpecItem, build_schema
 from m4c.syntax import tree as t
 from m4c.syntax.items import Item, split
 from m4c.syntax.parser import ParsedItem, parse_item
 
-SPEC_KINDS = ("spec", "entity", "enum")
+SPEC_DECLS = (t.SpecDecl, t.EntityDecl, t.EnumDecl, t.StateEntityDecl)
 EMPTY_GRAPH = Graph({}, ())
 
 
@@ -142,7 +142,7 @@ def all_decls(db: Database) -> tuple[DeclRef, ...]:
 
 @query
 def spec_refs(db: Database) -> tuple[DeclRef, ...]:
-    return tuple(r for r in all_decls(db) if r.key.split(":")[0] in SPEC_KINDS)
+    return tuple(r for r in all_decls(db) if isinstance(r.parsed.decl, SPEC_DECLS))
 
 
 @query
@@ -159,10 +159,11 @@ def mesh_refs(db: Database) -> tuple[DeclRef, ...]:
 
 @query
 def mesh_names(db: Database) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_name(r) for r in mesh_refs(db)))
+    return tuple(dict.fromkeys(named(r) for r in mesh_refs(db)))
 
 
-def _name(ref: DeclRef) -> str:
+def named(ref: DeclRef) -> str:
+    """The name of a declaration; "" where it has none."""
     name = getattr(ref.parsed.decl, "name", None)
     return name.text if name else ""
 
@@ -174,7 +175,7 @@ def mesh_of_file(db: Database, file: str) -> tuple[str | None, bool]:
         decl = ref.parsed.decl
         if isinstance(decl, t.Membership):
             return decl.mesh.text, True
-    own = [_name(r) for r in decls(db, file) if isinstance(r.parsed.decl, t.MeshDecl)]
+    own = [named(r) for r in decls(db, file) if isinstance(r.parsed.decl, t.MeshDecl)]
     if len(set(own)) == 1:
         return own[0], False
     names = mesh_names(db)
@@ -185,7 +186,7 @@ def mesh_of_file(db: Database, file: str) -> tuple[str | None, bool]:
 def graph_file(db: Database, mesh: str) -> str | None:
     for ref in mesh_refs(db):
         decl = ref.parsed.decl
-        if _name(ref) == mesh and isinstance(decl, t.MeshDecl) and decl.graphs:
+        if named(ref) == mesh and isinstance(decl, t.MeshDecl) and decl.graphs:
             return resolve_path(ref.file, decl.graphs[0].text)
     return None
 
@@ -207,18 +208,46 @@ def mesh_graph(db: Database, mesh: str) -> Graph | None:
 @query
 def policy_refs(db: Database, mesh: str | None) -> tuple[DeclRef, ...]:
     """The policies of a mesh, by file and line."""
+    return _members(db, mesh, "policy")
+
+
+def _members(db: Database, mesh: str | None, kind: str) -> tuple[DeclRef, ...]:
     return tuple(
         ref
         for file in sources(db)
         if mesh_of_file(db, file)[0] == mesh
         for ref in decls(db, file)
-        if ref.key.startswith("policy:")
+        if ref.key.startswith(f"{kind}:")
     )
 
 
 @query
-def policy_names(db: Database, mesh: str | None) -> frozenset[str]:
-    return frozenset(_name(r) for r in policy_refs(db, mesh)) - {""}
+def policy_names(db: Database, mesh: str | None) -> dict[str, str]:
+    """The policies of a mesh by name, each with its entity."""
+    found: dict[str, str] = {}
+    for ref in policy_refs(db, mesh):
+        if named(ref):
+            decl = ref.parsed.decl
+            found.setdefault(named(ref), decl.entity.text if isinstance(decl, t.PolicyDecl) else "")
+    return found
+
+
+@query
+def state(db: Database, ref: DeclRef) -> tuple[State | None, tuple[Problem, ...]]:
+    """One state, and what is wrong with its declaration."""
+    decl = ref.parsed.decl
+    return check_state(decl, ref.file, ref.key, schema(db)) if isinstance(decl, t.StateDecl) else (None, ())
+
+
+@query
+def states(db: Database, mesh: str | None) -> dict[str, State]:
+    """The states of a mesh by name, the sound ones and the others."""
+    found: dict[str, State] = {}
+    for ref in _members(db, mesh, "state"):
+        checked, _ = state(db, ref)
+        if checked is not None:
+            found.setdefault(checked.name, checked)
+    return found
 
 
 @query
@@ -227,19 +256,19 @@ def names(db: Database, mesh: str | None) -> Names:
     groups: dict[str, tuple[str, ...]] = {}
     for ref in mesh_refs(db):
         decl = ref.parsed.decl
-        if _name(ref) == mesh and isinstance(decl, t.MeshDecl):
+        if named(ref) == mesh and isinstance(decl, t.MeshDecl):
             groups |= mesh_groups(decl)
     found = mesh_graph(db, mesh) if mesh is not None else None
     services = frozenset(found.services) if found is not None else None
     versions = {n: s.versions for n, s in found.services.items()} if found else {}
-    return Names(groups, services, versions, policy_names(db, mesh), {})
+    return Names(groups, services, versions, policy_names(db, mesh), states(db, mesh))
 
 
 @query
 def mesh(db: Database, name: str) -> CheckedMesh | None:
     for ref in mesh_refs(db):
         decl = ref.parsed.decl
-        if _name(ref) == name and isinstance(decl, t.MeshDecl):
+        if named(ref) == name and isinstance(decl, t.MeshDecl):
             return check_mesh(decl, ref.file, ref.key, schema(db), names(db, name))
     return None
 
@@ -269,13 +298,16 @@ def program(db: Database, mesh_name: str) -> Program | None:
             policies.setdefault(found.name, found)
     sound = tuple(_known_only(p, frozenset(policies)) for p in policies.values())
     everything = schema(db)
+    known = {s.name: s for s in states(db, mesh_name).values() if s.kind in everything.entities}
+    kept = {STATE + s.name: replace(everything.entities[s.kind], name=STATE + s.name) for s in known.values()}
     return Program(
         checked.mesh,
         mesh_graph(db, mesh_name) or EMPTY_GRAPH,
         everything.enums,
-        everything.entities,
+        {**everything.entities, **kept},
         {d: everything.dataplanes[d] for d in checked.mesh.dataplanes},
         sound,
+        tuple(known.values()),
     )
 
 
@@ -352,130 +384,3 @@ def plan_problems(db: Database, mesh_name: str) -> tuple[Problem, ...]:
         message = f"the plan costs at most {found.gap:.1%} more than the cheapest one; the solver ran out of time"
         return (*out.values(), Problem("not-optimal", message, checked.mesh.place))
     return tuple(out.values())
-
-
-# --- problems ---------------------------------------------------------------------------------------------------------
-
-
-@query
-def syntax_problems(db: Database, file: str) -> tuple[Problem, ...]:
-    """What is wrong with the text of a file alone."""
-    out = []
-    for ref in decls(db, file):
-        for p in ref.parsed.problems:
-            out.append(Problem(p.code, p.message, Place(file, ref.key, p.start, p.end)))
-        if isinstance(ref.parsed.decl, t.PolicyDecl):
-            for text in ref.parsed.decl.during:
-                message = "`during` is reserved for a later version of M4"
-                out.append(Problem("reserved", message, Place(file, ref.key, text.start, text.end)))
-    return tuple(out)
-
-
-@query
-def file_problems(db: Database, file: str) -> tuple[Problem, ...]:
-    """Problems of a file's own declarations: syntax, imports, membership, policies checked by themselves."""
-    out = list(syntax_problems(db, file))
-    mesh_name, said = mesh_of_file(db, file)
-    for ref in decls(db, file):
-        decl = ref.parsed.decl
-        if isinstance(decl, t.Import):
-            out += _import_problems(db, ref, decl)
-        elif isinstance(decl, t.Membership) and said and mesh_name not in mesh_names(db):
-            place = Place(file, ref.key, decl.mesh.start, decl.mesh.end)
-            out.append(unknown("mesh", decl.mesh.text, mesh_names(db), place))
-        elif isinstance(decl, t.PolicyDecl):
-            out += policy(db, ref, mesh_name).problems
-    if mesh_name is None:
-        out += _homeless(db, file)
-    return tuple(out)
-
-
-def _import_problems(db: Database, ref: DeclRef, decl: t.Import) -> list[Problem]:
-    here, there = import_candidates(db, ref.file, decl.path.text)
-    if any(db.input_or("text", f, default=None) is not None for f in (here, there)):
-        return []
-    place = Place(ref.file, ref.key, decl.path.start, decl.path.end)
-    message = f"no file `{decl.path.text}` beside this one or among the shipped specs"
-    return [Problem("missing-file", message, place)]
-
-
-def _homeless(db: Database, file: str) -> list[Problem]:
-    first = next((r for r in decls(db, file) if isinstance(r.parsed.decl, t.PolicyDecl)), None)
-    if first is None or not isinstance(first.parsed.decl, t.PolicyDecl):
-        return []
-    name = first.parsed.decl.name
-    place = Place(file, first.key, name.start, name.end)
-    known = mesh_names(db)
-    if not known:
-        message = "no mesh is declared in the workspace (`mesh NAME { graph …; dataplanes …; }`)"
-        return [Problem("missing-declaration", message, place)]
-    choices = " or ".join(f"`mesh {n};`" for n in known)
-    fixes = tuple(Fix(f"Put the file into mesh `{n}`", (Edit(Place(file, "", 0, 0), f"mesh {n};\n"),)) for n in known)
-    message = f"the workspace has several meshes; say {choices} at the top of this file"
-    return [Problem("which-mesh", message, place, fixes=fixes)]
-
-
-@query
-def duplicate_problems(db: Database) -> tuple[Problem, ...]:
-    """Names that are declared twice within a mesh, and meshes that are declared twice."""
-    out = []
-    groups: dict[tuple[str, str | None, str], list[DeclRef]] = {}
-    for ref in all_decls(db):
-        decl = ref.parsed.decl
-        if isinstance(decl, t.MeshDecl):
-            groups.setdefault(("mesh", None, decl.name.text), []).append(ref)
-        elif isinstance(decl, t.PolicyDecl | t.StateDecl):
-            kind = "policy" if isinstance(decl, t.PolicyDecl) else "state"
-            groups.setdefault((kind, mesh_of_file(db, ref.file)[0], decl.name.text), []).append(ref)
-    for (kind, _, name), refs in groups.items():
-        for other in refs[1:]:
-            related = (Related(_name_place(refs[0]), "the first one"),)
-            message = f"{kind} `{name}` is declared twice"
-            out.append(Problem("duplicate-name", message, _name_place(other), related))
-    return tuple(out)
-
-
-def _name_place(ref: DeclRef) -> Place:
-    name = getattr(ref.parsed.decl, "name", None)
-    start, end = (name.start, name.end) if name else (0, len(ref.text))
-    return Place(ref.file, ref.key, start, end)
-
-
-@query
-def mesh_problems(db: Database, name: str) -> tuple[Problem, ...]:
-    """Problems of a mesh as a whole: its declaration, its graph, the analyses, the plan."""
-    checked = mesh(db, name)
-    out = list(checked.problems) if checked else []
-    file = graph_file(db, name)
-    if file is not None:
-        loaded = graph(db, file)
-        if loaded is None:
-            out += _missing_graph(db, name, file)
-        else:
-            out += loaded.problems
-    out += findings(db, name)
-    out += plan_problems(db, name)
-    return tuple(out)
-
-
-def _missing_graph(db: Database, name: str, file: str) -> list[Problem]:
-    for ref in mesh_refs(db):
-        decl = ref.parsed.decl
-        if _name(ref) == name and isinstance(decl, t.MeshDecl) and decl.graphs:
-            place = Place(ref.file, ref.key, decl.graphs[0].start, decl.graphs[0].end)
-            message = f"the graph `{decl.graphs[0].text}` is not there; without it no call path is known"
-            return [Problem("missing-file", message, place)]
-    return []
-
-
-@query
-def problems(db: Database) -> tuple[Problem, ...]:
-    """Everything that is wrong in the workspace."""
-    out: list[Problem] = []
-    for file in sources(db):
-        out += file_problems(db, file)
-    out += duplicate_problems(db)
-    out += schema(db).problems
-    for name in mesh_names(db):
-        out += mesh_problems(db, name)
-    return tuple(dict.fromkeys(out))

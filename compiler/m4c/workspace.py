@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from m4c import project
+from m4c import checks, project
 from m4c.db import Database
 from m4c.resources import shipped_specs, specs_dir
 from m4c.semantics.model import Place
@@ -144,7 +144,7 @@ class Workspace:
 
     def problems(self) -> list[Problem]:
         """Everything that is wrong, by file and place."""
-        found = [*self.read_problems.values(), *project.problems(self.db)]
+        found = [*self.read_problems.values(), *checks.problems(self.db)]
         return sorted(found, key=lambda p: (p.place.file, self.offset(p.place), p.code, p.message))
 
     def meshes(self) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ WORDS = {
     "header": "an option of `m4 trace`",
     "method": "an option of `m4 trace`; a method of the editors' protocol",
     "peer": "the keyword `peer` of specs; the other end of a listener",
+    "request": "what an input is, in general; a method of the editors' protocol",
     "status": "the command `m4 status`",
     "target": "where an edge leads; what a command is about; an option of `m4 trace` and `m4 deploy`",
 }

@@ -37,14 +37,14 @@ def _wrapped(message: str) -> str:
     return "\n    ".join(textwrap.wrap(message, WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
-def _source(workspace: Workspace, span: Span, mark: str, paint, color: str, label: str = "") -> list[str]:  # type: ignore[no-untyped-def]
+def _source(workspace: Workspace, span: Span, caret: str, paint, color: str, label: str = "") -> list[str]:  # type: ignore[no-untyped-def]
     text = workspace.text(span.file).split("\n")
     line = text[span.start_line].rstrip("\r") if span.start_line < len(text) else ""
     start = span.start - sum(len(x) + 1 for x in text[: span.start_line])
     length = span.end - span.start if span.end_line == span.start_line else len(line) - start
     margin = " " * len(str(span.start_line + 1))
     shown = line.replace("\t", " ")
-    under = " " * start + mark * max(1, min(length, len(line) - start))
+    under = " " * start + caret * max(1, min(length, len(line) - start))
     where = f"{relative(span.file)}:{span.start_line + 1}:{span.start_char + 1}"
     return [
         f"  {margin}{paint('-->', '34')} {where}",

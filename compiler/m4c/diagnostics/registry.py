@@ -108,7 +108,7 @@ RULES: dict[str, Rule] = {
             "`overrides` or `after` go round",
             _E,
             "There is no order that satisfies them all.",
-            "Take one of them out of the circle.",
+            "Remove one of them from the circle.",
             blocks_plan=True,
         ),
         Rule(
@@ -162,6 +162,13 @@ RULES: dict[str, Rule] = {
             _E,
             "An operation may be bound to the caller's side of a hop (egress) or to the callee's (ingress).",
             "Leave out `at`, or name the other side.",
+        ),
+        Rule(
+            "connection-pattern",
+            "A connection has no call path",
+            _E,
+            "One connection carries requests of many call paths, so a policy about it can tell its two ends only.",
+            "Name two services, as in `A -> B` or `? -> F`, or make it a policy about requests.",
         ),
         Rule(
             "reserved-key",

@@ -78,20 +78,18 @@ class _Outline:
                     operations = [self.entry("operation", o.name, o.start, o.end) for o in s.operations]
                     inner.append(self.entry("supports", s.entity, s.start, s.end, "", *operations))
                 yield self.entry("spec", name, 0, size, f"tier {decl.tier.text}" if decl.tier else "", *inner)
-            case t.EntityDecl() | t.EnumDecl():
+            case t.EntityDecl() | t.EnumDecl() | t.StateEntityDecl():
                 yield from self.members(decl)
             case t.PolicyDecl(name=name, pattern=pattern):
                 yield self.entry("policy", name, 0, size, f"on {self.text[pattern.start : pattern.end]}")
             case t.StateDecl(name=name, kind=kind):
                 yield self.entry("state", name, 0, size, kind.text)
-            case t.StateEntityDecl(name=name):
-                yield self.entry("state", name, 0, size)
             case t.TestDecl(title=title):
                 yield self.entry("test", title, 0, size)
             case t.Broken(kind="policy", name=t.Name() as name):
                 yield self.entry("policy", name, 0, size)
 
-    def members(self, decl: t.EntityDecl | t.EnumDecl) -> Iterator[Entry]:
+    def members(self, decl: t.EntityDecl | t.EnumDecl | t.StateEntityDecl) -> Iterator[Entry]:
         if isinstance(decl, t.EnumDecl):
             values = [self.entry("enum value", v, v.start, v.end) for v, _ in decl.values]
             yield self.entry("enum", decl.name, decl.start, decl.end, "", *values)

@@ -116,7 +116,7 @@ class _Walk:
                 self._mesh(decl)
             case t.SpecDecl():
                 self._spec(decl)
-            case t.EntityDecl():
+            case t.EntityDecl() | t.StateEntityDecl():
                 self._entity(decl)
             case t.EnumDecl():
                 self._enum(decl)
@@ -125,8 +125,6 @@ class _Walk:
             case t.StateDecl():
                 self.add("state", decl.name, self.mesh, True)
                 self.add("state kind", decl.kind)
-            case t.StateEntityDecl():
-                self.add("state kind", decl.name, declares=True)
             case t.TestDecl():
                 for statement in decl.statements:
                     if isinstance(statement, t.TestRequest):
@@ -183,9 +181,12 @@ class _Walk:
         for value, _ in enum.values:
             self.add("enum value", value, enum.name.text, True)
 
-    def _entity(self, entity: t.EntityDecl) -> None:
-        self.add("entity", entity.name, declares=True)
-        self.add("entity", entity.over)
+    def _entity(self, entity: t.EntityDecl | t.StateEntityDecl) -> None:
+        if isinstance(entity, t.StateEntityDecl):
+            self.add("state kind", entity.name, declares=True)
+        else:
+            self.add("entity", entity.name, declares=True)
+            self.add("entity", entity.over)
         for attribute in entity.attributes:
             self._attribute_decl(entity.name.text, attribute)
         for operation in entity.operations:

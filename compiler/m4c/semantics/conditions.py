@@ -44,6 +44,7 @@ class ExprContext:
     entity: Entity
     var: str
     enums: Mapping[str, Enum]
+    entities: Mapping[str, Entity] = field(default_factory=dict)
     lets: dict[str, t.Expr] = field(default_factory=dict)
     state_condition: Callable[[t.CallExpr], Cond | None] = lambda call: None
 
@@ -58,10 +59,17 @@ def attribute_of(ref: t.Ref, cx: ExprContext) -> tuple[AttrKey, Attribute] | Non
         scope.report("type-mismatch", f"`{cx.var}` is the whole {cx.entity.name}; name an attribute of it", ref)
         return None
     name, *rest = ref.accessors
-    attribute = cx.entity.attributes.get(name.text)
+    entity = cx.entity
+    while name.text in entity.views and entity.views[name.text] in cx.entities:
+        entity = cx.entities[entity.views[name.text]]
+        if not rest or not isinstance(rest[0], t.Name):
+            scope.report("type-mismatch", f"`{name.text}` is a whole {entity.name}; name an attribute of it", ref)
+            return None
+        name, *rest = rest
+    attribute = entity.attributes.get(name.text)
     if attribute is None:
-        known = cx.entity.attributes
-        scope.problems.append(unknown(f"attribute of {cx.entity.name}", name.text, known, scope.at(name)))
+        known = [*entity.attributes, *entity.views]
+        scope.problems.append(unknown(f"attribute of {entity.name}", name.text, known, scope.at(name)))
         return None
     key: str | None = None
     if attribute.key is not None:
@@ -76,18 +84,21 @@ def attribute_of(ref: t.Ref, cx: ExprContext) -> tuple[AttrKey, Attribute] | Non
     elif rest:
         scope.report("type-mismatch", f"`{attribute.name}` is {attribute.type}; it has no parts", ref)
         return None
-    return attribute_key(cx.entity.name, attribute, key), attribute
+    return attribute_key(entity.name, attribute, key), attribute
 
 
-def condition(expr: t.Expr, cx: ExprContext) -> Cond:
-    """The condition that an expression states. What is wrong is reported and read as true."""
+def condition(expr: t.Expr, cx: ExprContext, whole: bool = True) -> Cond:
+    """The condition that an expression states. What is wrong is reported and read as true.
+
+    `whole`: it is a conjunct of the condition at hand, so a state may be asked.
+    """
     match expr:
         case t.Binary(op="&&"):
-            return all_of(condition(expr.left, cx), condition(expr.right, cx))
+            return all_of(condition(expr.left, cx, whole), condition(expr.right, cx, whole))
         case t.Binary(op="||"):
-            return any_of(condition(expr.left, cx), condition(expr.right, cx))
+            return any_of(condition(expr.left, cx, False), condition(expr.right, cx, False))
         case t.Unary(op="!"):
-            return negate(condition(expr.of, cx))
+            return negate(condition(expr.of, cx, whole and isinstance(expr.of, t.CallExpr)))
         case t.Unary(op="exists", of=t.Ref() as ref):
             found = attribute_of(ref, cx)
             return Atom(found[0], "exists", True) if found else TRUE
@@ -99,8 +110,12 @@ def condition(expr: t.Expr, cx: ExprContext) -> Cond:
             return _bare(expr, cx)
         case t.CallExpr():
             cond = cx.state_condition(expr)
-            if cond is None and not cx.scope.problems:
-                cx.scope.report("type-mismatch", "only a state's condition can be called here", expr)
+            if not whole:
+                message = (
+                    "a state's condition is asked once, when everything before it holds, so it stands by itself "
+                    "between `&&`, possibly behind `!`"
+                )
+                cx.scope.report("type-mismatch", message, expr)
             return cond if cond is not None else TRUE
         case t.Lit(kind="bool", value=value):
             return TRUE if value else negate(TRUE)

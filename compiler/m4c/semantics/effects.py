@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from m4c.semantics.model import Attribute, Program, Value
+from m4c.semantics.model import ABSENT, Attribute, Enum, Program, Value
 
 
 def closure(names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
@@ -48,6 +48,8 @@ def _orders(policies: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]) 
 def merge(attribute: Attribute, values: list[Value]) -> Value | None:
     """Rule 4 for written values (at least one): the merged value, or None for a contradiction."""
     first = values[0]
+    if attribute.merge == "sum":
+        return sum(v for v in values if isinstance(v, int))
     if all(v == first for v in values):
         return first
     ordered = sorted(v for v in values if isinstance(v, int))
@@ -63,6 +65,22 @@ def merge(attribute: Attribute, values: list[Value]) -> Value | None:
         case "union":
             items = {x for v in values if isinstance(v, tuple) for x in v}
             return tuple(sorted(items, key=repr))
-        case "sum":
-            return sum(v for v in values if isinstance(v, int))
     return None
+
+
+def start_value(attribute: Attribute, enums: Mapping[str, Enum]) -> Value:
+    """What an attribute that travels is at the start of a chain: absent where it may be, else nothing of its type."""
+    if attribute.type.optional:
+        return ABSENT
+    if attribute.type.name in enums:
+        return enums[attribute.type.name].values[0]
+    match attribute.type.name:
+        case "bool":
+            return False
+        case "int" | "duration" | "percent":
+            return 0
+        case "rate":
+            return (0, 10**9)
+        case "set" | "map":
+            return ()
+    return ""

@@ -79,6 +79,7 @@ class Attribute:
     default: Value | None = None
     travels: bool = False
     derived: tuple[str, str] | None = None  # (source, cut): the part of `source` before the first `cut`
+    roles: frozenset[str] = frozenset()  # its annotations: what the analyses may know of it beside its type
     doc: str = ""
     place: Place | None = field(default=None, compare=False)
 
@@ -113,11 +114,34 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class StateCondition:
+    """What a state can be asked (`limiter.Take()`)."""
+
+    name: str
+    params: tuple[Param, ...] = ()
+    doc: str = ""
+    place: Place | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
+    """What policies are about, or (with `state`) a kind of state that they keep.
+
+    `views`: attributes that are another entity as a whole (`response.request`), by name; such an entity answers the
+    other one, and comes back along the hop. `connection`: there is one for many requests, so it has no call path.
+    `request_line`: the attributes that the words of a test's `request` are, in order.
+    """
+
     name: str
     over: str | None = None
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     operations: Mapping[str, Operation] = field(default_factory=dict)  # those of the specs included
+    views: Mapping[str, str] = field(default_factory=dict)
+    connection: bool = False
+    request_line: tuple[str, ...] = ()
+    state: bool = False
+    params: tuple[Param, ...] = ()
+    conditions: Mapping[str, StateCondition] = field(default_factory=dict)
     doc: str = ""
     place: Place | None = field(default=None, compare=False)
 
@@ -163,6 +187,7 @@ class Dataplane:
     peer: tuple[Side, ...] = ()
     reads: Mapping[tuple[str, str], Reads] = field(default_factory=dict)  # (entity, attribute)
     operations: Mapping[tuple[str, str], Supports] = field(default_factory=dict)  # (entity, operation)
+    conditions: Mapping[tuple[str, str], Supports] = field(default_factory=dict)  # (state entity, condition)
     artifacts: tuple[Artifact, ...] = ()
     doc: str = ""
     place: Place | None = field(default=None, compare=False)
@@ -180,7 +205,12 @@ class AttrKey:
     key: str | None = None
 
     def __str__(self) -> str:
-        return self.attribute if self.key is None else f'{self.attribute}["{self.key}"]'
+        state = self.entity.removeprefix(STATE)
+        name = self.attribute if state == self.entity else f"{state}.{self.attribute}"
+        return name if self.key is None else f'{name}["{self.key}"]'
+
+
+STATE = "state "  # "state hits" is the entity of the state `hits`, as no entity of a spec can be called
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +239,10 @@ class StateAtom:
     condition: str
     policy: str
     occurrence: int
+    args: tuple[tuple[str, Value], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.state}.{self.condition}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,8 +432,9 @@ class State:
     name: str
     kind: str
     args: tuple[tuple[str, Value], ...]
-    per: AttrKey | None
+    per: tuple[str, str | None] | None  # an attribute and its key, of whatever entity a policy uses it for
     place: Place
+    doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,7 +490,7 @@ class Program:
     mesh: Mesh
     graph: Graph
     enums: Mapping[str, Enum]
-    entities: Mapping[str, Entity]
+    entities: Mapping[str, Entity]  # each state of the mesh is one too, called STATE + its name
     dataplanes: Mapping[str, Dataplane]  # those of the mesh, in its order
     policies: tuple[Policy, ...]  # by file and line
     states: tuple[State, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from m4c.semantics.model import Place, Value
 
@@ -33,6 +34,9 @@ class Fix:
     edits: tuple[Edit, ...]
 
 
+Shown: TypeAlias = tuple[tuple[str, Value, str], ...]  # name, value, the value as M4 writes it; absent ones left out
+
+
 @dataclass(frozen=True, slots=True)
 class Witness:
     """A concrete input that shows a finding: one hop of a call path and the entity as it arrives there."""
@@ -40,11 +44,20 @@ class Witness:
     path: tuple[str, ...]  # services; "outside" first if the chain came from there
     hop: tuple[str, str]  # ("outside", s) for the entry hop
     entity: str
-    attributes: tuple[tuple[str, Value, str], ...]  # name, value, the value as M4 writes it; absent ones left out
+    attributes: Shown
+    earlier: tuple[tuple[tuple[str, str], Shown], ...] = ()  # what earlier hops were like, for the marks they left
+    states: tuple[tuple[str, bool], ...] = ()  # what states answer, where that matters
 
     def __str__(self) -> str:
-        what = ", ".join(f"{name} = {shown}" for name, _, shown in self.attributes)
-        return f"{' -> '.join(self.path)}{f' with {what}' if what else ''}"
+        what = [f"{name} = {shown}" for name, _, shown in self.attributes]
+        what += [name if holds else f"!{name}" for name, holds in self.states]
+        text = " -> ".join(self.path) + (f" with {', '.join(what)}" if what else "")
+        before = [
+            f"{hop[0]} -> {hop[1]} had {', '.join(f'{name} = {shown}' for name, _, shown in attributes)}"
+            for hop, attributes in self.earlier
+            if attributes
+        ]
+        return f"{text}, where {' and '.join(before)}" if before else text
 
 
 @dataclass(frozen=True, slots=True)

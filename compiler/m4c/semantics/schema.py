@@ -17,6 +17,7 @@ from m4c.semantics.model import (
     Place,
     Reads,
     Side,
+    StateCondition,
     Supports,
     Type,
     Value,
@@ -27,6 +28,16 @@ from m4c.semantics.values import ConstantError, Scope, constant, resolve_type
 from m4c.syntax import tree as t
 
 MERGES = ("min", "max", "and", "or", "union", "sum")
+# What a spec can say of its declarations beside their types, for analyses that look at several hops.
+ROLES = {
+    "deadline": "how long the caller waits for the response",
+    "repeats": "how many more times a failed request may be sent",
+    "propagates": "applications hand on those whose keys the mesh lists under `propagate`",
+}
+ENTITY_ROLES = {
+    "connection": "one for many requests, so it has no call path",
+    "request_line": "the attributes that the words of a test's `request` are",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +73,32 @@ class _SchemaBuilder:
         self.attributes: dict[str, dict[str, Attribute]] = {}
         self.operations: dict[str, dict[str, Operation]] = {}
         self.entities: dict[str, Entity] = {}
+        self.views: dict[str, dict[str, str]] = {}
         self.dataplanes: dict[str, Dataplane] = {}
 
     def build(self) -> Schema:
-        entities: list[tuple[SpecItem, t.EntityDecl]] = []
+        entities: list[tuple[SpecItem, t.EntityDecl | t.StateEntityDecl]] = []
         specs: list[tuple[SpecItem, t.SpecDecl]] = []
         for item in self.items:
             match item.decl:
                 case t.EnumDecl() as enum:
                     self._enum(item, enum)
-                case t.EntityDecl() as entity:
+                case t.EntityDecl() | t.StateEntityDecl() as entity:
                     entities.append((item, entity))
                 case t.SpecDecl() as spec:
                     specs.append((item, spec))
                     for enum in spec.enums:
                         self._enum(item, enum)
                     entities += [(item, e) for e in spec.entities]
+        known = {e.name.text for _, e in entities if isinstance(e, t.EntityDecl)}
         for item, entity in entities:
-            self._entity(item, entity)
+            self._entity(item, entity, known)
         for item, spec in specs:  # attributes and operations of their own first: another spec may name them
             self._own(item, spec)
         for item, spec in specs:
             self._spec(item, spec)
         joined = {
-            name: replace(e, attributes=self.attributes[name], operations=self.operations[name])
+            name: replace(e, attributes=self.attributes[name], operations=self.operations[name], views=self.views[name])
             for name, e in self.entities.items()
         }
         return Schema(self.enums, joined, self.dataplanes, tuple(self.problems))
@@ -108,19 +121,57 @@ class _SchemaBuilder:
         self.enums[name] = Enum(name, values, terminal, decl.doc, scope.at(decl.name))
         return None
 
-    def _entity(self, item: SpecItem, decl: t.EntityDecl) -> None:
+    def _entity(self, item: SpecItem, decl: t.EntityDecl | t.StateEntityDecl, entities: set[str]) -> None:
         scope = self._scope(item)
         name = decl.name.text
         if name in self.entities:
             return self._duplicate("entity", decl.name, self.entities[name].place, scope)
-        over = decl.over.text if decl.over else None
-        self.entities[name] = Entity(name, over, doc=decl.doc, place=scope.at(decl.name))
-        self.attributes[name], self.operations[name] = {}, {}
+        self.attributes[name], self.operations[name], self.views[name] = {}, {}, {}
+        place = scope.at(decl.name)
         for attribute in decl.attributes:
-            self._attribute(name, attribute, scope)
+            if attribute.type.name.text in entities and not isinstance(decl, t.StateEntityDecl):
+                self.views[name][attribute.name.text] = attribute.type.name.text
+            else:
+                self._attribute(name, attribute, scope)
+        if isinstance(decl, t.StateEntityDecl):
+            conditions = self._conditions(decl, scope)
+            params = self._params(decl.params, scope)
+            entity = Entity(name, state=True, params=params, conditions=conditions, doc=decl.doc, place=place)
+        else:
+            if decl.over and decl.over.text not in entities:
+                self.problems.append(unknown("entity", decl.over.text, entities, scope.at(decl.over)))
+            over = decl.over.text if decl.over and decl.over.text in entities else None
+            roles = self._entity_roles(decl, scope)
+            line = roles.get("request_line", ())
+            entity = Entity(name, over, connection="connection" in roles, request_line=line, doc=decl.doc, place=place)
+        self.entities[name] = entity
         for operation in decl.operations:
             self._operation(name, operation, scope)
         return None
+
+    def _entity_roles(self, decl: t.EntityDecl, scope: Scope) -> dict[str, tuple[str, ...]]:
+        """The annotations of an entity with their arguments; wrong ones are reported and left out."""
+        roles: dict[str, tuple[str, ...]] = {}
+        for a in decl.annotations:
+            if a.name.text not in ENTITY_ROLES:
+                self.problems.append(unknown("annotation of entities", a.name.text, ENTITY_ROLES, scope.at(a.name)))
+                continue
+            names = tuple(str(arg.value) if isinstance(arg, t.Lit) else "" for arg in a.args)
+            for given, arg in zip(names, a.args, strict=True):
+                if given not in self.attributes[decl.name.text]:
+                    known = self.attributes[decl.name.text]
+                    self.problems.append(unknown(f"attribute of {decl.name.text}", given, known, scope.at(arg)))
+            roles[a.name.text] = tuple(n for n in names if n in self.attributes[decl.name.text])
+        return roles
+
+    def _conditions(self, decl: t.StateEntityDecl, scope: Scope) -> dict[str, StateCondition]:
+        out: dict[str, StateCondition] = {}
+        for c in decl.conditions:
+            if c.name.text in out:
+                self._duplicate("condition", c.name, out[c.name.text].place, scope)
+                continue
+            out[c.name.text] = StateCondition(c.name.text, self._params(c.params or (), scope), c.doc, scope.at(c.name))
+        return out
 
     def _attribute(self, entity: str, decl: t.AttributeDecl, scope: Scope) -> None:
         known = self.attributes[entity]
@@ -133,13 +184,34 @@ class _SchemaBuilder:
             self.problems.append(unknown("merge", decl.merge.text, MERGES, scope.at(decl.merge)))
             merge = None
         default = self._constant(decl.default, type_, scope) if decl.default is not None else None
+        if decl.travels and decl.default is not None:
+            message = (
+                f"`{decl.name.text}` travels, so it keeps what an earlier hop wrote; a default would take that "
+                "away on every hop that writes nothing"
+            )
+            scope.report("type-mismatch", message, decl.default)
+            default = None
+        roles = {a.name.text: a for a in decl.annotations}
+        for role, annotation in roles.items():
+            if role not in ROLES:
+                self.problems.append(unknown("annotation of attributes", role, ROLES, scope.at(annotation.name)))
         derived = (decl.derived[0].text, decl.derived[1].text) if decl.derived else None
         if derived and derived[0] not in known:
             assert decl.derived is not None  # noqa: S101
             self.problems.append(unknown("attribute", derived[0], known, scope.at(decl.derived[0])))
             derived = None
         known[decl.name.text] = Attribute(
-            entity, decl.name.text, type_, key, merge, default, decl.travels, derived, decl.doc, scope.at(decl.name)
+            entity,
+            decl.name.text,
+            type_,
+            key,
+            merge,
+            default,
+            decl.travels,
+            derived,
+            frozenset(roles) & frozenset(ROLES),
+            decl.doc,
+            scope.at(decl.name),
         )
         return None
 
@@ -151,15 +223,11 @@ class _SchemaBuilder:
             return None
 
     def _operation(self, entity: str, decl: t.OperationDecl, scope: Scope) -> Operation | None:
-        params = []
-        for p in decl.params or ():
-            type_ = resolve_type(p.type, self.enums, scope)
-            default = self._constant(p.default, type_, scope) if p.default is not None else None
-            params.append(Param(p.name.text, type_, default))
+        params = self._params(decl.params or (), scope)
         names = {p.name: p for p in params}
         writes = [w for node in decl.writes if (w := self._write(entity, node, names, scope)) is not None]
         side: Side | None = "ingress" if decl.side == "ingress" else "egress" if decl.side == "egress" else None
-        operation = Operation(entity, decl.name.text, tuple(params), side, tuple(writes), decl.doc, scope.at(decl.name))
+        operation = Operation(entity, decl.name.text, params, side, tuple(writes), decl.doc, scope.at(decl.name))
         known = self.operations[entity].get(decl.name.text)
         if known is None:
             self.operations[entity][decl.name.text] = operation
@@ -170,6 +238,16 @@ class _SchemaBuilder:
         elif known.place and known.place.file == scope.file and known.place.decl == scope.decl:
             self._duplicate("operation", decl.name, known.place, scope)
         return operation
+
+    def _params(self, nodes: tuple[t.ParamDecl, ...], scope: Scope) -> tuple[Param, ...]:
+        params: dict[str, Param] = {}
+        for p in nodes:
+            type_ = resolve_type(p.type, self.enums, scope)
+            default = self._constant(p.default, type_, scope) if p.default is not None else None
+            if p.name.text in params:
+                scope.report("duplicate-name", f"parameter `{p.name.text}` is declared twice", p.name)
+            params.setdefault(p.name.text, Param(p.name.text, type_, default))
+        return tuple(params.values())
 
     def _write(self, entity: str, node: t.WriteNode, params: Mapping[str, Param], scope: Scope) -> WriteDecl | None:
         attribute = self.attributes[entity].get(node.attribute.text)
@@ -226,6 +304,7 @@ class _SchemaBuilder:
             scope.report("missing-declaration", f"spec `{name}` does not say its cost (`cost 10;`)", spec.name)
         reads: dict[tuple[str, str], Reads] = {}
         operations: dict[tuple[str, str], Supports] = {}
+        conditions: dict[tuple[str, str], Supports] = {}
         for supports in spec.supports:
             entity = supports.entity.text
             if entity not in self.entities:
@@ -253,6 +332,13 @@ class _SchemaBuilder:
                     scope.report("wrong-side", message, decl.name)
                 emits = decl.emits.text if decl.emits else None
                 operations[entity, decl.name.text] = Supports(decl.name.text, emits, sides)
+            for cond in supports.conditions:
+                known_conds = self.entities[entity].conditions
+                if cond.name.text not in known_conds:
+                    self.problems.append(unknown("condition", cond.name.text, known_conds, scope.at(cond.name)))
+                    continue
+                emits = cond.emits.text if cond.emits else None
+                conditions[entity, cond.name.text] = Supports(cond.name.text, emits, _sides(cond.side))
         self.dataplanes[name] = Dataplane(
             name=name,
             tier="kernel" if tier == "kernel" else "proxy",
@@ -263,6 +349,7 @@ class _SchemaBuilder:
             peer=tuple(s for s in SIDES if s in spec.peer),
             reads=reads,
             operations=operations,
+            conditions=conditions,
             artifacts=tuple(Artifact(a.text, b.text, c.text) for a, b, c in spec.artifacts),
             doc=spec.doc,
             place=scope.at(spec.name),

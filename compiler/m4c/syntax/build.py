@@ -287,8 +287,8 @@ class Builder(Transformer[Token, t.Decl]):
 
     def spec_supports(self, meta: Meta, c: list[Any]) -> t.SupportsDecl:
         reads = tuple(r for group in _tagged(c, "reads") for r in group)
-        ops, attrs = _pick(c, t.OperationDecl), _pick(c, t.AttributeDecl)
-        return t.SupportsDecl(c[0], reads, ops, attrs, _pick(c, t.ConditionDecl), meta.start_pos, meta.end_pos)
+        ops, attrs, conditions = _pick(c, t.OperationDecl), _pick(c, t.AttributeDecl), _pick(c, t.ConditionDecl)
+        return t.SupportsDecl(c[0], reads, ops, attrs, conditions, meta.start_pos, meta.end_pos)
 
     def spec(self, meta: Meta, c: list[Any]) -> t.SpecDecl:
         rest = [x for x in c if not isinstance(x, t.Annotation)]
@@ -300,7 +300,7 @@ class Builder(Transformer[Token, t.Decl]):
             peer=tuple(n.text for x in _tagged(rest, "peer") for n in x),
             supports=_pick(rest, t.SupportsDecl),
             artifacts=tuple((x[0], x[1], x[2]) for x in _tagged(rest, "artifact")),
-            entities=_pick(rest, t.EntityDecl),
+            entities=tuple(x for x in rest if isinstance(x, t.EntityDecl | t.StateEntityDecl)),
             enums=_pick(rest, t.EnumDecl),
             doc=doc_before(self.text, meta.start_pos),
             start=meta.start_pos,
@@ -426,6 +426,7 @@ class Builder(Transformer[Token, t.Decl]):
         return t.ConditionDecl(
             name=name,
             params=_pick(params[0], t.ParamDecl) if params else None,
+            side=self._side(rest),
             emits=next(iter(_pick(rest, t.Str)), None),
             doc=doc_before(self.text, meta.start_pos),
             start=meta.start_pos,

@@ -268,6 +268,7 @@ class OperationDecl:
 class ConditionDecl:
     name: Name
     params: tuple[ParamDecl, ...] | None  # None: no parentheses, the condition is declared elsewhere
+    side: str | None
     emits: Str | None
     doc: str
     start: int
@@ -322,7 +323,7 @@ class SpecDecl:
     peer: tuple[str, ...]
     supports: tuple[SupportsDecl, ...]
     artifacts: tuple[tuple[Str, Str, Name], ...]  # (file, template, per what)
-    entities: tuple[EntityDecl, ...]
+    entities: tuple[EntityDecl | StateEntityDecl, ...]
     enums: tuple[EnumDecl, ...]
     doc: str
     start: int

@@ -1,0 +1,154 @@
+"""Everything that is wrong, as queries: per file, per mesh, and in the whole workspace."""
+
+from __future__ import annotations
+
+from m4c.db import Database, query
+from m4c.project import (
+    DeclRef,
+    all_decls,
+    decls,
+    findings,
+    graph,
+    graph_file,
+    import_candidates,
+    mesh,
+    mesh_names,
+    mesh_of_file,
+    mesh_refs,
+    named,
+    plan_problems,
+    policy,
+    schema,
+    sources,
+    state,
+)
+from m4c.semantics.model import Place
+from m4c.semantics.problems import Edit, Fix, Problem, Related, unknown
+from m4c.syntax import tree as t
+
+
+@query
+def syntax_problems(db: Database, file: str) -> tuple[Problem, ...]:
+    """What is wrong with the text of a file alone."""
+    out = []
+    for ref in decls(db, file):
+        for p in ref.parsed.problems:
+            out.append(Problem(p.code, p.message, Place(file, ref.key, p.start, p.end)))
+        if isinstance(ref.parsed.decl, t.PolicyDecl):
+            for text in ref.parsed.decl.during:
+                message = "`during` is reserved for a later version of M4"
+                out.append(Problem("reserved", message, Place(file, ref.key, text.start, text.end)))
+    return tuple(out)
+
+
+@query
+def file_problems(db: Database, file: str) -> tuple[Problem, ...]:
+    """Problems of a file's own declarations: syntax, imports, membership, policies checked by themselves."""
+    out = list(syntax_problems(db, file))
+    mesh_name, said = mesh_of_file(db, file)
+    for ref in decls(db, file):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.Import):
+            out += _import_problems(db, ref, decl)
+        elif isinstance(decl, t.Membership) and said and mesh_name not in mesh_names(db):
+            place = Place(file, ref.key, decl.mesh.start, decl.mesh.end)
+            out.append(unknown("mesh", decl.mesh.text, mesh_names(db), place))
+        elif isinstance(decl, t.PolicyDecl):
+            out += policy(db, ref, mesh_name).problems
+        elif isinstance(decl, t.StateDecl):
+            out += state(db, ref)[1]
+    if mesh_name is None:
+        out += _homeless(db, file)
+    return tuple(out)
+
+
+def _import_problems(db: Database, ref: DeclRef, decl: t.Import) -> list[Problem]:
+    here, there = import_candidates(db, ref.file, decl.path.text)
+    if any(db.input_or("text", f, default=None) is not None for f in (here, there)):
+        return []
+    place = Place(ref.file, ref.key, decl.path.start, decl.path.end)
+    message = f"no file `{decl.path.text}` beside this one or among the shipped specs"
+    return [Problem("missing-file", message, place)]
+
+
+def _homeless(db: Database, file: str) -> list[Problem]:
+    members = t.PolicyDecl | t.StateDecl | t.TestDecl
+    first = next((r for r in decls(db, file) if isinstance(r.parsed.decl, members)), None)
+    if first is None or not isinstance(first.parsed.decl, members):
+        return []
+    name = first.parsed.decl.title if isinstance(first.parsed.decl, t.TestDecl) else first.parsed.decl.name
+    place = Place(file, first.key, name.start, name.end)
+    known = mesh_names(db)
+    if not known:
+        message = "no mesh is declared in the workspace (`mesh NAME { graph …; dataplanes …; }`)"
+        return [Problem("missing-declaration", message, place)]
+    choices = " or ".join(f"`mesh {n};`" for n in known)
+    fixes = tuple(Fix(f"Put the file into mesh `{n}`", (Edit(Place(file, "", 0, 0), f"mesh {n};\n"),)) for n in known)
+    message = f"the workspace has several meshes; say {choices} at the top of this file"
+    return [Problem("which-mesh", message, place, fixes=fixes)]
+
+
+@query
+def duplicate_problems(db: Database) -> tuple[Problem, ...]:
+    """Names that are declared twice within a mesh, and meshes that are declared twice."""
+    out = []
+    groups: dict[tuple[str, str | None, str], list[DeclRef]] = {}
+    for ref in all_decls(db):
+        decl = ref.parsed.decl
+        if isinstance(decl, t.MeshDecl):
+            groups.setdefault(("mesh", None, decl.name.text), []).append(ref)
+        elif isinstance(decl, t.PolicyDecl | t.StateDecl):
+            kind = "policy" if isinstance(decl, t.PolicyDecl) else "state"
+            groups.setdefault((kind, mesh_of_file(db, ref.file)[0], decl.name.text), []).append(ref)
+    for (kind, _, name), refs in groups.items():
+        for other in refs[1:]:
+            related = (Related(_name_place(refs[0]), "the first one"),)
+            message = f"{kind} `{name}` is declared twice"
+            out.append(Problem("duplicate-name", message, _name_place(other), related))
+    return tuple(out)
+
+
+def _name_place(ref: DeclRef) -> Place:
+    name = getattr(ref.parsed.decl, "name", None)
+    start, end = (name.start, name.end) if name else (0, len(ref.text))
+    return Place(ref.file, ref.key, start, end)
+
+
+@query
+def mesh_problems(db: Database, name: str) -> tuple[Problem, ...]:
+    """Problems of a mesh as a whole: its declaration, its graph, the analyses, the plan."""
+    checked = mesh(db, name)
+    out = list(checked.problems) if checked else []
+    file = graph_file(db, name)
+    if file is not None:
+        loaded = graph(db, file)
+        if loaded is None:
+            out += _missing_graph(db, name, file)
+        else:
+            out += loaded.problems
+    out += findings(db, name)
+    out += plan_problems(db, name)
+    return tuple(out)
+
+
+def _missing_graph(db: Database, name: str, file: str) -> list[Problem]:
+    for ref in mesh_refs(db):
+        decl = ref.parsed.decl
+        if named(ref) == name and isinstance(decl, t.MeshDecl) and decl.graphs:
+            place = Place(ref.file, ref.key, decl.graphs[0].start, decl.graphs[0].end)
+            message = f"the graph `{decl.graphs[0].text}` is not there; without it no call path is known"
+            return [Problem("missing-file", message, place)]
+    return []
+
+
+@query
+def problems(db: Database) -> tuple[Problem, ...]:
+    """Everything that is wrong in the workspace."""
+    out: list[Problem] = []
+    for file in sources(db):
+        out += file_problems(db, file)
+    out += duplicate_problems(db)
+    out += schema(db).problems
+    for name in mesh_names(db):
+        out += mesh_problems(db, name)
+    return tuple(dict.fromkeys(out))
