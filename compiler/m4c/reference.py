@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 
 from m4c.paths.callpath import CallPath, Hop
 from m4c.predicates import holds
-from m4c.semantics.effects import merge, orders
+from m4c.semantics.effects import merge, orders, start_value
 from m4c.semantics.model import (
+    ABSENT,
+    STATE,
     AnyOne,
+    Atom,
     AttrKey,
+    Entity,
     GroupOf,
     Labelled,
     Named,
@@ -29,6 +33,7 @@ from m4c.semantics.model import (
     StateAtom,
     Value,
     all_of,
+    atoms,
 )
 
 Values = Mapping[AttrKey, Value]
@@ -44,8 +49,9 @@ class Contradiction:
 
 @dataclass(frozen=True, slots=True)
 class HopResult:
-    """What happens on one hop."""
+    """What happens to one entity on one hop."""
 
+    entity: str
     hop: Hop
     fired: tuple[str, ...]  # by file and line
     dropped: tuple[tuple[str, str], ...]  # (policy, operation) that an overriding policy took out
@@ -55,6 +61,7 @@ class HopResult:
     declared: Mapping[AttrKey, Value]  # what attributes are that nothing writes
     requested: tuple[tuple[str, int], ...] = ()  # (policy, index of the call) for rule 2
     effective: tuple[tuple[str, int], ...] = ()  # those of them that rule 3 leaves
+    leaves: Mapping[AttrKey, Value] = field(default_factory=dict)  # what it writes that travels, whatever the verdict
 
     def value(self, attribute: str) -> Value | None:
         """What an attribute without a key is after this hop; None if nothing wrote it and it has no default."""
@@ -64,9 +71,10 @@ class HopResult:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The hops of a call path until one ends the chain."""
+    """The hops of a call path until one ends the chain, and the answers on their way back if none does."""
 
     hops: tuple[HopResult, ...] = field(default=())
+    answers: tuple[HopResult, ...] = field(default=())
 
     @property
     def terminal(self) -> bool:
@@ -115,13 +123,17 @@ def _is(one: One, service: Service, version: str | None) -> bool:
 class _Hop:
     """Rules 1 to 5 on one input."""
 
-    def __init__(self, program: Program, path: CallPath, values: Values, states: Mapping[StateAtom, bool]) -> None:
+    def __init__(
+        self, program: Program, path: CallPath, entity: str, values: Values, states: Mapping[StateAtom, bool]
+    ) -> None:
         self.program = program
         self.path = path
-        self.values = values
+        self.entity = entity
+        self.values = {**start_marks(program), **values}
         self.states = states
         self.orders = orders(program)
-        self.matching = [p for p in program.policies if matches(p.pattern, path, program)]
+        policies = [p for p in program.policies if p.entity == entity]
+        self.matching = [p for p in policies if matches(p.pattern, path, program)]
         self.requests: dict[str, tuple[OpCall, ...] | None] = {}  # None: did not fire
 
     def performed(self, call: OpCall) -> bool:
@@ -190,11 +202,15 @@ class _Hop:
             else:
                 writes[attr] = values[0][1]
         ending = {a for a, v in writes.items() if self.is_terminal(a, v)}
+        leaves = {a: v for a, v in writes.items() if self.program.attribute(a).travels}
         if ending:
-            # Rule 5: of the writes only those stay that the operations make which end the request.
+            # Rule 5: of the writes only those stay that the operations make which end the request, and those of states,
+            # which are no part of the request.
             enders = [(p, c) for p, c in kept if any(w.attr in ending for w in c.writes)]
-            writes = {a: writes[a] for a in ending} | self.merged(enders)[0]
+            of_states = {a: v for a, v in writes.items() if a.entity.startswith(STATE)}
+            writes = {a: writes[a] for a in ending} | self.merged(enders)[0] | of_states
         return HopResult(
+            self.entity,
             self.path.hop,
             fired,
             tuple((p.name, c.operation) for p, c in dropped),
@@ -204,12 +220,13 @@ class _Hop:
             self.declared(),
             tuple((p.name, c.index) for p in self.matching for c in self.requested(p) or ()),
             tuple((p.name, c.index) for p, c in kept),
+            leaves,
         )
 
     def defaults(self) -> dict[AttrKey, list[tuple[str, Value]]]:
         out: dict[AttrKey, list[tuple[str, Value]]] = {}
         for d in self.program.mesh.defaults:
-            if matches(d.pattern, self.path, self.program):
+            if d.attr.entity == self.entity and matches(d.pattern, self.path, self.program):
                 out.setdefault(d.attr, []).append(("default", d.value))
         return out
 
@@ -219,33 +236,75 @@ class _Hop:
 
     def declared(self) -> dict[AttrKey, Value]:
         """The defaults that the entity's declaration gives its attributes."""
-        entities = {p.entity for p in self.matching} | {d.attr.entity for d in self.program.mesh.defaults}
         return {
-            AttrKey(entity, a.name): a.default
-            for entity in sorted(entities)
-            for a in self.program.entities[entity].attributes.values()
+            AttrKey(self.entity, a.name): a.default
+            for a in self.program.entities[self.entity].attributes.values()
             if a.key is None and a.default is not None
         }
 
 
+def start_marks(program: Program) -> dict[AttrKey, Value]:
+    """What the attributes that travel are at the start of a chain, of all that a policy reads."""
+    conds = [cond for p in program.policies for cond in (p.when, *(c.guard for c in p.calls))]
+    read = {a.attr for cond in conds for a in atoms(cond) if isinstance(a, Atom)}
+    travels = [a for a in read if program.attribute(a).travels]
+    values = {a: start_value(program.attribute(a), program.enums) for a in sorted(travels)}
+    return {a: v for a, v in values.items() if v is not ABSENT}
+
+
+def subject(program: Program) -> str:
+    """The entity that most commands are about unless told otherwise: the first that a policy is about."""
+    return next((p.entity for p in program.policies), next(iter(program.entities), ""))
+
+
 def run_hop(
-    program: Program, path: CallPath, values: Values, states: Mapping[StateAtom, bool] | None = None
+    program: Program,
+    path: CallPath,
+    values: Values,
+    states: Mapping[StateAtom, bool] | None = None,
+    entity: str | None = None,
 ) -> HopResult:
-    """What a request gets on the last hop of `path`. `values`: the entity as it arrives, absent attributes left out."""
-    return _Hop(program, path, values, states or {}).run()
+    """What an entity gets on the last hop of `path`. `values`: the entity as it arrives, absent attributes left out,
+    and the marks that its chain carries; for an answer also what it answers, as that arrived."""
+    name = entity or subject(program)
+    if program.entities[name].connection:  # it has two ends and no call path
+        path = CallPath(path.outside and len(path.services) == 1, path.services[-2:], path.versions[-2:])
+    return _Hop(program, path, name, values, states or {}).run()
 
 
-def trace(program: Program, path: CallPath, values: Values) -> Trace:
-    """The hops of a call path in order, each with the entity as given, until one ends the request.
+def carriers(program: Program, entity: str) -> list[Entity]:
+    """What an entity is carried over, the outermost first; a carrier that is denied denies what it carries."""
+    out: list[Entity] = []
+    over = program.entities[entity].over
+    while over is not None and over in program.entities and all(e.name != over for e in out):
+        out.insert(0, program.entities[over])
+        over = program.entities[over].over
+    return out
 
-    Attributes that travel keep what an earlier hop wrote.
+
+def trace(
+    program: Program,
+    path: CallPath,
+    values: Values,
+    entity: str | None = None,
+    states: Mapping[StateAtom, bool] | None = None,
+) -> Trace:
+    """The hops of a call path in order, each with the entity as given, until one ends it; then what answers it.
+
+    Attributes that travel keep what an earlier hop wrote. A hop on which a policy is about a carrier begins with it.
     """
+    name = entity or subject(program)
+    used = {p.entity for p in program.policies} | {d.attr.entity for d in program.mesh.defaults}
     hops: list[HopResult] = []
     carried: dict[AttrKey, Value] = {}
     for prefix in path.prefixes():
-        result = run_hop(program, prefix, {**values, **carried})
-        hops.append(result)
-        if result.terminal:
-            break
-        carried |= {a: v for a, v in result.writes.items() if program.attribute(a).travels}
-    return Trace(tuple(hops))
+        over = [e.name for e in carriers(program, name) if e.name in used]
+        for each in [*over, name]:
+            hops.append(run_hop(program, prefix, {**values, **carried}, states, each))
+            carried |= hops[-1].leaves
+            if hops[-1].terminal:
+                return Trace(tuple(hops))
+    answering = [e.name for e in program.entities.values() if name in e.views.values() and e.name in used]
+    back = reversed(list(path.prefixes()))
+    answers = [run_hop(program, prefix, {**values, **carried}, states, e) for prefix in back for e in answering]
+    return Trace(tuple(hops), tuple(answers))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TypeAlias
 
-from m4c.analysis.effects import Effects, Situation, names_version
-from m4c.paths.product import JointPaths, count_paths
+from m4c.analysis.effects import Effects
+from m4c.paths.product import count_paths
 from m4c.semantics.model import (
     AttrKey,
     Cond,
@@ -67,7 +67,7 @@ def _meeting(effects: Effects, pairs: list[_Pair], attr: AttrKey) -> Problem | N
         return None
     for at in effects.situations(names, related):
         meets = [all_of(effects.effective(one, a.call, at), effects.effective(two, b.call, at)) for a, b in pairs]
-        found = effects.solve(any_of(*meets))
+        found = effects.solve(any_of(*meets), at)
         if found is not None:
             first, second = next(p for p, c in zip(pairs, meets, strict=True) if effects.true(c, found))
             return _problem(effects, first, second, attr, effects.witness(one.entity, at, found))
@@ -144,12 +144,8 @@ def _default_conflicts(effects: Effects) -> Iterator[Problem]:
         writers = [(p, c) for p in program.policies for c in p.calls if any(w.attr == a.attr for w in c.writes)]
         names = list(dict.fromkeys(p.name for p, _ in writers))
         names += sorted(effects.relevant(names))
-        patterns = [a.pattern, b.pattern, *(effects.policies[n].pattern for n in names)]
-        joint = JointPaths(program.graph, [effects.dfa(p) for p in patterns])
-        versioned = any(map(names_version, patterns))
-        for firing, path in joint.firings((0, 1)):
-            at = Situation(frozenset(names[i - 2] for i in firing if i > 1), path, versioned)
-            found = effects.solve(negate(any_of(*(effects.effective(p, c, at) for p, c in writers))))
+        for at in effects.situations((), names, (a.pattern, b.pattern), all_extra=True):
+            found = effects.solve(negate(any_of(*(effects.effective(p, c, at) for p, c in writers))), at)
             if found is not None:
                 witness = effects.witness(a.attr.entity, at, found)
                 message = (
@@ -197,7 +193,7 @@ def _order_problem(effects: Effects, writer: Policy, reader: Policy) -> Problem 
                 wanted = all_of(reader.when, call.guard)
                 one, two = effects.seen(reader, wanted, at), effects.seen_after(reader, writer, wanted, at)
                 changes += [all_of(one, negate(two)), all_of(two, negate(one))]
-        found = effects.solve(any_of(*changes))
+        found = effects.solve(any_of(*changes), at)
         if found is None:
             continue
         witness = effects.witness(reader.entity, at, found)

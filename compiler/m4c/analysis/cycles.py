@@ -16,7 +16,7 @@ def order_cycles(policies: Sequence[Policy]) -> Iterator[Problem]:
         for cycle in _cycles(list(by_name), edges):
             first = by_name[cycle[0]]
             around = " -> ".join(f"`{n}`" for n in (*cycle, cycle[0]))
-            message = f"`{clause}` goes round: {around}. Take one of them out"
+            message = f"`{clause}` goes round: {around}. Remove one of them"
             related = tuple(Related(by_name[n].place, f"`{n}`") for n in cycle[1:])
             yield Problem("override-cycle", message, first.place, related, tuple(cycle))
 

@@ -8,19 +8,24 @@ a satisfiability question per firing set, so the answers are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
-from m4c.paths.callpath import CallPath
+from m4c.paths.callpath import CallPath, Hop
 from m4c.paths.pattern import Dfa, compile_pattern
 from m4c.paths.product import JointPaths
 from m4c.predicates import Assignment, Solver, holds
 from m4c.semantics.effects import Orders, merge, orders
 from m4c.semantics.model import (
+    ABSENT,
     FALSE,
+    STATE,
+    TRUE,
     And,
     Atom,
+    Attribute,
     AttrKey,
     Cond,
     Named,
@@ -44,16 +49,40 @@ from m4c.semantics.values import show
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier hop of a path had to be like for the marks that a situation begins with."""
+
+    hop: Hop
+    attributes: Mapping[AttrKey, Value]
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
-    """A set of policies that fire their patterns together on one hop, with a shortest call path to it."""
+    """A set of policies that fire their patterns together on one hop, with a shortest call path to it.
+
+    `extra`: which of the patterns asked for beside policies match. `marks`: what the chain carries, of what is read.
+    """
 
     firing: frozenset[str]
     path: CallPath
     versioned: bool = False  # a pattern names a version, so the path's versions matter
+    extra: frozenset[int] = frozenset()
+    marks: tuple[tuple[AttrKey, Value], ...] = ()
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def entry(self) -> bool:
         return self.path.hop[0] is None
+
+    @property
+    def given(self) -> Cond:
+        """That the chain carries these marks."""
+        return all_of(
+            *(
+                negate(Atom(attr, "exists", True)) if value is ABSENT else Atom(attr, "==", value)
+                for attr, value in self.marks
+            )
+        )
 
 
 class Effects:
@@ -82,15 +111,35 @@ class Effects:
             self._ends[pattern] = frozenset(a.letter[0] for a in arrivals if a.has_hop and joint.accepted(a.states))
         return self._ends[pattern]
 
-    def situations(self, must: Iterable[str], also: Iterable[str] = ()) -> Iterator[Situation]:
-        """Every set of these policies that fires on some hop, all of `must` in it; shortest paths first."""
+    def situations(
+        self,
+        must: Iterable[str],
+        also: Iterable[str] = (),
+        extra: Sequence[Pattern] = (),
+        all_extra: bool = False,
+    ) -> Iterator[Situation]:
+        """Every set of these policies that fires on some hop, all of `must` in it, shortest paths first; for each set
+        which of the `extra` patterns match too (with `all_extra`, only those where all do), and what marks that the
+        policies read the chain may carry."""
         first = list(dict.fromkeys(must))
         names = first + sorted(set(also) - set(first))
-        patterns = [self.policies[n].pattern for n in names]
+        marks = self.marks_read(names)
+        if marks:
+            from m4c.analysis.marks import marked_situations
+
+            yield from marked_situations(self, first, names, extra, all_extra, marks)
+            return
+        patterns = [*(self.policies[n].pattern for n in names), *extra]
         joint = JointPaths(self.program.graph, [self.dfa(p) for p in patterns])
         versioned = any(map(names_version, patterns))
-        for firing, path in joint.firings(range(len(first))):
-            yield Situation(frozenset(names[i] for i in firing), path, versioned)
+        wanted = [*range(len(first)), *(range(len(names), len(patterns)) if all_extra else ())]
+        for firing, path in joint.firings(wanted):
+            fired = frozenset(names[i] for i in firing if i < len(names))
+            yield Situation(fired, path, versioned, frozenset(i - len(names) for i in firing if i >= len(names)))
+
+    def marks_read(self, names: Iterable[str]) -> frozenset[AttrKey]:
+        """The attributes that travel, of those that the conditions of some policies read."""
+        return frozenset(a for n in names for a in self.reads(self.policies[n]) if self.program.attribute(a).travels)
 
     def relevant(self, names: Iterable[str]) -> frozenset[str]:
         """The policies on which it depends whether calls of `names` take effect: overriders and predecessors."""
@@ -148,6 +197,44 @@ class Effects:
             ),
         )
 
+    @cached_property
+    def ending_attributes(self) -> frozenset[AttrKey]:
+        """The attributes that can end a request: a policy or a mesh default gives them a terminal value."""
+        writes = {(w.attr, w.value) for p in self.program.policies for c in p.calls for w in c.writes}
+        writes |= {(d.attr, d.value) for d in self.program.mesh.defaults}
+        return frozenset(attr for attr, value in writes if self.is_terminal(attr, value))
+
+    def is_terminal(self, attr: AttrKey, value: Value | None) -> bool:
+        enum = self.program.enums.get(self.program.attribute(attr).type.name)
+        return enum is not None and value in enum.terminal
+
+    def endings(self, at: Situation, defaults: Mapping[AttrKey, Value]) -> dict[AttrKey, Cond]:
+        """When each attribute ends the request (rule 5). `defaults`: the mesh's, on this hop."""
+        out: dict[AttrKey, Cond] = {}
+        for attr in sorted(self.ending_attributes):
+            writes = [
+                (self.effective(p, c, at), w.value)
+                for p in self.program.policies
+                if p.name in at.firing
+                for c in p.calls
+                for w in c.writes
+                if w.attr == attr
+            ]
+            cases = [
+                cond for value, cond in outcomes(self.program.attribute(attr), writes) if self.is_terminal(attr, value)
+            ]
+            if self.is_terminal(attr, defaults.get(attr)):
+                cases.append(all_of(*(negate(c) for c, _ in writes)))
+            out[attr] = any_of(*cases)
+        return out
+
+    def unsuppressed(self, call: OpCall, endings: Mapping[AttrKey, Cond]) -> Cond:
+        """When the call counts although something may end the request: nothing does, or the call itself."""
+        if call.entity.startswith(STATE):
+            return TRUE
+        own = [endings[w.attr] for w in call.writes if w.attr in endings]
+        return any_of(negate(any_of(*endings.values())), *own)
+
     def seen(self, policy: Policy, cond: Cond, at: Situation) -> Cond:
         """A condition of a policy in terms of the input: what it reads from those it is after is substituted."""
         before = self.orders.after[policy.name] & at.firing
@@ -192,28 +279,32 @@ class Effects:
                 return cond
 
     def _by_cases(self, atom: Atom, source: AttrKey, writes: list[tuple[Cond, Value]]) -> Cond:
-        attribute = self.program.attribute(source)
-        by_value: dict[Value, Cond] = {}
-        for c, written in writes:
-            by_value[written] = any_of(by_value.get(written, FALSE), c)
-        cases = [all_of(atom, *map(negate, by_value.values()))]
-        for n in range(1, len(by_value) + 1):
-            for some in combinations(by_value, n):
-                value = merge(attribute, list(some))
-                case = all_of(*(c if v in some else negate(c) for v, c in by_value.items()))
-                if value is None:  # they contradict each other, so what arrived is all there is
-                    cases.append(all_of(case, atom))
-                elif holds(atom, {source: value}, {}, self.program.attribute):
-                    cases.append(case)
+        cases = []
+        for value, case in outcomes(self.program.attribute(source), writes):
+            if value is None:  # what arrived is all there is
+                cases.append(all_of(case, atom))
+            elif holds(atom, {source: value}, {}, self.program.attribute):
+                cases.append(case)
         return any_of(*cases)
 
     # --- answers ---
 
-    def possible(self, *conds: Cond) -> bool:
-        return self._solver.satisfiable(*conds)
+    def possible(self, *conds: Cond, at: Situation | None = None) -> bool:
+        """Whether conditions hold together on some input (with the marks of a situation)."""
+        return self._solver.satisfiable(*conds, *([at.given] if at is not None and at.marks else ()))
 
-    def solve(self, cond: Cond) -> Assignment | None:
-        return self._solver.satisfy(cond)
+    def ever(self, policy: Policy, cond: Cond) -> bool:
+        """Whether a condition of a policy holds on some input, with what it reads from the policies that it is after
+        and the marks that chains can carry."""
+        related = self.relevant([policy.name])
+        if not related & self.orders.after[policy.name] and not self.marks_read([policy.name]):
+            return self.possible(cond)
+        situations = self.situations([policy.name], related)
+        return any(self.possible(self.seen(policy, cond, at), at=at) for at in situations)
+
+    def solve(self, cond: Cond, at: Situation | None = None) -> Assignment | None:
+        """The plainest input on which a condition holds (with the marks of a situation)."""
+        return self._solver.satisfy(cond if at is None or not at.marks else all_of(at.given, cond))
 
     def true(self, cond: Cond, found: Assignment) -> bool:
         """Whether a condition holds on an input that was found."""
@@ -222,18 +313,44 @@ class Effects:
     def witness(self, entity: str, at: Situation, found: Assignment | None) -> Witness:
         """The input that shows a finding, as people read it."""
         path = at.path
-        attributes = []
-        for attr in sorted(found.attributes) if found else ():
-            value = found.attributes[attr] if found else ""
-            attributes.append((str(attr), value, show(value, self.program.attribute(attr).type)))
         services = [f"{s}:{v}" if at.versioned and v is not None else s for s, v in path.letters]
         caller, callee = path.hop
         return Witness(
             tuple(["outside", *services] if path.outside else services),
             (caller or "outside", callee),
             entity,
-            tuple(attributes),
+            self._shown(entity, found.attributes if found else {}),
+            tuple(((e.hop[0] or "outside", e.hop[1]), self._shown(entity, e.attributes)) for e in at.earlier),
+            tuple((str(state), value) for state, value in sorted(found.states.items(), key=repr)) if found else (),
         )
+
+    def _shown(self, entity: str, values: Mapping[AttrKey, Value]) -> tuple[tuple[str, Value, str], ...]:
+        """Values by attribute, as M4 writes both; another entity's attributes by the view that leads to it."""
+        views = {of: f"{name}." for name, of in self.program.entities[entity].views.items()}
+        return tuple(
+            (f"{views.get(attr.entity, '')}{attr}", values[attr], show(values[attr], self.program.attribute(attr).type))
+            for attr in sorted(values)
+        )
+
+
+def outcomes(attribute: Attribute, writes: Sequence[tuple[Cond, Value]]) -> list[tuple[Value | None, Cond]]:
+    """Rule 4 for conditional writes: each value that can come out, and when; None for as it arrived, be it that nothing
+    is written or that writes contradict each other. The conditions exclude one another and leave nothing out."""
+    items: list[tuple[Value, Cond]]
+    if attribute.merge == "sum":  # equal writes count apart
+        items = [(value, cond) for cond, value in writes]
+    else:
+        by_value: dict[Value, Cond] = {}
+        for cond, value in writes:
+            by_value[value] = any_of(by_value.get(value, FALSE), cond)
+        items = list(by_value.items())
+    out: list[tuple[Value | None, Cond]] = [(None, all_of(*(negate(c) for _, c in items)))]
+    for n in range(1, len(items) + 1):
+        for some in combinations(range(len(items)), n):
+            case = all_of(*(c if i in some else negate(c) for i, (_, c) in enumerate(items)))
+            if case != FALSE:
+                out.append((merge(attribute, [items[i][0] for i in some]), case))
+    return out
 
 
 def names_version(pattern: Pattern) -> bool:

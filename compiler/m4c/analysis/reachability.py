@@ -11,7 +11,6 @@ from m4c.predicates import RegexError, TooComplex, check_regex, regex_matches
 from m4c.semantics.model import (
     AnyOne,
     Atom,
-    Cond,
     OpCall,
     Pattern,
     Policy,
@@ -95,30 +94,22 @@ def dead_conditions(effects: Effects) -> Iterator[Problem]:
         if not effects.ends(policy.pattern):
             continue
         place = policy.when_place
-        if place is not None and not _ever(effects, policy, policy.when):
+        if place is not None and not effects.ever(policy, policy.when):
             message = f"the condition of `{policy.name}` never holds, so the policy never fires"
             yield Problem("dead-condition", message, place, policies=(policy.name,))
             continue
-        if place is not None and not _ever(effects, policy, negate(policy.when)):
+        if place is not None and not effects.ever(policy, negate(policy.when)):
             message = f"the condition of `{policy.name}` always holds; leave it out"
             yield Problem("dead-condition", message, place, policies=(policy.name,))
         for branch in policy.ifs:
             reached = all_of(policy.when, branch.guard)
-            if not _ever(effects, policy, reached):
+            if not effects.ever(policy, reached):
                 continue  # said at the `if` around it
             for cond, always in ((branch.cond, "never"), (negate(branch.cond), "always")):
-                if not _ever(effects, policy, all_of(reached, cond)):
+                if not effects.ever(policy, all_of(reached, cond)):
                     message = f"this condition {always} holds here, so one branch of the `if` is never taken"
                     yield Problem("dead-condition", message, branch.place, policies=(policy.name,))
                     break
-
-
-def _ever(effects: Effects, policy: Policy, cond: Cond) -> bool:
-    """Whether a condition of a policy holds on some input, with what it reads from the policies that it is after."""
-    related = effects.relevant([policy.name])
-    if not related & effects.orders.after[policy.name]:
-        return effects.possible(cond)
-    return any(effects.possible(effects.seen(policy, cond, at)) for at in effects.situations([policy.name], related))
 
 
 def wrong_patterns(policy: Policy) -> Iterator[Problem]:

@@ -35,12 +35,33 @@ def analyse(program: Program) -> tuple[Problem, ...]:
     problems += cycles
     bad |= {name for p in cycles for name in p.policies}
     sound = replace(program, policies=tuple(p for p in program.policies if p.name not in bad))
-    effects = Effects(sound)
+    for entity in dict.fromkeys((*(p.entity for p in sound.policies), *(d.attr.entity for d in sound.mesh.defaults))):
+        problems += _analyse_entity(about(sound, entity))
+    return tuple(problems)
+
+
+def about(program: Program, entity: str) -> Program:
+    """The part of a program about one entity: policies on different ones never meet.
+
+    A connection has no call path: to its policies every call is a path of its own, and nothing comes from outside.
+    """
+    policies = tuple(p for p in program.policies if p.entity == entity)
+    defaults = tuple(d for d in program.mesh.defaults if d.attr.entity == entity)
+    graph = program.graph
+    if program.entities[entity].connection:
+        services = {n: replace(s, origin=True, entry=False) for n, s in graph.services.items()}
+        graph = replace(graph, services=services)
+    return replace(program, policies=policies, graph=graph, mesh=replace(program.mesh, defaults=defaults))
+
+
+def _analyse_entity(program: Program) -> list[Problem]:
+    problems: list[Problem] = []
+    effects = Effects(program)
     heavy = list(too_complex(effects))
     if heavy:
         problems += heavy
         named = {name for p in heavy for name in p.policies}
-        effects = Effects(replace(sound, policies=tuple(p for p in sound.policies if p.name not in named)))
+        effects = Effects(replace(program, policies=tuple(p for p in program.policies if p.name not in named)))
     try:
         problems += dead_paths(effects)
         problems += out_of_domain(effects)
@@ -54,4 +75,4 @@ def analyse(program: Program) -> tuple[Problem, ...]:
     except TooComplex as e:
         place = next(p.place for p in effects.program.policies)
         problems.append(Problem("too-complex", f"the conditions of this mesh are too complex together: {e}", place))
-    return tuple(problems)
+    return problems
