@@ -20,6 +20,7 @@ from m4c.semantics.model import Place
 from m4c.semantics.problems import Problem
 
 MAX_BYTES = 8 * 1024 * 1024
+_BOM = "\ufeff"  # editors do not count it either
 _SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "target", "dist", "build"))
 _OURS = re.compile(r"^\s*(?:///|@\w|import\s+\"|(?:mesh|spec|entity|enum|policy|state|test)\b)", re.M)
 _GNU = re.compile(r"^\s*(?:dnl\b|A[CMSX]_\w|m4_\w|define\(|divert\(|changequote|include\(|undefine\()", re.M)
@@ -128,7 +129,7 @@ class Workspace:
                 self.read_problems[file] = Problem("too-large", message, Place(file, "", 0, 1))
                 text = ""
             else:
-                text = Path(file).read_bytes().decode("utf-8")
+                text = Path(file).read_bytes().decode("utf-8").removeprefix(_BOM)
         except UnicodeDecodeError as e:
             message = f"the file is not UTF-8: byte 0x{e.object[e.start]:02x} at offset {e.start}"
             self.read_problems[file] = Problem("bad-encoding", message, Place(file, "", 0, 1))
@@ -179,6 +180,14 @@ class Workspace:
         text, starts = self._line_starts(file)
         line = bisect.bisect_right(starts, offset) - 1
         return line, utf16_length(text[starts[line] : offset])
+
+    def line(self, file: str, number: int) -> tuple[int, str]:
+        """(offset, text without its end) of a line, counted from 0; the end of the file for one behind it."""
+        text, starts = self._line_starts(file)
+        if number >= len(starts):
+            return len(text), ""
+        end = starts[number + 1] if number + 1 < len(starts) else len(text)
+        return starts[number], text[starts[number] : end].rstrip("\r\n")
 
     def offset_at(self, file: str, line: int, character: int) -> int:
         """The offset of a line and a UTF-16 character; beyond the end of the line is its end."""

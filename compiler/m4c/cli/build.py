@@ -7,6 +7,7 @@ from pathlib import Path
 
 from m4c.cli import jobs
 from m4c.cli.common import choose_mesh, open_workspace
+from m4c.cli.output import counted
 from m4c.cli.paths import relative
 
 
@@ -15,5 +16,5 @@ def run(args: argparse.Namespace) -> int:
     result = jobs.build(workspace, choose_mesh(workspace, args.mesh), Path(args.output), force=args.force)
     for file in result.files:
         print(relative(str(file)))
-    print(f"{len(result.files)} artifacts in {relative(str(result.folder))}")
+    print(f"{counted(len(result.files), 'artifact')} in {relative(str(result.folder))}")
     return 0

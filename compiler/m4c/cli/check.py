@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from m4c import project
 from m4c.cli.common import errors, open_workspace
+from m4c.cli.output import colored, counted, print_json
 from m4c.cli.paths import relative
 from m4c.cli.text import render_text
 from m4c.diagnostics.registry import RULES, Severity, rule
@@ -20,28 +23,25 @@ from m4c.workspace import Span, Workspace
 def run(args: argparse.Namespace) -> int:
     workspace = open_workspace(args.paths)
     problems = workspace.problems()
-    match args.format:
-        case "json":
-            print(json.dumps(as_json(workspace, problems), indent=2, ensure_ascii=False))
-        case "sarif":
-            print(json.dumps(as_sarif(workspace, problems), indent=2, ensure_ascii=False))
-        case "github":
-            print("".join(as_github(workspace, problems)), end="")
-        case _:
-            sys.stdout.write(render_text(workspace, problems, sys.stdout.isatty() and "NO_COLOR" not in os.environ))
-            print(_closing(workspace, problems))
+    with contextlib.suppress(BrokenPipeError):  # whoever stops reading still gets the exit code
+        match args.format:
+            case "json":
+                print_json(as_json(workspace, problems))
+            case "sarif":
+                print_json(as_sarif(workspace, problems))
+            case "github":
+                print("".join(as_github(workspace, problems)), end="")
+            case _:
+                print(render_text(workspace, problems, colored(sys.stdout)), end="")
+                print(_closing(workspace, problems))
     return 1 if errors(problems) else 0
 
 
 def _closing(workspace: Workspace, problems: list[Problem]) -> str:
     summary = _summary(workspace, problems)
-    counted = f"{summary['policies']} policies over {summary['services']} services"
-    found = [
-        f"{n} {word}{'s' * (n != 1)}"
-        for n, word in ((summary["errors"], "error"), (summary["warnings"], "warning"))
-        if n
-    ]
-    return f"{counted}: {', '.join(found) or 'no errors'}"
+    found = [counted(summary[f"{word}s"], word) for word in ("error", "warning") if summary[f"{word}s"]]
+    over = f"{counted(summary['policies'], 'policy', 'policies')} over {counted(summary['services'], 'service')}"
+    return f"{over}: {', '.join(found) or 'no errors'}"
 
 
 def _summary(workspace: Workspace, problems: list[Problem]) -> dict[str, int]:
@@ -109,7 +109,7 @@ def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
             "endLine": span.end_line + 1,
             "endColumn": span.end_char + 1,
         }
-        return {"physicalLocation": {"artifactLocation": {"uri": relative(span.file)}, "region": region}}
+        return {"physicalLocation": {"artifactLocation": {"uri": _uri(span.file)}, "region": region}}
 
     results = [
         {
@@ -141,13 +141,28 @@ def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
     }
 
 
+def _uri(file: str) -> str:
+    """Relative to the working folder where that is above the file, as SARIF wants it."""
+    short = relative(file)
+    return Path(file).as_uri() if Path(short).is_absolute() else quote(os.fsencode(short))
+
+
 def as_github(workspace: Workspace, problems: list[Problem]) -> list[str]:
     """Workflow commands, one a line."""
     words = {Severity.ERROR: "error", Severity.WARNING: "warning"}
     out = []
     for p in problems:
         span = workspace.span(p.place)
-        message = p.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-        where = f"file={relative(span.file)},line={span.start_line + 1},col={span.start_char + 1}"
-        out.append(f"::{words.get(rule(p.code).severity, 'notice')} {where},title={p.code}::{message}\n")
+        start, end = f"line={span.start_line + 1}", f"endLine={span.end_line + 1}"
+        if span.start_line == span.end_line:  # columns are taken within one line only
+            start, end = f"{start},col={span.start_char + 1}", f"{end},endColumn={span.end_char + 1}"
+        where = f"file={_escaped(relative(span.file), ':,')},{start},{end},title={p.code}"
+        out.append(f"::{words.get(rule(p.code).severity, 'notice')} {where}::{_escaped(p.message)}\n")
     return out
+
+
+def _escaped(text: str, more: str = "") -> str:
+    """Text inside a workflow command; `more` are the characters that also end a property."""
+    for c in f"%\r\n{more}":
+        text = text.replace(c, f"%{ord(c):02X}")
+    return text

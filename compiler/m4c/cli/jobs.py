@@ -16,6 +16,7 @@ from m4c.backends.render import Build, TemplateFailure, render
 from m4c.backends.wiring import BASE_PORT
 from m4c.cli.common import errors
 from m4c.cli.main import UsageError
+from m4c.cli.output import counted
 from m4c.cli.paths import relative
 from m4c.cli.plugins import plugin
 from m4c.placement.elements import elements
@@ -211,8 +212,7 @@ def plan_text(workspace: Workspace, mesh: str) -> str:
 def describe(program: Program, plan: Plan) -> str:
     """A plan as people read it: each element with what it runs, then what needs nothing."""
     lines = [
-        f"mesh {program.mesh.name}: {_counted(len(plan.elements), 'element')} "
-        f"for {len(program.graph.services)} services"
+        f"mesh {program.mesh.name}: {counted(len(plan.elements), 'element')} for {len(program.graph.services)} services"
     ]
     saved = f", so this is {100 - 100 * plan.cost // plan.baseline_cost}% less" if plan.baseline_cost else ""
     proof = "proven optimal" if plan.optimal else f"within {plan.gap:.1%} of the optimum"
@@ -228,21 +228,17 @@ def describe(program: Program, plan: Plan) -> str:
         lines += runs
         updates = [s for s in plan.context.updates if (s.service, s.dataplane) == here]
         if updates:
-            lines.append(f"    keeps the context on {_counted(len(updates), 'hop')}")
+            lines.append(f"    keeps the context on {counted(len(updates), 'hop')}")
     nothing = sorted(set(program.graph.services) - {e.service for e in plan.elements})
     if nothing:
         lines.append(f"\nnothing is needed at {', '.join(nothing)}")
     if plan.context.bits:
-        lines.append(f"call paths are told apart by a context tag of {_counted(plan.context.bits, 'bit')}")
+        lines.append(f"call paths are told apart by a context tag of {counted(plan.context.bits, 'bit')}")
     return "\n".join(lines) + "\n"
 
 
 def _hop(hop: tuple[str | None, str]) -> str:
     return f"{hop[0] or 'outside'} -> {hop[1]}"
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"
 
 
 # --- deployments ------------------------------------------------------------------------------------------------------

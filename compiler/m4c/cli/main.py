@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 VERSION = "0.1.0"
+TRACEBACK = "M4_TRACEBACK"
 
 
 class UsageError(Exception):
@@ -81,19 +85,65 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code (2: it could not run)."""
-    args = _parser().parse_args(argv)
+    _make_printable()
+    code = _run(argv)
     try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+    except OSError as e:
+        _discard_output()
+        return _failed(e)
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = _parser().parse_args(argv)
         module = import_module(f"m4c.cli.{args.module}")
         code: int = module.run(args)
         return code
-    except UsageError as e:
-        print(f"m4: {e}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
+    except SystemExit as e:  # the parser's: --help, or something that it does not know
+        return e.code if isinstance(e.code, int) else 0
+    except BrokenPipeError:  # who reads has seen enough
         return 0
     except KeyboardInterrupt:
         print("m4: interrupted", file=sys.stderr)
         return 130
+    except (UsageError, OSError) as e:
+        return _failed(e)
+    except Exception as e:
+        if os.environ.get(TRACEBACK):
+            raise
+        print(f"m4: this is a bug in M4, please report it: {type(e).__name__}: {e}", file=sys.stderr)
+        print(f"m4: with {TRACEBACK}=1 in the environment it shows where", file=sys.stderr)
+        return 2
+
+
+def _failed(error: UsageError | OSError) -> int:
+    message = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    print(f"m4: {message}", file=sys.stderr)
+    return 2
+
+
+def _make_printable() -> None:
+    """Whatever a name or a source line holds can be printed, and nobody needs to listen."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by who started us
+            setattr(sys, name, io.StringIO())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """What is still buffered cannot be written: the interpreter must not try again when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 if __name__ == "__main__":

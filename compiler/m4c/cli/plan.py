@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from m4c.cli import jobs
 from m4c.cli.common import choose_mesh, open_workspace
+from m4c.cli.output import print_json
 
 
 def run(args: argparse.Namespace) -> int:
     workspace = open_workspace([args.path])
     mesh = choose_mesh(workspace, args.mesh)
     if args.format == "json":
-        print(json.dumps(jobs.plan_json(workspace, mesh), indent=2, ensure_ascii=False))
+        print_json(jobs.plan_json(workspace, mesh))
     else:
         print(jobs.plan_text(workspace, mesh), end="")
     return 0

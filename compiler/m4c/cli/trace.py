@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from itertools import pairwise
 from typing import Any
 
 from m4c.cli.common import choose_mesh, open_workspace, sound_program
 from m4c.cli.main import UsageError
+from m4c.cli.output import print_json
 from m4c.paths.callpath import CallPath
 from m4c.reference import HopResult, Trace, trace
 from m4c.semantics.conditions import attribute_key
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     path = call_path(program, args.call_path)
     result = trace(program, path, values_of(program, entity, args))
     if args.format == "json":
-        print(json.dumps(as_json(program, result), indent=2, ensure_ascii=False))
+        print_json(as_json(program, result))
     else:
         print(as_text(program, result), end="")
     return 0
