@@ -69,7 +69,11 @@ async def test_a_contradiction_is_shown_at_both_policies_and_mended(client: Lang
     assert len(places) == 2
     for _, diagnostic in places:
         assert " -> " in diagnostic.message
-        assert diagnostic.related_information
+    others = {Path(u).name: [r.message for r in d.related_information or ()] for u, d in places}
+    assert others == {
+        "even.m4": ["`send_some` writes route = { v1: 80%, v2: 20% }"],
+        "shop.m4": ["`even` writes route = { v1: 50%, v2: 50% }"],
+    }
     uri, diagnostic = places[0]
     actions = await client.text_document_code_action_async(
         types.CodeActionParams(
@@ -112,5 +116,9 @@ async def test_completion_hover_and_definition(client: LanguageClient, tmp_path:
     hover = await client.text_document_hover_async(types.HoverParams(document, inside))
     assert hover is not None
     assert "versions" in str(hover.contents)
+    policy = await client.text_document_hover_async(types.HoverParams(document, at(text, "policy send_")))
+    assert policy is not None
+    assert isinstance(policy.contents, types.MarkupContent)
+    assert policy.contents.value.endswith("Matches 1 call path:\n- `e -> f`")
     target = await client.text_document_definition_async(types.DefinitionParams(document, inside))
     assert "core.m4" in str(target)

@@ -102,7 +102,7 @@ def _problem(effects: Effects, a: _Writer, b: _Writer, attr: AttrKey, witness: W
         tuple(dict.fromkeys((a.policy.name, b.policy.name))),
         witness,
         fixes,
-        mirrored=True,
+        mirrored=second,
     )
 
 
@@ -153,7 +153,7 @@ def _default_conflicts(effects: Effects) -> Iterator[Problem]:
                     f"and {_shown(effects, b.attr, b.value)}"
                 )
                 related = (Related(a.place, "the other default"),)
-                yield Problem("contradiction", message, b.place, related, (), witness, mirrored=True)
+                yield Problem("contradiction", message, b.place, related, (), witness, mirrored="the other default")
                 break
 
 
@@ -211,5 +211,6 @@ def _order_problem(effects: Effects, writer: Policy, reader: Policy) -> Problem 
         )
         related = (Related(cause.place, f"`{writer.name}` writes it here"),)
         place = reader.when_place or reader.place
-        return Problem("order-dependent", message, place, related, names, witness, fixes, mirrored=True)
+        reads = f"`{reader.name}` reads it here"
+        return Problem("order-dependent", message, place, related, names, witness, fixes, mirrored=reads)
     return None

@@ -49,7 +49,4 @@ def shown_as(workspace: Workspace, problem: Problem) -> tuple[Diagnostic, ...]:
     shown = at(span, related)
     if not problem.mirrored or not related or related[0].span == span:
         return (shown,)
-    back = RelatedSpan(span, "the other place")
-    if problem.policies and problem.place.decl.startswith("policy:"):
-        back = RelatedSpan(span, f"`{problem.place.decl.partition(':')[2].partition('#')[0]}` is here")
-    return shown, at(related[0].span, (back, *related[1:]))
+    return shown, at(related[0].span, (RelatedSpan(span, problem.mirrored), *related[1:]))

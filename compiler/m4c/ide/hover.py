@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from m4c import project
+from m4c.analysis.effects import names_version
 from m4c.ide import render
 from m4c.ide.plans import plan_lines
 from m4c.ide.symbols import Found, Symbol, everywhere, symbol_at
@@ -257,9 +258,10 @@ def _paths(workspace: Workspace, mesh: str, policy: Policy) -> str:
     if count == 0:
         return "No call path of the graph matches."
     some = some_paths(dfa, graph, SHOWN_PATHS)
+    shown = [str(p) if names_version(policy.pattern) else p.by_service for p in some]
     total = "infinitely many call paths" if count is None else render.plural(count, "call path")
     more = ["- …"] if count is None or count > len(some) else []
-    return "\n".join([f"Matches {total}:", *(f"- `{p}`" for p in some), *more])
+    return "\n".join([f"Matches {total}:", *(f"- `{p}`" for p in shown), *more])
 
 
 def _constant(workspace: Workspace, found: Found) -> list[str]:

@@ -6,7 +6,7 @@ word of a call path is its instances in order, preceded by one letter for "outsi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -45,8 +45,15 @@ class CallPath:
         for n in range(1 if self.outside else 2, len(self.services) + 1):
             yield CallPath(self.outside, self.services[:n], self.versions[:n])
 
+    @property
+    def by_service(self) -> str:
+        """As M4 writes it, where the versions do not matter."""
+        return self._written(self.services)
+
     def __str__(self) -> str:
-        steps = [s if v is None else f"{s}:{v}" for s, v in self.letters]
+        return self._written([s if v is None else f"{s}:{v}" for s, v in self.letters])
+
+    def _written(self, steps: Sequence[str]) -> str:
         return " -> ".join(["outside", *steps] if self.outside else steps)
 
 

@@ -62,7 +62,10 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding. `message` says what is wrong and why it matters; fixes say how to mend it."""
+    """One finding. `message` says what is wrong and why it matters; fixes say how to mend it.
+
+    With a text in `mirrored`, an editor shows it at the first related place too, and there says this of `place`.
+    """
 
     code: str
     message: str
@@ -71,7 +74,7 @@ class Problem:
     policies: tuple[str, ...] = ()
     witness: Witness | None = None
     fixes: tuple[Fix, ...] = ()
-    mirrored: bool = False  # an editor shows it at the first related place too
+    mirrored: str = ""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
