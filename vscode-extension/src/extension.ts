@@ -36,15 +36,12 @@ export function activate(context: vscode.ExtensionContext): void {
       }
     }),
     vscode.workspace.onDidChangeConfiguration(async (event) => {
-      if (event.affectsConfiguration("m4.server.path") && running.wanted) {
-        await running.restart();
+      if (event.affectsConfiguration("m4.server.path")) {
+        await running.follow();
       }
     }),
-    vscode.workspace.onDidGrantWorkspaceTrust(async () => {
-      if (running.wanted) {
-        await running.restart();
-      }
-    }),
+    vscode.workspace.onDidGrantWorkspaceTrust(() => running.follow()),
+    vscode.workspace.onDidChangeWorkspaceFolders(() => running.follow()),
   );
   for (const document of vscode.workspace.textDocuments) {
     void look(document);

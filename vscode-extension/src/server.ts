@@ -1,19 +1,9 @@
-/** The connection to the language server: started when it is first needed, restarted when it stops by itself. */
+/** The connection to the language server: started when it is first needed, started anew when it stops by itself. */
 
 import * as vscode from "vscode";
-import {
-  type CloseHandlerResult,
-  CloseAction,
-  ErrorAction,
-  type ErrorHandler,
-  type ErrorHandlerResult,
-  ExecuteCommandRequest,
-  LanguageClient,
-  type Middleware,
-  TransportKind,
-} from "vscode-languageclient/node";
+import { CloseAction, ErrorAction, ExecuteCommandRequest, LanguageClient, type Middleware, State, TransportKind } from "vscode-languageclient/node";
 
-import { findServer } from "./serverPath";
+import { findServer, type Search } from "./serverPath";
 
 const LANGUAGE = "m4";
 
@@ -24,94 +14,176 @@ const HARMLESS: ReadonlySet<string> = new Set(["m4.plan"]);
 const MAX_ENDS = 4;
 const IN_TIME = 180_000;
 
+/** The library's client, of which one is made for each run of a server. */
+class Client extends LanguageClient {
+  private unwanted = false;
+
+  /** Whether its server is not to be started after all. */
+  get abandoned(): boolean {
+    return this.unwanted;
+  }
+
+  /** The library stops no client that is starting: its server is ended, and so the start fails. */
+  abandonStart(): void {
+    if (this.state === State.Starting) {
+      this.unwanted = true;
+      this.serverProcess?.kill();
+    }
+  }
+
+  protected override async createMessageTransports(encoding: string): ReturnType<LanguageClient["createMessageTransports"]> {
+    const transports = await super.createMessageTransports(encoding);
+    if (this.unwanted) {
+      this.serverProcess?.kill();
+    }
+    return transports;
+  }
+
+  /** Into the log only: what the library would show is a stack trace, and what the user has to know we say ourselves. */
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
+}
+
 export class Server {
-  private client: LanguageClient | undefined;
-  private starting: Promise<boolean> | undefined;
-  private complained = false;
+  /** The client whose server runs or is starting. */
+  private client: Client | undefined;
+  /** The server that was last looked for; nothing if it was never wanted. */
+  private search: Search | undefined;
+  /** A server that does not run, of which the user knows; empty if there is none at all. */
+  private hopeless: string | undefined;
+  /** When servers ended unexpectedly. */
+  private ends: number[] = [];
+  /** Starts and stops come one after the other: a client can do only one of them at a time. */
+  private last: Promise<unknown> = Promise.resolve();
   private readonly output = vscode.window.createOutputChannel("M4 Language Server", { log: true });
 
   /**
    * Starts the server unless it runs.
-   * @param again - complain about a missing server even if that was done before
+   * @param again - try and complain also if the user has been told that this server does not run
    * @returns whether it runs; if not, the user has been told why.
    */
   start(again = false): Promise<boolean> {
-    this.starting ??= this.tryStart(again).then((running) => {
-      if (!running) {
-        this.starting = undefined;
-      }
-      return running;
+    return this.inTurn(() => (this.client === undefined ? this.launch(again) : Promise.resolve(true)));
+  }
+
+  restart(): Promise<boolean> {
+    this.client?.abandonStart();
+    return this.inTurn(async () => {
+      await this.end();
+      return this.launch(true);
     });
-    return this.starting;
   }
 
-  async restart(): Promise<void> {
-    await this.stop();
-    await this.start(true);
-  }
-
-  async stop(): Promise<void> {
-    const client = this.client;
-    this.client = undefined;
-    this.starting = undefined;
-    this.complained = false;
-    // A client that could not start, or whose server has died, cannot be stopped once more.
-    await client?.dispose().catch((error: unknown) => {
-      this.output.warn(`stopping: ${describe(error)}`);
+  /** After a change of settings or trust: if another server is to be used now, it takes over. */
+  async follow(): Promise<void> {
+    const outdated = (): boolean => this.search !== undefined && this.search.found !== find().found;
+    if (!outdated()) {
+      return;
+    }
+    this.client?.abandonStart();
+    await this.inTurn(async () => {
+      if (outdated()) {
+        await this.end();
+        await this.launch(true);
+      }
     });
   }
 
   async dispose(): Promise<void> {
-    await this.stop();
+    this.client?.abandonStart();
+    await this.inTurn(() => this.end());
     this.output.dispose();
   }
 
-  /** Whether the server has been started at all. */
-  get wanted(): boolean {
-    return this.starting !== undefined || this.complained;
+  private inTurn<Result>(act: () => Promise<Result>): Promise<Result> {
+    const done = this.last.then(act, act);
+    this.last = done;
+    return done;
   }
 
-  private async tryStart(again: boolean): Promise<boolean> {
-    const search = findServer({
-      setting: vscode.workspace.getConfiguration("m4").get<string>("server.path", "").trim(),
-      folders: (vscode.workspace.workspaceFolders ?? [])
-        .filter((folder) => folder.uri.scheme === "file")
-        .map((folder) => folder.uri.fsPath),
-      trusted: vscode.workspace.isTrusted,
-      searchPath: process.env.PATH ?? "",
-    });
-    if (search.found === undefined) {
-      if (again || !this.complained) {
-        this.complained = true;
-        void this.offer(
-          `No M4 language server found (looked at: ${search.tried.join(", ")}). ` +
-            "Install it with “pip install xmesh”, or set “m4.server.path”.",
-          "Open settings",
-        );
+  private async end(): Promise<void> {
+    const client = this.client;
+    this.client = undefined;
+    this.hopeless = undefined;
+    this.ends = [];
+    if (client?.state === State.Running) {
+      await client.dispose().catch((error: unknown) => {
+        this.output.warn(`stopping: ${describe(error)}`);
+      });
+    }
+  }
+
+  private async launch(again: boolean): Promise<boolean> {
+    const { found, tried } = (this.search = find());
+    if (!again && this.hopeless === (found ?? "")) {
+      return false;
+    }
+    if (found === undefined) {
+      this.hopeless = "";
+      void this.offer(
+        `No M4 language server found (looked at: ${tried.join(", ")}). ` +
+          "Install it with “pip install xmesh”, or set “m4.server.path”.",
+        "Open settings",
+      );
+      return false;
+    }
+    this.output.info(`server: ${found}`);
+    const client = this.connect(found);
+    this.client = client;
+    try {
+      await client.start();
+      this.hopeless = undefined;
+      return true;
+    } catch (error) {
+      this.client = undefined;
+      if (!client.abandoned) {
+        this.output.error(`the server did not start: ${describe(error)}`);
+        this.hopeless = found;
+        void this.offer(`The M4 language server ${found} did not start.`, "Show output");
       }
       return false;
     }
-    this.output.info(`server: ${search.found}`);
-    const client: LanguageClient = new LanguageClient(
+  }
+
+  private connect(program: string): Client {
+    const client: Client = new Client(
       LANGUAGE,
       "M4",
-      { command: search.found, transport: TransportKind.stdio },
+      { command: program, transport: TransportKind.stdio },
       {
         documentSelector: [{ scheme: "file", language: LANGUAGE }],
         outputChannel: this.output,
-        errorHandler: this.errorHandler(),
+        errorHandler: {
+          error: (error) => {
+            this.output.error(describe(error));
+            return { action: ErrorAction.Continue, handled: true };
+          },
+          closed: () => ({ action: CloseAction.DoNotRestart, handled: true }),
+        },
         initializationFailedHandler: () => false,
         middleware: this.middleware(() => client),
       },
     );
-    this.client = client;
-    try {
-      await client.start();
-      return true;
-    } catch (error) {
-      this.output.error(`the server did not start: ${describe(error)}`);
-      void this.offer(`The M4 language server did not start: ${describe(error)}`, "Show output");
-      return false;
+    client.onDidChangeState(({ oldState, newState }) => {
+      if (oldState === State.Running && newState === State.Stopped && this.client === client) {
+        this.client = undefined;
+        this.endedUnexpectedly(program);
+      }
+    });
+    return client;
+  }
+
+  private endedUnexpectedly(program: string): void {
+    const now = Date.now();
+    this.ends = [...this.ends.filter((end) => now - end < IN_TIME), now];
+    if (this.ends.length > MAX_ENDS) {
+      this.hopeless = program;
+      const times = String(this.ends.length);
+      void this.offer(`The M4 language server stopped ${times} times within three minutes and is not started again.`, "Show output");
+    } else {
+      void vscode.window.showWarningMessage("The M4 language server stopped unexpectedly and is started again.");
+      void this.start();
     }
   }
 
@@ -126,29 +198,6 @@ export class Server {
     } else if (choice === again) {
       await this.restart();
     }
-  }
-
-  private errorHandler(): ErrorHandler {
-    const ends: number[] = [];
-    return {
-      error: (error): ErrorHandlerResult => {
-        this.output.error(describe(error));
-        return { action: ErrorAction.Continue, handled: true };
-      },
-      closed: (): CloseHandlerResult => {
-        const now = Date.now();
-        ends.push(now);
-        if (ends.filter((end) => now - end < IN_TIME).length > MAX_ENDS) {
-          this.starting = undefined;
-          const message = `The M4 language server stopped ${String(MAX_ENDS + 1)} times within three minutes and is not started again.`;
-          void this.offer(message, "Show output");
-          return { action: CloseAction.DoNotRestart, handled: true, message };
-        }
-        const message = "The M4 language server stopped unexpectedly and was started again.";
-        void vscode.window.showWarningMessage(message);
-        return { action: CloseAction.Restart, handled: true, message };
-      },
-    };
   }
 
   /** Every command of the server, also that of a code action, passes here: the gate for untrusted workspaces. */
@@ -179,6 +228,18 @@ export class Server {
       },
     };
   }
+}
+
+/** Looks for the server as settings, folders and trust are now. */
+function find(): Search {
+  return findServer({
+    setting: vscode.workspace.getConfiguration("m4").get<string>("server.path", "").trim(),
+    folders: (vscode.workspace.workspaceFolders ?? [])
+      .filter((folder) => folder.uri.scheme === "file")
+      .map((folder) => folder.uri.fsPath),
+    trusted: vscode.workspace.isTrusted,
+    searchPath: process.env.PATH ?? "",
+  });
 }
 
 function describe(error: unknown): string {
