@@ -38,7 +38,7 @@ _KINDS = {
     "file": types.CompletionItemKind.File,
 }
 
-_SIGNED = ("operation", "attribute", "param")  # their details stand right behind their names
+_SIGNED = ("operation", "attribute", "param")  # their details stand right behind their names, where clients can do that
 
 
 def register(server: M4Server) -> None:
@@ -48,27 +48,29 @@ def register(server: M4Server) -> None:
             from m4c.ide.complete import complete
 
             found = complete(workspace, file, convert.lines(file).offset(params.position))
-            items = [_item(c, file, convert, snippets) for c in found.items]
+            items = [_item(c, file, convert, snippets, signatures) for c in found.items]
             return types.CompletionList(found.incomplete, items)
 
-        snippets = _snippets(server)
+        able = _abilities(server)
+        snippets = bool(able and able.snippet_support)
+        signatures = bool(able and able.label_details_support)
         return await server.ask_file(params.text_document.uri, question, types.CompletionList(False, []))
 
 
-def _snippets(server: M4Server) -> bool:
+def _abilities(server: M4Server) -> types.ClientCompletionItemOptions | None:
     documents = server.client_capabilities.text_document
-    item = documents.completion.completion_item if documents and documents.completion else None
-    return bool(item and item.snippet_support)
+    return documents.completion.completion_item if documents and documents.completion else None
 
 
-def _item(c: Completion, file: str, convert: Converter, snippets: bool) -> types.CompletionItem:
+def _item(c: Completion, file: str, convert: Converter, snippets: bool, signatures: bool) -> types.CompletionItem:
     p = c.proposal
     snippet = p.snippet if snippets else None
+    beside = signatures and p.kind in _SIGNED and bool(p.detail)  # not once more above the documentation
     return types.CompletionItem(
         label=p.label,
-        label_details=types.CompletionItemLabelDetails(detail=p.detail) if p.kind in _SIGNED and p.detail else None,
+        label_details=types.CompletionItemLabelDetails(detail=p.detail) if beside else None,
         kind=_KINDS[p.kind],
-        detail=p.detail or None,
+        detail=None if beside else p.detail or None,
         documentation=markdown(p.doc) if p.doc else None,
         sort_text=f"{c.order:04}",
         filter_text=p.filter if p.filter != p.label else None,
