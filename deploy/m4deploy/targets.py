@@ -42,6 +42,8 @@ def deploy(target: str, built: Path, state: Path, output: Path | None, progress:
             raise DeployError("The target `directory` needs a folder.")
         directory.deploy(built, output)
         return f"The artifacts are in {output}.\n"
+    if target != "local":
+        raise DeployError(f"There is no target `{target}`.", hint="The targets are `local` and `directory`.")
     from m4deploy import local
 
     local.deploy(built, state, progress)

@@ -1,5 +1,8 @@
 """workspace/executeCommand: build, plan, deploy. Nothing of this happens because a file was opened.
 
+The first argument of each is the URI or path of a file or folder. `m4.build` then takes a tier and a policy,
+`m4.deploy` a target (`local` without one) and, for `directory`, its folder.
+
 A job works on a copy of the workspace, in a thread of its own, so that the editor stays answered while it runs.
 """
 
@@ -143,7 +146,10 @@ def register(server: M4Server) -> None:
 
     @server.command("m4.deploy")
     async def deploy(*given: Any) -> dict[str, Any]:
-        destination = _optional(given, 1) or "local"
+        destination, folder = _optional(given, 1) or "local", _optional(given, 2)
+        output = Path(path_of(folder) or folder) if folder is not None else None
+        if output is not None and not output.is_absolute():
+            raise JsonRpcInvalidParams(f"`{folder}` is no absolute path")
         loop = asyncio.get_running_loop()
 
         async with Progress(server, f"Deploying ({destination})") as progress:
@@ -154,7 +160,7 @@ def register(server: M4Server) -> None:
             def job(target: Target) -> DeployResult:
                 from m4c.cli import jobs
 
-                return jobs.deploy(target.workspace, target.mesh, destination, step)
+                return jobs.deploy(target.workspace, target.mesh, destination, step, output)
 
             return _deployed(server, await jobs.run("m4.deploy", given, job))
 

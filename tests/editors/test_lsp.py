@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_lsp
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
 
 HERE = Path(__file__).parent
@@ -122,3 +123,29 @@ async def test_completion_hover_and_definition(client: LanguageClient, tmp_path:
     assert policy.contents.value.endswith("Matches 1 call path:\n- `e -> f`")
     target = await client.text_document_definition_async(types.DefinitionParams(document, inside))
     assert "core.m4" in str(target)
+
+
+@pytest.mark.asyncio
+async def test_deploys_into_a_folder(client: LanguageClient, tmp_path: Path) -> None:
+    mesh = tmp_path / "ws/shop.m4"
+    (tmp_path / "ws/even.m4").unlink()
+
+    async def deploy(*where: str) -> dict[str, object]:
+        given = types.ExecuteCommandParams("m4.deploy", [mesh.as_uri(), *where])
+        answer = await client.workspace_execute_command_async(given)
+        assert isinstance(answer, dict)
+        return answer
+
+    assert (await deploy("directory", str(tmp_path / "out")))["ok"] is True
+    assert (tmp_path / "out/manifest.json").is_file()
+    refused = await deploy("directory", str(tmp_path / "ws"))
+    assert refused["ok"] is False
+    assert "holds something else" in str(refused["message"])
+    unknown = await deploy("the-moon")
+    assert unknown == {
+        "ok": False,
+        "message": "not deployed, nothing changed: There is no target `the-moon`.",
+        "text": "The targets are `local` and `directory`.",
+    }
+    with pytest.raises(JsonRpcException, match="`out` is no absolute path"):
+        await deploy("directory", "out")

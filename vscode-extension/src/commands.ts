@@ -3,6 +3,8 @@
  * Their ids begin with `m4.ui.`, for the client registers the server's own commands (`m4.build`, …) under their names.
  */
 
+import * as path from "node:path";
+
 import * as vscode from "vscode";
 
 import { Plans } from "./plan";
@@ -36,31 +38,43 @@ export function registerCommands(server: Server): vscode.Disposable {
       await showBuilt(built);
     }
   };
-  const deploy = (command: "m4.deploy" | "m4.undeploy") => async (target: vscode.Uri): Promise<void> => {
-    const done = await ask<Deployed>(server, command, target.toString());
-    if (done !== undefined && done.text !== "") {
-      report.replace(done.text);
+  const showDeployed = (done: Deployed | undefined): void => {
+    if (done === undefined) {
+      return;
+    }
+    // Nothing is replaced: VS Code goes on to underline the links of a text where it stood, in the text that took its place.
+    report.appendLine(`${new Date().toLocaleTimeString()}  ${done.message}\n${done.text}`);
+    if (done.text !== "") {
       report.show(true);
     }
+  };
+  const deploy = async (target: vscode.Uri): Promise<void> => {
+    const where = await pickDestination(target);
+    if (where !== undefined) {
+      showDeployed(await ask<Deployed>(server, "m4.deploy", target.toString(), ...where));
+    }
+  };
+  const undeploy = async (target: vscode.Uri): Promise<void> => {
+    showDeployed(await ask<Deployed>(server, "m4.undeploy", target.toString()));
   };
 
   return vscode.Disposable.from(
     report,
     plans.register(),
     registerOnTarget("m4.ui.build", build),
-    registerOnTarget("m4.ui.deploy", deploy("m4.deploy")),
-    registerOnTarget("m4.ui.undeploy", deploy("m4.undeploy")),
+    registerOnTarget("m4.ui.deploy", deploy),
+    registerOnTarget("m4.ui.undeploy", undeploy),
     registerOnTarget("m4.ui.plan", (target) => plans.show(target)),
     vscode.commands.registerCommand("m4.ui.restart", () => server.restart()),
   );
 }
 
 /** Runs a command of the server. Nothing if it failed; the user has been told. */
-async function ask<Answer>(server: Server, command: string, uri: string): Promise<Answer | undefined> {
+async function ask<Answer>(server: Server, command: string, ...args: string[]): Promise<Answer | undefined> {
   if (!(await server.start(true))) {
     return undefined;
   }
-  return (await vscode.commands.executeCommand<Answer | null>(command, uri)) ?? undefined;
+  return (await vscode.commands.executeCommand<Answer | null>(command, ...args)) ?? undefined;
 }
 
 function registerOnTarget(id: string, run: (target: vscode.Uri) => Promise<void>): vscode.Disposable {
@@ -86,6 +100,32 @@ async function pickTarget(): Promise<vscode.Uri | undefined> {
   return folders.length === 1 ? folders[0]?.uri : (await vscode.window.showWorkspaceFolderPick())?.uri;
 }
 
+/** Where to deploy, as the arguments of `m4.deploy`: the name of a target, and the folder if it wants one. */
+async function pickDestination(target: vscode.Uri): Promise<[string] | [string, string] | undefined> {
+  const here = {
+    label: "On this machine",
+    detail: "Runs the mesh until it is undeployed, with a small stand-in for each service",
+    iconPath: new vscode.ThemeIcon("vm-running"),
+  };
+  const folder = {
+    label: "Into a folder…",
+    detail: "Writes the artifacts, for something else to take",
+    iconPath: new vscode.ThemeIcon("folder"),
+  };
+  const chosen = await vscode.window.showQuickPick([here, folder], { placeHolder: "Where to deploy" });
+  if (chosen !== folder) {
+    return chosen && ["local"];
+  }
+  const root = vscode.workspace.getWorkspaceFolder(target)?.uri.fsPath ?? path.dirname(target.fsPath);
+  const written = await vscode.window.showInputBox({
+    title: "Deploy into a folder",
+    prompt: "A new folder, an empty one, or one that holds an earlier deployment, which is replaced.",
+    value: path.join(root, "out"),
+    validateInput: (text) => (text.trim() === "" ? "Which folder?" : undefined),
+  });
+  return written === undefined ? undefined : ["directory", path.resolve(root, written.trim())];
+}
+
 async function showBuilt(built: Built): Promise<void> {
   const open = "Open…";
   const count = `${String(built.files.length)} ${built.files.length === 1 ? "file" : "files"}`;
@@ -93,8 +133,9 @@ async function showBuilt(built: Built): Promise<void> {
   if (choice !== open) {
     return;
   }
-  const file = await vscode.window.showQuickPick([...built.files], { placeHolder: "Open an artifact" });
-  if (file !== undefined) {
-    await vscode.window.showTextDocument(vscode.Uri.file(file));
+  const names = built.files.map((file) => path.relative(built.folder, file));
+  const name = await vscode.window.showQuickPick(names, { placeHolder: "Open an artifact" });
+  if (name !== undefined) {
+    await vscode.window.showTextDocument(vscode.Uri.file(path.join(built.folder, name)));
   }
 }
