@@ -57,6 +57,7 @@ export class Server {
   /** Starts and stops come one after the other: a client can do only one of them at a time. */
   private last: Promise<unknown> = Promise.resolve();
   private readonly output = vscode.window.createOutputChannel("M4 Language Server", { log: true });
+  private readonly status = vscode.languages.createLanguageStatusItem("m4.server", { language: LANGUAGE });
 
   /**
    * Starts the server unless it runs.
@@ -94,6 +95,7 @@ export class Server {
     this.client?.abandonStart();
     await this.inTurn(() => this.end());
     this.output.dispose();
+    this.status.dispose();
   }
 
   private inTurn<Result>(act: () => Promise<Result>): Promise<Result> {
@@ -115,32 +117,34 @@ export class Server {
   }
 
   private async launch(again: boolean): Promise<boolean> {
-    const { found, tried } = (this.search = find());
+    const { found, tried, fromSetting } = (this.search = find());
     if (!again && this.hopeless === (found ?? "")) {
       return false;
     }
     if (found === undefined) {
       this.hopeless = "";
-      void this.offer(
-        `No M4 language server found (looked at: ${tried.join(", ")}). ` +
-          "Install it with “pip install xmesh”, or set “m4.server.path”.",
-        "Open settings",
-      );
+      const message = fromSetting
+        ? `“m4.server.path” names no program: ${tried.join(", ")}. Set it to m4ls, or empty it to have m4ls looked for.`
+        : `No M4 language server found (looked at: ${tried.join(", ")}). ` +
+          "Install it with “pip install xmesh”, or set “m4.server.path”.";
+      void this.offer("not found", message, "Open settings");
       return false;
     }
     this.output.info(`server: ${found}`);
     const client = this.connect(found);
     this.client = client;
+    this.tell("starts", { detail: found, busy: true });
     try {
       await client.start();
       this.hopeless = undefined;
+      this.tell(client.initializeResult?.serverInfo?.version ?? "runs", { detail: found });
       return true;
     } catch (error) {
       this.client = undefined;
       if (!client.abandoned) {
         this.output.error(`the server did not start: ${describe(error)}`);
         this.hopeless = found;
-        void this.offer(`The M4 language server ${found} did not start.`, "Show output");
+        void this.offer("did not start", `The M4 language server ${found} did not start.`, "Show output");
       }
       return false;
     }
@@ -180,15 +184,26 @@ export class Server {
     if (this.ends.length > MAX_ENDS) {
       this.hopeless = program;
       const times = String(this.ends.length);
-      void this.offer(`The M4 language server stopped ${times} times within three minutes and is not started again.`, "Show output");
+      const message = `The M4 language server stopped ${times} times within three minutes and is not started again.`;
+      void this.offer("stopped", message, "Show output");
     } else {
       void vscode.window.showWarningMessage("The M4 language server stopped unexpectedly and is started again.");
       void this.start();
     }
   }
 
-  /** Tells the user and offers a way out besides trying again. */
-  private async offer(message: string, way: "Open settings" | "Show output"): Promise<void> {
+  /** Says in the status bar, where M4 is edited, how the server is. */
+  private tell(text: string, more: { detail: string; busy?: boolean; wrong?: boolean }): void {
+    this.status.text = `m4ls ${text}`;
+    this.status.detail = more.detail;
+    this.status.busy = more.busy ?? false;
+    this.status.severity = more.wrong === true ? vscode.LanguageStatusSeverity.Error : vscode.LanguageStatusSeverity.Information;
+    this.status.command = { command: "m4.ui.restart", title: "Restart" };
+  }
+
+  /** Tells the user that the server does not run, and offers a way out besides trying again. */
+  private async offer(what: string, message: string, way: "Open settings" | "Show output"): Promise<void> {
+    this.tell(what, { detail: this.search?.found ?? "", wrong: true });
     const again = "Try again";
     const choice = await vscode.window.showErrorMessage(message, way, again);
     if (choice === "Open settings") {

@@ -20,6 +20,8 @@ export interface Search {
   readonly found: string | undefined;
   /** Where it was looked for, in order, for the message. */
   readonly tried: readonly string[];
+  /** Whether the setting says where. */
+  readonly fromSetting: boolean;
 }
 
 const WINDOWS = process.platform === "win32";
@@ -48,7 +50,7 @@ export function findServer(surroundings: Surroundings): Search {
   const { setting, folders, trusted, searchPath } = surroundings;
   if (setting !== "") {
     const file = expand(setting, folders);
-    return { found: isExecutable(file) ? file : undefined, tried: [file] };
+    return { found: isExecutable(file) ? file : undefined, tried: [file], fromSetting: true };
   }
   const inFolders = trusted ? folders.map((folder) => path.join(folder, ".venv", IN_ENVIRONMENT)) : [];
   // A relative entry of the PATH would be resolved in whatever folder is open.
@@ -59,5 +61,6 @@ export function findServer(surroundings: Surroundings): Search {
   return {
     found: [...inFolders, ...onPath].find(isExecutable),
     tried: [...inFolders, `${ON_PATH} on the PATH`],
+    fromSetting: false,
   };
 }

@@ -47,7 +47,7 @@ test("relative entries of the PATH are passed over", () => {
 
 test("the setting wins and is not replaced when it is wrong", () => {
   assert.equal(look("${workspaceFolder}/.venv/bin/m4ls", true).found, inFolder);
-  assert.deepEqual(look("/nowhere/m4ls", true), { found: undefined, tried: ["/nowhere/m4ls"] });
+  assert.deepEqual(look("/nowhere/m4ls", true), { found: undefined, tried: ["/nowhere/m4ls"], fromSetting: true });
   assert.deepEqual(look("~/no/such/m4ls", true).tried, [join(homedir(), "no/such/m4ls")]);
 });
 
