@@ -19,18 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from editor_tools import missing
+from editor_tools import missing, undeploy
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TOOLS = ROOT / ".tools"
 EXTENSION = ROOT / "vscode-extension"
 VSCODE = TOOLS / "vscode/node_modules/code-server/lib/vscode/out/server-main.js"
-# Only what the screenshots should show.
+LOG_WRITER = VSCODE.parents[1] / "node_modules/@vscode/spdlog/build/Release/spdlog.node"
+# As on a desktop, and only what the screenshots should show.
 QUIET = {
     "chat.disableAIFeatures": True,
     "remote.autoForwardPorts": False,
     "editor.minimap.enabled": False,
+    "files.autoSave": "off",  # as on a desktop; in a browser the default is to save after a second
     "workbench.secondarySideBar.defaultVisibility": "hidden",
 }
 SECONDS = 120.0  # how long a scenario may take on a busy machine before it is given up
@@ -91,6 +93,13 @@ def end_session(process: subprocess.Popen[str]) -> None:
             time.sleep(0.05)
 
 
+def program(file: Path, script: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    return file
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -118,9 +127,7 @@ def vscode(folder: Path, server: Path, *options: str) -> Iterator[VsCode]:
     chromium = tools()
     extensions, pid, data = folder / "extensions", folder / "server.pid", folder / "data"
     # The server under test is known by its process id, so that a scenario can end it.
-    wrapper = folder / "m4ls"
-    wrapper.write_text(f'#!/bin/sh\necho $$ > "{pid}"\nexec "{server}" "$@"\n')
-    wrapper.chmod(0o755)
+    wrapper = program(folder / "m4ls", f'echo $$ > "{pid}"\nexec "{server}" "$@"')
     settings = data / "data/Machine/settings.json"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"m4.server.path": str(wrapper), **QUIET}))
@@ -192,14 +199,24 @@ def test_providers_and_commands(driven: VsCode, workspace: Path) -> None:
     assert output.count("ok: ") == (HERE / "vscode/host/checks.cjs").read_text().count('  async "')
 
 
-def test_untrusted_workspace_runs_nothing_of_its_own(window: VsCode, workspace: Path, tmp_path: Path) -> None:
-    marker = tmp_path / "it-ran"
+def test_window(window: VsCode, tmp_path: Path) -> None:
+    if not LOG_WRITER.exists():
+        missing("the log writer of code-server, without which its Output panel is empty,", "setup-test")
+    application = Path(shutil.copytree(ROOT / "examples", tmp_path / "examples"))
+    silent = program(tmp_path / "silent", 'touch "$0.runs"\nexec cat >/dev/null')
+    try:
+        window.run("window", application, M4_SILENT=str(silent))
+    finally:
+        undeploy(application, Path(window.environment["XDG_STATE_HOME"]))
+
+
+def test_untrusted_workspace_runs_nothing_of_its_own(
+    window: VsCode, workspace: Path, server: Path, tmp_path: Path
+) -> None:
+    ran = tmp_path / "it-ran"
     for file in (workspace / ".venv/bin/m4ls", workspace / "own-server"):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f'#!/bin/sh\ntouch "{marker}"\n')
-        file.chmod(0o755)
+        program(file, f'touch "{ran}"\nexec "{server}" "$@"')
     settings = workspace / ".vscode/settings.json"
     settings.parent.mkdir()
-    settings.write_text(json.dumps({"m4.server.path": str(workspace / "own-server")}))
-    window.run("untrusted", workspace)
-    assert not marker.exists()
+    settings.write_text(json.dumps({"m4.server.path": "${workspaceFolder}/own-server"}))
+    window.run("untrusted", workspace, M4_RAN=str(ran))

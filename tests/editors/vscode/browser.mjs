@@ -1,5 +1,8 @@
-// Opens the VS Code under test in headless Chromium. The variables come from test_vscode.py:
-// VSCODE_PORT, M4_TOOLS (where playwright-core is), M4_CHROMIUM, M4_SCREENSHOTS (a folder), M4_WORKSPACE.
+// Opens the VS Code under test in headless Chromium, and does there what a person does. The variables come from
+// test_vscode.py: VSCODE_PORT, M4_TOOLS (where playwright-core is), M4_CHROMIUM, M4_SCREENSHOTS (a folder), M4_WORKSPACE.
+//
+// Nothing here waits for a time: each step waits for what a person would see before the next. A click or a key goes to
+// whatever has the focus or lies on top at that moment, so before it is sent that is waited for too.
 import { createRequire } from "node:module";
 import path from "node:path";
 
@@ -10,7 +13,7 @@ const origin = `127.0.0.1:${process.env.VSCODE_PORT}`;
 const started = performance.now();
 
 /** Long enough for a busy machine; nothing is measured. */
-export const PATIENCE = 30_000;
+export const PATIENCE = 45_000;
 
 export function step(text) {
   console.log(`${((performance.now() - started) / 1000).toFixed(1).padStart(6)} s  ${text}`);
@@ -30,18 +33,15 @@ export async function run(name, scenario) {
     executablePath: process.env.M4_CHROMIUM,
     headless: true,
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"],
+      "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+      // Nothing but this machine is asked: the tests are the same without a network.
+      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
   });
   let code = 0;
   let page;
   try {
-    page = await browser.newPage({ viewport: { width: 1400, height: 860 } });
+    page = await browser.newPage({ viewport: { width: 1360, height: 820 } });
     page.setDefaultTimeout(PATIENCE);
-    // Nothing but this machine is asked: the tests are the same without a network.
-    await page.route("**/*", (route) => {
-      const url = new URL(route.request().url());
-      return url.hostname === "127.0.0.1" || ["data:", "blob:"].includes(url.protocol) ? route.continue() : route.abort();
-    });
     await scenario(page);
     step(`${name}: passed`);
   } catch (error) {
@@ -58,7 +58,7 @@ function screenshotPath(name) {
 }
 
 export function screenshot(page, name) {
-  return page.screenshot({ path: screenshotPath(name) });
+  return page.screenshot({ path: screenshotPath(name), animations: "disabled" });
 }
 
 /**
@@ -66,7 +66,7 @@ export function screenshot(page, name) {
  * @param {import("playwright-core").Page} page
  * @param {[string, string][]} payload - what the workbench is told, e.g. `["openFile", …]`
  */
-export async function open(page, payload) {
+export async function open(page, payload = []) {
   const query = new URLSearchParams({ folder: workspace, payload: JSON.stringify([["skipWelcome", "true"], ...payload]) });
   await page.goto(`http://${origin}/?${query}`);
 }
@@ -86,33 +86,111 @@ export async function trust(page) {
   await page.locator(".workspace-trust-editor").waitFor({ state: "hidden" });
 }
 
-/** The text of the editor, without the non-breaking spaces that it is drawn with. */
-export function editorText(page) {
-  return page.evaluate(() =>
-    [...document.querySelectorAll(".monaco-editor .view-line")].map((line) => line.textContent.replaceAll("\u00a0", " ")).join("\n"));
+/** Opens a file from the Explorer, folder by folder; two clicks keep the tab. */
+export async function openFile(page, ...steps) {
+  const row = (name) => page.locator(".explorer-folders-view .monaco-list-row").filter({ has: page.getByText(name, { exact: true }) });
+  for (const name of steps.slice(0, -1)) {
+    if ((await row(name).getAttribute("aria-expanded")) === "false") {
+      await row(name).click();
+    }
+  }
+  await row(steps.at(-1)).dblclick();
+  await active(page, steps.at(-1));
 }
 
-/** Opens the command palette and writes into it. */
+/** Waits until a tab is the active one, its editor is drawn, and keys go there. */
+export async function active(page, name) {
+  await page.locator(`.editor-group-container.active .tab.active[data-resource-name="${name}"]`).waitFor();
+  await page.locator(`${EDITOR}.focused .view-line`).first().waitFor();
+}
+
+const EDITOR = ".editor-group-container.active .editor-instance .monaco-editor";
+
+/** A line of the active editor by a text in it. */
+export function line(page, text) {
+  return page.locator(`${EDITOR} .view-line`, { hasText: text });
+}
+
+export function squiggles(page) {
+  return page.locator(`${EDITOR} .squiggly-error`);
+}
+
+/** The text of the active editor as far as it is drawn, without the non-breaking spaces that it is drawn with. */
+export async function editorText(page) {
+  const lines = await page.locator(`${EDITOR} .view-line`).allTextContents();
+  return lines.join("\n").replaceAll("\u00a0", " ");
+}
+
+/** Puts the cursor into a line, at a text of its own, and waits until it is there and the editor has the focus. */
+export async function clickInLine(page, text, within) {
+  await line(page, text).getByText(within, { exact: true }).first().click();
+  const number = await line(page, text).evaluate((drawn) => {
+    const margin = [...drawn.closest(".monaco-editor").querySelectorAll(".margin-view-overlays > div")];
+    return margin.find((here) => here.style.top === drawn.style.top).querySelector(".line-numbers").textContent.trim();
+  });
+  await page.locator('[id="status.editor.selection"]', { hasText: `Ln ${number},` }).waitFor();
+  await page.locator(`${EDITOR}.focused`).waitFor();
+}
+
+/** Hovers over a name until its hover shows a text: a hover that opens while something else is drawn is closed again. */
+export async function hoverOver(page, lineText, name, expected) {
+  const hover = page.locator(".monaco-hover:not(.hidden)", { hasText: expected });
+  await until(`a hover with “${expected}”`, async () => {
+    await page.mouse.move(5, 5); // where nothing is: only a mouse that moves opens a hover
+    await line(page, lineText).getByText(name, { exact: true }).first().hover();
+    return hover.waitFor({ timeout: 3_000 }).then(() => true, () => false);
+  });
+  return hover;
+}
+
+/** Saves the active file, and waits until it is saved. */
+export async function save(page, name) {
+  const tab = page.locator(`.tab.active[data-resource-name="${name}"]`);
+  await tab.and(page.locator(".dirty")).waitFor();
+  await page.keyboard.press("Control+S");
+  await tab.and(page.locator(":not(.dirty)")).waitFor();
+}
+
+/** Opens the command palette, writes into it, and waits for the entry; what else it then has is in the list, too. */
 export async function palette(page, text) {
   await page.keyboard.press("F1");
-  const input = page.locator(".quick-input-widget input");
-  await input.waitFor();
+  const input = page.locator(".quick-input-widget:visible input");
   await input.fill(`>${text}`);
+  const rows = page.locator(".quick-input-list .monaco-list-row");
+  await rows.filter({ has: page.locator(".label-name").getByText(text, { exact: true }) }).first().waitFor();
+  return rows;
 }
 
 /** Runs a command by its name in the command palette. */
 export async function command(page, text) {
   await palette(page, text);
-  await page.locator(".quick-input-list .monaco-list-row", { hasText: text }).first().click();
+  await pick(page, text);
 }
 
-/** Waits for a notification, returns its text and closes it. */
-export async function notification(page, text) {
+/** Takes an entry of a list that asks, after a picture of it, and waits until the list has taken the answer. */
+export async function pick(page, text, picture) {
+  const row = page.locator(".quick-input-list .monaco-list-row").filter({ has: page.getByText(text, { exact: true }) }).first();
+  await row.waitFor();
+  if (picture !== undefined) {
+    await screenshot(page, picture);
+  }
+  await row.click();
+  await row.waitFor({ state: "hidden" });
+}
+
+/** Waits for a notification, takes its picture, answers it with a button of its own or closes it, and returns its text. */
+export async function notification(page, text, picture, button) {
   const toast = page.locator(".notification-toast", { hasText: text }).first();
   await toast.waitFor();
+  await screenshot(page, picture);
   const shown = await toast.locator(".notification-list-item-message").first().innerText();
-  await toast.hover();
-  await toast.locator(".codicon-notifications-clear").first().click();
+  if (button === undefined) {
+    await toast.hover();
+    await toast.locator(".codicon-notifications-clear").first().click();
+  } else {
+    await toast.getByRole("button", { name: button }).click();
+  }
+  await toast.waitFor({ state: "detached" });
   return shown;
 }
 

@@ -1,100 +1,139 @@
-// What a person does in the window: sees a conflict, reads about it, fixes it, completes, plans, builds, deploys.
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+// The journey of a person in the window, on the application of the demo: sees a conflict and where it comes from, reads
+// about it, mends it, writes with completion, plans, builds, deploys. Last, what the window says when the server fails.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
 
-import { check, command, editorText, inEditor, notification, open, run, screenshot, step, trust, until, workspace } from "./browser.mjs";
+import {
+  active, check, clickInLine, command, editorText, hoverOver, line, notification, open, openFile, pick, run, save, screenshot,
+  squiggles, step, trust, until, workspace,
+} from "./browser.mjs";
+
+const PATH = "outside -> frontend -> checkoutservice -> paymentservice";
+const SPLIT = "v1: 80%, v2: 20%";
+const FIX = "Let `payment_canary` override `even_load`";
 
 await run("window", async (page) => {
-  await open(page, [["openFile", inEditor(`${workspace}/shop.m4`)]]);
+  await open(page);
   await trust(page);
-  await page.waitForSelector('.tab[data-resource-name="shop.m4"]');
-  await page.waitForSelector(".monaco-editor .squiggly-error");
-  step("squiggle under a policy in conflict");
-
+  await openFile(page, "online-boutique-conflict", "balance.m4");
+  await squiggles(page).first().waitFor();
   check((await page.locator('[id="status.editor.mode"]').innerText()) === "M4", "the language in the status bar");
-  const keyword = await page.locator(".view-line", { hasText: "policy" }).locator("span span").first().getAttribute("class");
-  const plain = await page.locator(".view-line", { hasText: "dataplanes" }).locator("span span").last().getAttribute("class");
-  check(keyword !== plain, `keywords are coloured: ${keyword}, ${plain}`);
+  step("squiggle under a policy in conflict");
 
   await page.keyboard.press("Control+Shift+M");
   const problems = page.locator(".markers-panel");
-  await until("both policies in the Problems panel", async () => {
-    const text = await problems.innerText().catch(() => "");
-    return text.includes("shop.m4") && text.includes("even.m4") && text.includes("e -> f");
-  });
-  step("Problems panel: both policies, with the witness");
-  await screenshot(page, "problems");
+  const problem = (place) => problems.locator(".monaco-list-row", { has: page.locator(".marker-message"), hasText: place });
+  const boutique = path.join(workspace, "online-boutique/boutique.m4");
+  const placeOf = (text) => `[Ln ${readFileSync(boutique, "utf8").split("\n").findIndex((found) => found.includes(text)) + 1}, `;
+  for (const place of ["[Ln 11, ", placeOf(SPLIT)]) {
+    const message = await problem(place).locator(".marker-message").innerText();
+    check(message.includes(`\`even_load\` and \`payment_canary\` contradict each other on ${PATH}`), message);
+  }
+  await problems.getByText("`even_load` writes route = { v1: 50%, v2: 50% }", { exact: true }).waitFor();
+  step("Problems: both policies, with the witness, each with the other");
+  await screenshot(page, "1-problems");
+
+  await problem(placeOf(SPLIT)).locator(".marker-message").click();
+  await page.locator('.tab.active[data-resource-name="boutique.m4"]').waitFor();
+  await squiggles(page).first().waitFor();
+  const coloured = (text, within) => line(page, text).getByText(within, { exact: true }).first().getAttribute("class");
+  check((await coloured("policy payment_canary", "policy")) !== (await coloured("policy payment_canary", "payment_canary")), "colours");
+  await hoverOver(page, "policy payment_canary", "payment_canary", "The new payment gateway gets a fifth of the charges.");
+  const hovered = await hoverOver(page, "policy payment_canary", "payment_canary", `- ${PATH}`.slice(2));
+  step("hover: what the policy says of itself, and its call paths");
+  await screenshot(page, "2-hover");
+  await clickInLine(page, SPLIT, "Split");
+  await hovered.waitFor({ state: "hidden" });
+
+  await page.locator(".lightBulbWidget:visible, .codicon-gutter-lightbulb:visible").first().click();
+  const menu = page.locator(".action-widget .monaco-list-row");
+  const fix = menu.filter({ has: page.getByText(FIX, { exact: true }) });
+  await fix.waitFor();
+  await menu.filter({ hasText: "Emit sidecar artifacts" }).waitFor();
+  step(`the lightbulb offers: ${(await menu.allInnerTexts()).map((text) => text.trim()).join(", ")}`);
+  await screenshot(page, "3-quick-fix");
+  await fix.click();
+  await until("the fix in the text", async () => (await editorText(page)).includes("overrides even_load"));
+  await save(page, "boutique.m4");
+  check(readFileSync(boutique, "utf8").includes("overrides even_load"), "the fix is saved");
+  await problems.getByText("No problems have been detected in the workspace.").waitFor();
+  await squiggles(page).first().waitFor({ state: "detached" });
+  step("quick fix applied and saved, the conflict is gone");
+  await screenshot(page, "4-fixed");
   await page.keyboard.press("Control+J"); // closes the panel
   await problems.waitFor({ state: "hidden" });
 
-  const name = page.locator(".view-line", { hasText: "send_some" }).getByText("send_some", { exact: true }).first();
-  await name.hover();
-  const hover = page.locator(".monaco-hover:not(.hidden)", { hasText: "A fifth of what e sends to f tries the new version." });
-  await hover.waitFor();
-  step("hover");
-  await screenshot(page, "hover");
-
-  await page.locator(".view-line", { hasText: "r.Split" }).getByText("Split", { exact: true }).click();
-  await hover.waitFor({ state: "hidden" });
-  await page.keyboard.press("Control+.");
-  const fix = page.locator(".action-widget .monaco-list-row", { hasText: /^Let .send_some. override .even.$/ }).first();
-  await fix.waitFor();
-  step(`quick fix offered: ${(await fix.innerText()).trim()}`);
-  await screenshot(page, "quick-fix");
-  await fix.click();
-  await until("the quick fix in the text", async () => (await editorText(page)).includes("overrides even"));
-  await page.waitForFunction(() => document.querySelector(".squiggly-error") === null);
-  step("quick fix applied, squiggle gone");
-
-  await page.locator(".view-line", { hasText: "r.Split" }).click();
+  await clickInLine(page, "r.SetTimeout(1s)", "SetTimeout");
   await page.keyboard.press("End");
   await page.keyboard.press("Enter");
-  await page.keyboard.type("r.Se", { delay: 40 });
-  await page.waitForSelector('.suggest-widget.visible .monaco-list-row[aria-label*="SetHeader"]');
-  step("completion");
-  await screenshot(page, "completion");
+  await page.keyboard.type("r.Se");
+  const proposal = (name) => page.locator(`.suggest-widget.visible .monaco-list-row[aria-label*="${name}"]`);
+  await proposal("SetTimeout").waitFor();
+  await proposal("SetHeader").and(page.locator(".focused")).waitFor();
+  await page.keyboard.press("Control+Space"); // shows the documentation, and from then on always
+  await page.locator(".suggest-details:visible", { hasText: "Sets a header field on this hop, in place of what it was." }).waitFor();
+  step("completion: what the specs define, with its documentation");
+  await screenshot(page, "5-completion");
+  await page.keyboard.press("Enter");
+  await until("the operation in the text", async () => (await editorText(page)).includes(`r.SetHeader("name", "value");`));
   await page.keyboard.press("Escape");
-  await page.keyboard.press("Control+Shift+K"); // delete the line
-  await page.keyboard.press("Control+S");
-
-  await page.locator(".view-line", { hasText: "r.Split" }).click();
-  await command(page, "Source Action...");
-  const actions = page.locator(".action-widget .monaco-list-row");
-  await actions.filter({ hasText: "Emit sidecar artifacts" }).waitFor();
-  await actions.filter({ hasText: "Emit eBPF artifacts" }).waitFor();
-  await screenshot(page, "emit");
-  await page.keyboard.press("Escape");
-  step("Emit … artifacts offered");
+  await page.keyboard.press("Control+Shift+K"); // deletes the line
+  await until("the line is gone", async () => !(await editorText(page)).includes(`r.SetHeader("name", "value");`));
+  await save(page, "boutique.m4");
 
   await command(page, "M4: Show plan");
-  await page.waitForSelector('.tab[data-resource-name="Plan of shop.m4"]');
-  await until("the plan", async () => (await editorText(page)).includes("envoy"));
-  step("M4: Show plan");
-  await screenshot(page, "plan");
+  await active(page, "Plan of boutique.m4");
+  await until("the plan", async () => (await editorText(page)).includes("proven optimal"));
+  await screenshot(page, "6-plan");
   await page.keyboard.type("x");
-  await page.waitForSelector(".monaco-editor-overlaymessage");
-  step("the plan is read-only");
+  await page.locator(".monaco-editor-overlaymessage", { hasText: "read-only" }).waitFor();
+  step("M4: Show plan: read-only, beside the policies");
   await page.keyboard.press("Escape");
-  await command(page, "View: Close Editor"); // by keyboard: the message may lie over the tab
+  await command(page, "View: Close Editor");
+  await active(page, "boutique.m4");
 
-  await page.locator('.tab[data-resource-name="shop.m4"]').click();
   await command(page, "M4: Build artifacts");
-  step(`M4: Build artifacts: ${await notification(page, "M4: wrote")}`);
+  step(`M4: Build artifacts: ${await notification(page, "M4: wrote", "7-built", "Open…")}`);
+  await pick(page, "envoy/frontend/envoy.yaml", "8-artifacts");
+  await active(page, "envoy.yaml");
+  await line(page, "static_resources").first().waitFor();
+  step("a built artifact is opened");
+  await command(page, "View: Close Editor");
+  await active(page, "boutique.m4");
+
+  const report = (text) => page.locator(".part.panel .view-line", { hasText: text }).waitFor();
+  await command(page, "M4: Deploy");
+  await pick(page, "Into a folder…", "9-where");
+  const folder = page.locator(".quick-input-widget:visible input");
+  await until("a folder is proposed", async () => (await folder.inputValue()) === path.join(workspace, "out"));
+  await page.keyboard.press("Enter");
+  step(`M4: Deploy: ${await notification(page, "is deployed to `directory`", "10-in-folder")}`);
+  await report("The artifacts are in");
+  check(existsSync(path.join(workspace, "out/manifest.json")), "the artifacts are in the folder");
 
   await command(page, "M4: Deploy");
-  const deployed = await notification(page, "is deployed");
-  step(`M4: Deploy: ${deployed}`);
-  await screenshot(page, "deploy");
+  await pick(page, "On this machine");
+  await report("frontend takes requests at http://127.0.0.1:");
+  step(`M4: Deploy: ${await notification(page, "is deployed to `local`", "11-deployed")}`);
   await command(page, "M4: Undeploy");
-  step(`M4: Undeploy: ${await notification(page, "is stopped")}`);
+  step(`M4: Undeploy: ${await notification(page, "is stopped", "12-stopped")}`);
 
-  mkdirSync(`${workspace}/.vscode`);
-  writeFileSync(`${workspace}/.vscode/settings.json`, '{"m4.server.path": "/nowhere/m4ls"}');
-  const said = await notification(page, "No M4 language server found");
-  check(said.includes("/nowhere/m4ls") && said.includes("pip install xmesh"), said);
-  rmSync(`${workspace}/.vscode/settings.json`);
-  await until("the server again", async () => {
-    await name.hover();
-    return (await hover.count()) > 0;
-  });
-  step("a missing server is reported, and one that comes back is used");
+  // The server fails in three ways, and each time the right one takes over when the setting is right again.
+  const settings = path.join(workspace, ".vscode/settings.json");
+  const setting = (program) => { writeFileSync(settings, JSON.stringify({ "m4.server.path": program })); };
+  const served = () => hoverOver(page, "policy payment_canary", "payment_canary", "The new payment gateway gets a fifth of the charges.");
+  mkdirSync(path.dirname(settings));
+  setting("/nowhere/m4ls");
+  const missing = await notification(page, "names no program", "13-missing");
+  check(missing.includes("/nowhere/m4ls"), missing);
+  rmSync(settings);
+  await served();
+  step(`a missing server: ${missing}`);
+  setting("/bin/false");
+  step(`a broken server: ${await notification(page, "did not start", "14-broken")}`);
+  setting(process.env.M4_SILENT);
+  await until("the silent server runs", () => existsSync(`${process.env.M4_SILENT}.runs`));
+  rmSync(settings);
+  await served();
+  step("a server that never answers is given up for another one");
 });
