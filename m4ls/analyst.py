@@ -117,7 +117,7 @@ class Analyst:
         return self._workspace
 
     def _take_texts(self) -> None:
-        from m4c.workspace import looks_like_m4
+        from m4c.files import looks_like_m4
 
         workspace = self._opened()
         with self._lock:

@@ -7,6 +7,7 @@ by `refresh`.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import os
 import re
 from collections.abc import Iterable
@@ -15,32 +16,10 @@ from pathlib import Path
 
 from m4c import checks, project
 from m4c.db import Database
+from m4c.files import BOM, Unreadable, looks_like_m4, m4_files, read_text
 from m4c.resources import shipped_specs, specs_dir
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Problem
-
-MAX_BYTES = 8 * 1024 * 1024
-_BOM = "\ufeff"  # editors do not count it either
-_SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "target", "dist", "build"))
-_OURS = re.compile(r"^\s*(?:///|@\w|import\s+\"|(?:mesh|spec|entity|enum|policy|state|test)\b)", re.M)
-_GNU = re.compile(r"^\s*(?:dnl\b|A[CMSX]_\w|m4_\w|define\(|divert\(|changequote|include\(|undefine\()", re.M)
-
-
-def looks_like_m4(text: str) -> bool:
-    """Whether a file named `.m4` is ours, by its text: the ending belongs to the macro processor m4 too."""
-    foreign, ours = _GNU.search(text), _OURS.search(text)
-    return foreign is None or (ours is not None and ours.start() < foreign.start())
-
-
-def m4_files(path: Path) -> list[str]:
-    """The files below a folder that end in `.m4`, whosever they are; a file stands for itself."""
-    if path.is_file():
-        return [path.as_posix()]
-    found = []
-    for folder, folders, files in os.walk(path):
-        folders[:] = sorted(d for d in folders if not d.startswith(".") and d not in _SKIPPED)
-        found += [Path(folder, f).as_posix() for f in sorted(files) if f.endswith(".m4")]
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +45,7 @@ class Workspace:
         self.db = Database()
         self.paths = [Path(os.path.abspath(p)) for p in paths]  # noqa: PTH100 - links stay as people name them
         self.read_problems: dict[str, Problem] = {}
+        self.closed: tuple[Problem, ...] = ()  # folders that cannot be looked into
         self._open: dict[str, str] = {}
         self._loaded: set[str] = set()
         self._lines: dict[str, tuple[str, list[int]]] = {}
@@ -80,7 +60,10 @@ class Workspace:
 
     def refresh(self) -> None:
         """Looks at the disk again: files that came, went or changed."""
-        files = sorted({f for p in self.paths for f in m4_files(p)} | {f for f in self._open if f.endswith(".m4")})
+        listed = [m4_files(p) for p in self.paths]
+        closed = {folder: error for _, failed in listed for folder, error in failed}
+        self.closed = tuple(_problem(folder, error) for folder, error in closed.items())
+        files = sorted({f for found, _ in listed for f in found} | {f for f in self._open if f.endswith(".m4")})
         for file in set(self._loaded) | set(files):
             if file not in self._open:
                 self._load(file)
@@ -123,19 +106,12 @@ class Workspace:
         self._loaded.add(file)
         self.read_problems.pop(file, None)
         text: str | None = None
-        try:
-            if Path(file).stat().st_size > MAX_BYTES:
-                message = f"the file is larger than {MAX_BYTES // 2**20} MiB and is not read"
-                self.read_problems[file] = Problem("too-large", message, Place(file, "", 0, 1))
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                text = read_text(file).removeprefix(BOM)  # editors do not count it either
+            except Unreadable as e:
+                self.read_problems[file] = _problem(file, e)
                 text = ""
-            else:
-                text = Path(file).read_bytes().decode("utf-8").removeprefix(_BOM)
-        except UnicodeDecodeError as e:
-            message = f"the file is not UTF-8: byte 0x{e.object[e.start]:02x} at offset {e.start}"
-            self.read_problems[file] = Problem("bad-encoding", message, Place(file, "", 0, 1))
-            text = ""
-        except OSError:
-            text = None
         self.db.set("text", file, text, durable=durable)
 
     # --- answers ---
@@ -145,7 +121,8 @@ class Workspace:
 
     def problems(self) -> list[Problem]:
         """Everything that is wrong, by file and place."""
-        found = [*self.read_problems.values(), *checks.problems(self.db)]
+        unread = self.read_problems
+        found = [*unread.values(), *self.closed, *(p for p in checks.problems(self.db) if p.place.file not in unread)]
         return sorted(found, key=lambda p: (p.place.file, self.offset(p.place), p.code, p.message))
 
     def meshes(self) -> tuple[str, ...]:
@@ -200,6 +177,10 @@ class Workspace:
             character -= 2 if ord(text[at]) > 0xFFFF else 1
             at += 1
         return at
+
+
+def _problem(file: str, error: Unreadable) -> Problem:
+    return Problem(error.code, str(error), Place(file, "", 0, 1))
 
 
 def utf16_length(text: str) -> int:

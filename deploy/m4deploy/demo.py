@@ -12,7 +12,7 @@ from pathlib import Path
 
 from m4c.cli import jobs
 from m4c.cli.common import choose_mesh, errors
-from m4c.cli.main import UsageError
+from m4c.cli.errors import UsageError
 from m4c.cli.text import render_text
 from m4c.ide.edits import apply_fix
 from m4c.placement.plan import Plan

@@ -76,7 +76,7 @@ class Jobs:
 
 def _for_people(what: str, error: Exception) -> CommandFailed:
     try:
-        from m4c.cli.main import UsageError
+        from m4c.cli.errors import UsageError
     except ImportError as e:
         return CommandFailed(f"`{what}` is not available: {e}")
     if isinstance(error, UsageError | OSError):
@@ -89,7 +89,8 @@ def _for_people(what: str, error: Exception) -> CommandFailed:
 
 def _target(path: str, roots: list[str], texts: dict[str, str]) -> Target:
     from m4c import project
-    from m4c.workspace import Workspace, looks_like_m4
+    from m4c.files import looks_like_m4
+    from m4c.workspace import Workspace
 
     if not Path(path).exists() and path not in texts:
         raise CommandFailed(f"there is no {path}")

@@ -15,7 +15,7 @@ from m4c.workspace import Workspace
 ROOT = Path(__file__).resolve().parents[2]
 WITH_EXAMPLE = [code for code in RULES if example(code)]
 # What is wrong is not in the text of a program: its bytes, its size, the time that the solver had.
-WITHOUT = {"bad-encoding", "too-large", "no-plan", "not-optimal"}
+WITHOUT = {"bad-encoding", "too-large", "unreadable-file", "no-plan", "not-optimal"}
 
 
 def codes(folder: Path, shown: str) -> tuple[set[str], bool]:

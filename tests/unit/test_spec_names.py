@@ -59,7 +59,7 @@ STRINGS = {
     ("compiler/m4c/diagnostics/registry.py", "Split"): "the verb, at the start of a sentence",
     ("compiler/m4c/ide/actions.py", "ebpf"): "what people call what runs in the kernel; the tier decides, not the spec",
     ("compiler/m4c/syntax/build.py", "peer"): "the keyword `peer` of specs",
-    ("compiler/m4c/workspace.py", "target"): "a folder that build tools make",
+    ("compiler/m4c/files.py", "target"): "a folder that build tools make",
     ("m4ls/features/commands.py", "status"): "the command `m4.status`",
 }
 

@@ -38,7 +38,7 @@ def packages(modules: set[str]) -> set[str]:
 def test_help_needs_nothing(args: tuple[str, ...]) -> None:
     modules = imported(*args)
     assert packages(modules) == {"m4c"}
-    assert {m for m in modules if m.startswith("m4c")} <= {"m4c", "m4c.cli", "m4c.cli.main"}
+    assert {m for m in modules if m.startswith("m4c")} <= {"m4c", "m4c.cli", "m4c.cli.errors", "m4c.cli.main"}
     assert modules & {"asyncio", "multiprocessing", "unittest", "inspect", "importlib.metadata", "ctypes"} == set()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from m4c import project
-from m4c.cli.main import UsageError
+from m4c import checks, project
+from m4c.cli.errors import UsageError
+from m4c.cli.paths import relative
 from m4c.diagnostics.registry import Severity, rule
 from m4c.semantics.model import Program
 from m4c.semantics.problems import Problem
@@ -20,6 +21,8 @@ def open_workspace(paths: Sequence[str]) -> Workspace:
             raise UsageError(f"there is no file or folder `{path}`")
     workspace = Workspace([Path(p) for p in paths])
     if not workspace.db.input("files"):
+        for problem in workspace.closed:
+            raise UsageError(f"{relative(problem.place.file)}: {problem.message}")
         where = ", ".join(f"`{p}`" for p in paths)
         raise UsageError(f"no M4 files in {where} (files that end in .m4 and are not GNU m4)")
     return workspace
@@ -49,3 +52,13 @@ def sound_program(workspace: Workspace, mesh: str) -> Program:
     if program is None or not program.graph.services:
         raise UsageError(f"mesh `{mesh}` has no readable graph; `m4 check` says why")
     return program
+
+
+def unsound_policies(workspace: Workspace, mesh: str) -> list[str]:
+    """The policies of a mesh with errors of their own: the program lacks them, or a part of them."""
+    out = []
+    for ref in project.policy_refs(workspace.db, mesh):
+        found = errors(checks.file_problems(workspace.db, ref.file))
+        if any(p.place.decl == ref.key for p in found):
+            out.append(project.named(ref))
+    return out

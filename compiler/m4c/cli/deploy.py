@@ -8,7 +8,7 @@ from pathlib import Path
 
 from m4c.cli import jobs
 from m4c.cli.common import choose_mesh, open_workspace
-from m4c.cli.main import UsageError
+from m4c.cli.errors import UsageError
 
 
 def run(args: argparse.Namespace) -> int:

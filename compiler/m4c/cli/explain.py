@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from m4c.cli.main import UsageError
+from m4c.cli.errors import UsageError
 from m4c.diagnostics.registry import RULES, explain
 from m4c.semantics.problems import nearest
 

@@ -8,19 +8,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from m4c.cli.main import UsageError
+from m4c.cli.errors import UsageError
 from m4c.cli.paths import relative
+from m4c.files import Unreadable, looks_like_m4, m4_files, read_text
 from m4c.syntax.printer import format_text, left_alone
-from m4c.workspace import MAX_BYTES, looks_like_m4, m4_files
 
 
 def run(args: argparse.Namespace) -> int:
     """0: done. 1: with `--check`, a file is not formatted. 2: a file could not be read or written."""
-    files = _files(args.paths)
-    changed, failed = 0, False
+    files, closed = _files(args.paths)
+    for folder, why in closed:
+        print(f"m4: {relative(folder)}: {why}", file=sys.stderr)
+    changed, failed = 0, bool(closed)
     for file in files:
         try:
-            text = _read(file)
+            text = read_text(str(file))
             if not looks_like_m4(text):
                 continue
             formatted = format_text(text)
@@ -29,7 +31,9 @@ def run(args: argparse.Namespace) -> int:
                 if not args.check:
                     _write(file, formatted)
                 print(relative(str(file)))
-        except (OSError, ValueError) as e:
+        except FileNotFoundError:  # gone since it was listed
+            continue
+        except (OSError, Unreadable) as e:
             failed = True
             print(f"m4: {relative(str(file))}: {getattr(e, 'strerror', None) or e}", file=sys.stderr)
             continue
@@ -42,24 +46,17 @@ def run(args: argparse.Namespace) -> int:
     return 1 if args.check and changed else 0
 
 
-def _files(paths: list[str]) -> list[Path]:
+def _files(paths: list[str]) -> tuple[list[Path], list[tuple[str, Unreadable]]]:
+    """The files below some paths, and the folders that cannot be looked into."""
     for path in paths:
         if not Path(path).exists():
             raise UsageError(f"there is no file or folder `{path}`")
-    found = list(dict.fromkeys(Path(f) for p in paths for f in m4_files(Path(p))))
-    if not found:
+    listed = [m4_files(Path(p)) for p in paths]
+    found = list(dict.fromkeys(Path(f) for files, _ in listed for f in files))
+    closed = [c for _, failed in listed for c in failed]
+    if not found and not closed:
         raise UsageError(f"no files that end in .m4 in {', '.join(f'`{p}`' for p in paths)}")
-    return found
-
-
-def _read(file: Path) -> str:
-    if file.stat().st_size > MAX_BYTES:
-        raise ValueError(f"larger than {MAX_BYTES // 2**20} MiB")
-    data = file.read_bytes()
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as e:
-        raise ValueError(f"not UTF-8: byte 0x{data[e.start]:02x} at offset {e.start}") from None
+    return found, closed
 
 
 def _write(file: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from m4c import project
 from m4c.backends.render import Build, TemplateFailure, render
 from m4c.backends.wiring import BASE_PORT
 from m4c.cli.common import errors
-from m4c.cli.main import UsageError
+from m4c.cli.errors import UsageError
 from m4c.cli.output import counted
 from m4c.cli.paths import relative
 from m4c.cli.plugins import plugin

@@ -10,12 +10,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from m4c.cli.errors import UsageError
+
 VERSION = "0.1.0"
 TRACEBACK = "M4_TRACEBACK"
-
-
-class UsageError(Exception):
-    """The command cannot run; the message says why and what to do. Exit code 2."""
 
 
 def _parser() -> argparse.ArgumentParser:

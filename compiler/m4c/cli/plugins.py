@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import Any
 
-from m4c.cli.main import UsageError
+from m4c.cli.errors import UsageError
 
 GROUP = "m4.plugins"
 

@@ -55,6 +55,8 @@ def _wrapped(message: str) -> str:
 
 def _source(workspace: Workspace, span: Span, caret: str, paint: Paint, color: str, label: str = "") -> list[str]:
     """The line of a place with the place underlined; of one over several lines, the first."""
+    if not workspace.text(span.file):  # what could not be read, or a folder
+        return [f"  {paint('-->', '34')} {relative(span.file).translate(_SAFE)}"]
     line_start, line = workspace.line(span.file, span.start_line)
     start = span.start - line_start
     end = span.end - line_start if span.end_line == span.start_line else len(line)

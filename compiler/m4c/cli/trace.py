@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from itertools import pairwise
 from typing import Any
 
-from m4c.cli.common import choose_mesh, open_workspace, sound_program
-from m4c.cli.main import UsageError
+from m4c.cli.common import choose_mesh, open_workspace, sound_program, unsound_policies
+from m4c.cli.errors import UsageError
 from m4c.cli.output import print_json
 from m4c.paths.callpath import CallPath
 from m4c.reference import HopResult, Trace, trace
@@ -22,7 +23,10 @@ OUTSIDE = "outside"
 
 def run(args: argparse.Namespace) -> int:
     workspace = open_workspace([args.path])
-    program = sound_program(workspace, choose_mesh(workspace, args.mesh))
+    mesh = choose_mesh(workspace, args.mesh)
+    program = sound_program(workspace, mesh)
+    for name in unsound_policies(workspace, mesh):
+        print(f"m4: `{name}` has errors and is not traced as it stands; `m4 check` shows them", file=sys.stderr)
     entity = args.entity or _entity(program)
     path = call_path(program, args.call_path)
     result = trace(program, path, values_of(program, entity, args))
@@ -165,7 +169,10 @@ def as_text(program: Program, result: Trace) -> str:
         lines += [f"    overridden: {operation} of {policy}" for policy, operation in hop.dropped]
         for attr, value in sorted(hop.writes.items()):
             lines.append(f"    {attr} = {show(value, program.attribute(attr).type)}")
-        lines += [f"    contradiction: {c.attr}, {c.writes}" for c in hop.contradictions]
+        for clash in hop.contradictions:
+            type_ = program.attribute(clash.attr).type
+            written = ", ".join(f"{policy} writes {show(value, type_)}" for policy, value in clash.writes)
+            lines.append(f"    contradiction: {clash.attr}: {written}")
     ended = result.hops[-1] if result.terminal else None
     lines.append(f"ended on {ended.hop[0] or OUTSIDE} -> {ended.hop[1]}" if ended else "reaches the last service")
     return "\n".join(lines) + "\n"

@@ -210,9 +210,22 @@ RULES: dict[str, Rule] = {
         Rule(
             "missing-file", "A file is missing", _E, "What it declares is not known.", "Correct the path, or create it."
         ),
+        Rule(
+            "unreadable-file",
+            "A file cannot be read",
+            _E,
+            "What it declares is not known.",
+            "Allow reading it, or take it out of the workspace.",
+        ),
         Rule("bad-encoding", "A file is not UTF-8", _E, "Its text cannot be read.", "Save it as UTF-8."),
         Rule("too-large", "A file is too large", _E, "It is not read.", "Split it, or exclude it."),
-        Rule("bad-graph", "The graph is not well formed", _E, "Call paths cannot be known.", "Correct it."),
+        Rule(
+            "bad-graph",
+            "The graph is not well formed",
+            _E,
+            "Call paths cannot be known.",
+            "Correct the file: `services:` is a map, `calls:` a list.",
+        ),
         Rule(
             "assumed-entries",
             "Entries are guessed",

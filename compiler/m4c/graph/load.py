@@ -65,6 +65,8 @@ class _Loader:
                 self._unknown_key(key, ("services", "calls"))
         if call_node is not None:
             self._calls(call_node, services, calls)
+        if not services and not self.problems:
+            self._say("the graph names no service, so there is no call path", root.start_mark.index, 1)
         if services and not said_entry:
             self._default_entries(services, calls)
         ordered = {name: services[name] for name in sorted(services)}

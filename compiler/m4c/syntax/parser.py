@@ -13,13 +13,17 @@ from importlib.resources import files
 from typing import Any
 
 from lark import Lark, Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
 
 from m4c.syntax import tree as t
 from m4c.syntax.build import Builder
 from m4c.syntax.items import KEYWORDS, RESERVED, TOKEN
 
 MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
+# What is nested more deeply, or has more operators in a row, is refused here: whatever walks a tree can then recurse.
+MAX_DEPTH = 64
+MAX_OPERATORS = 256
+LONGEST = 40  # characters of the text that a message repeats
 
 _TERMINALS = {
     "SEMICOLON": "`;`",
@@ -94,6 +98,9 @@ def parse_item(text: str) -> ParsedItem:
     reserved = _reserved(text)
     if reserved is not None:
         return ParsedItem(broken(text), (reserved,))
+    deep = _too_deep(text)
+    if deep is not None:
+        return ParsedItem(broken(text), (deep,))
     problems: list[SyntaxProblem] = []
     source = text
     for _ in range(MAX_ERRORS):
@@ -105,7 +112,9 @@ def parse_item(text: str) -> ParsedItem:
             if mended is None or mended == source:
                 break
             source = mended
-        except RecursionError:
+        except (RecursionError, VisitError) as e:
+            if isinstance(e, VisitError) and not isinstance(e.orig_exc, RecursionError):
+                raise
             problems.append(SyntaxProblem("this is nested too deeply", 0, len(text)))
             break
     return ParsedItem(broken(text), tuple(problems))
@@ -123,6 +132,24 @@ def _reserved(text: str) -> SyntaxProblem | None:
         if m.group() not in RESERVED:
             return None
         return SyntaxProblem(f"`{m.group()}` is reserved for a later version of M4", m.start(), m.end(), "reserved")
+    return None
+
+
+def _too_deep(text: str) -> SyntaxProblem | None:
+    """What to say about brackets in brackets, or operators in one condition, that are too many."""
+    if sum(map(text.count, "([{")) <= MAX_DEPTH and sum(map(text.count, ("&&", "||", "!"))) <= MAX_OPERATORS:
+        return None
+    depth = operators = 0
+    for m in TOKEN.finditer(text):
+        if m.lastgroup in ("comment", "string"):
+            continue
+        at, c = m.start(), m.group()
+        depth += (c in ("(", "[", "{")) - (c in (")", "]", "}"))
+        operators = 0 if c in (";", "{", "}") else operators + (c == "!" or text[at : at + 2] in ("&&", "||"))
+        if depth > MAX_DEPTH:
+            return SyntaxProblem(f"this is nested too deeply: more than {MAX_DEPTH} brackets are open", at, at + 1)
+        if operators > MAX_OPERATORS:
+            return SyntaxProblem(f"this condition has more than {MAX_OPERATORS} operators", at, at + 1)
     return None
 
 
@@ -150,13 +177,13 @@ def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | 
         at = len(source.rstrip()) if token.type == "$END" else token.start_pos or 0
         end = at if token.type == "$END" else token.end_pos or at + 1
         accepts = error.accepts or error.expected
-        found = "the end of the text" if token.type == "$END" else f"`{token}`"
+        found = "the end of the text" if token.type == "$END" else _quoted(str(token))
     elif isinstance(error, UnexpectedCharacters):
         at = int(error.pos_in_stream or 0)
         bad = TOKEN.match(source, at)
         end = bad.end() if bad else at + 1
         accepts = error.allowed or set()
-        found = f"`{source[at:end]}`"
+        found = _quoted(source[at:end])
     else:  # pragma: no cover - lark has no third kind for an LALR parser
         return SyntaxProblem(str(error), 0, len(source)), None
     expected = _expected(accepts)
@@ -176,6 +203,11 @@ def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | 
     else:
         message = f"expected {expected}, found {found}" if expected else f"{found} cannot stand here"
     return SyntaxProblem(message, at, max(end, at + 1)), _blank_statement(source, at)
+
+
+def _quoted(text: str) -> str:
+    """What stands there, as a message shows it."""
+    return f"`{text}`" if len(text) <= LONGEST else f"`{text[:LONGEST]}…`"
 
 
 def _new_line_or_close(source: str, spot: int, at: int) -> bool:

@@ -115,7 +115,11 @@ def _item_lines(text: str) -> tuple[_Line, ...] | None:
         return None
     lines = _Layout(list(_elements(text))).lines()
     again = parse_item("\n".join(map(_whole, lines)))
-    return lines if not again.problems and _same(parsed.decl, again.decl) else None
+    try:
+        same = not again.problems and _same(parsed.decl, again.decl)
+    except RecursionError:  # nested more deeply than trees can be compared
+        return None
+    return lines if same else None
 
 
 def _elements(text: str) -> Iterator[_Element]:

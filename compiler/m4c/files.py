@@ -1,0 +1,75 @@
+"""Finds and reads source files. What cannot be read is said in one way, whoever asks."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+MAX_BYTES = 8 * 1024 * 1024
+BOM = "\ufeff"
+_SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "target", "dist", "build"))
+_LOCK = ".#"  # how Emacs names its locks: links beside the file that lead nowhere
+_OURS = re.compile(r"^\s*(?:///|@\w|import\s+\"|(?:mesh|spec|entity|enum|policy|state|test)\b)", re.M)
+_GNU = re.compile(r"^\s*(?:dnl\b|A[CMSX]_\w|m4_\w|define\(|divert\(|changequote|include\(|undefine\()", re.M)
+
+
+class Unreadable(Exception):
+    """A file or folder cannot be read; `code` is that of the diagnostic."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def looks_like_m4(text: str) -> bool:
+    """Whether a file named `.m4` is ours, by its text: the ending belongs to the macro processor m4 too."""
+    foreign, ours = _GNU.search(text), _OURS.search(text)
+    return foreign is None or (ours is not None and ours.start() < foreign.start())
+
+
+def m4_files(path: Path) -> tuple[list[str], list[tuple[str, Unreadable]]]:
+    """The files below a folder that end in `.m4`, whosever they are, and the folders that cannot be looked into.
+
+    A file stands for itself.
+    """
+    if path.is_file():
+        return [path.as_posix()], []
+    closed: list[OSError] = []
+    found = []
+    for folder, folders, files in os.walk(path, onerror=closed.append):
+        folders[:] = sorted(d for d in folders if not d.startswith(".") and d not in _SKIPPED)
+        names = sorted(f for f in files if f.endswith(".m4") and not f.startswith(_LOCK))
+        found += [Path(folder, name).as_posix() for name in names]
+    return found, [(Path(str(e.filename)).as_posix(), _unreadable("folder", e)) for e in closed]
+
+
+def read_text(file: str) -> str:
+    """The text of a file, with its byte order mark if it has one.
+
+    Raises FileNotFoundError, also for a folder, and Unreadable.
+    """
+    try:
+        status = Path(file).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise FileNotFoundError(file)
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+            raise Unreadable("unreadable-file", "this is no regular file and is not read")
+        if status.st_size > MAX_BYTES:
+            raise Unreadable("too-large", f"the file is larger than {MAX_BYTES // 2**20} MiB and is not read")
+        return Path(file).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as e:
+        wide = " (it looks like UTF-16)" if e.object.startswith((b"\xff\xfe", b"\xfe\xff")) else ""
+        message = f"the file is not UTF-8: byte 0x{e.object[e.start]:02x} at offset {e.start}{wide}"
+        raise Unreadable("bad-encoding", message) from None
+    except (FileNotFoundError, NotADirectoryError):
+        if Path(file).is_symlink():
+            raise Unreadable("unreadable-file", "the link leads nowhere") from None
+        raise FileNotFoundError(file) from None
+    except OSError as e:
+        raise _unreadable("file", e) from None
+
+
+def _unreadable(what: str, error: OSError) -> Unreadable:
+    return Unreadable("unreadable-file", f"the {what} cannot be read: {error.strerror or error}")
