@@ -21,10 +21,12 @@ from m4c.project import (
     schema,
     sources,
     state,
+    test,
 )
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Edit, Fix, Problem, Related, unknown
 from m4c.syntax import tree as t
+from m4c.testing import failures
 
 
 @query
@@ -57,6 +59,8 @@ def file_problems(db: Database, file: str) -> tuple[Problem, ...]:
             out += policy(db, ref, mesh_name).problems
         elif isinstance(decl, t.StateDecl):
             out += state(db, ref)[1]
+        elif isinstance(decl, t.TestDecl):
+            out += test(db, ref, mesh_name).problems
     if mesh_name is None:
         out += _homeless(db, file)
     return tuple(out)
@@ -116,7 +120,7 @@ def _name_place(ref: DeclRef) -> Place:
 
 @query
 def mesh_problems(db: Database, name: str) -> tuple[Problem, ...]:
-    """Problems of a mesh as a whole: its declaration, its graph, the analyses, the plan."""
+    """Problems of a mesh as a whole: its declaration, its graph, the analyses, the plan, its tests."""
     checked = mesh(db, name)
     out = list(checked.problems) if checked else []
     file = graph_file(db, name)
@@ -128,6 +132,7 @@ def mesh_problems(db: Database, name: str) -> tuple[Problem, ...]:
             out += loaded.problems
     out += findings(db, name)
     out += plan_problems(db, name)
+    out += failures(db, name)
     return tuple(out)
 
 

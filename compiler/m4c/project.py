@@ -22,6 +22,7 @@ from m4c.semantics.model import STATE, Graph, Policy, Program, State
 from m4c.semantics.policies import Checked, Names, check_policy, check_state
 from m4c.semantics.problems import Problem, Witness
 from m4c.semantics.schema import Schema, SpecItem, build_schema
+from m4c.semantics.tests import CheckedTest, check_test
 from m4c.syntax import tree as t
 from m4c.syntax.items import Item, split
 from m4c.syntax.parser import ParsedItem, parse_item
@@ -233,6 +234,12 @@ def policy_names(db: Database, mesh: str | None) -> dict[str, str]:
 
 
 @query
+def state_refs(db: Database, mesh: str | None) -> tuple[DeclRef, ...]:
+    """The states of a mesh, by file and line."""
+    return _members(db, mesh, "state")
+
+
+@query
 def state(db: Database, ref: DeclRef) -> tuple[State | None, tuple[Problem, ...]]:
     """One state, and what is wrong with its declaration."""
     decl = ref.parsed.decl
@@ -243,7 +250,7 @@ def state(db: Database, ref: DeclRef) -> tuple[State | None, tuple[Problem, ...]
 def states(db: Database, mesh: str | None) -> dict[str, State]:
     """The states of a mesh by name, the sound ones and the others."""
     found: dict[str, State] = {}
-    for ref in _members(db, mesh, "state"):
+    for ref in state_refs(db, mesh):
         checked, _ = state(db, ref)
         if checked is not None:
             found.setdefault(checked.name, checked)
@@ -265,6 +272,12 @@ def names(db: Database, mesh: str | None) -> Names:
 
 
 @query
+def test_refs(db: Database, mesh: str | None) -> tuple[DeclRef, ...]:
+    """The tests of a mesh, by file and line."""
+    return _members(db, mesh, "test")
+
+
+@query
 def mesh(db: Database, name: str) -> CheckedMesh | None:
     for ref in mesh_refs(db):
         decl = ref.parsed.decl
@@ -283,6 +296,16 @@ def policy(db: Database, ref: DeclRef, mesh_name: str | None) -> Checked:
     if not isinstance(decl, t.PolicyDecl):
         return Checked(None, ())
     return check_policy(decl, ref.file, ref.key, schema(db), names(db, mesh_name))
+
+
+@query
+def test(db: Database, ref: DeclRef, mesh_name: str | None) -> CheckedTest:
+    """One test, checked by itself."""
+    decl = ref.parsed.decl
+    if not isinstance(decl, t.TestDecl):
+        return CheckedTest(None, ())
+    found = mesh_graph(db, mesh_name) if mesh_name is not None else None
+    return check_test(decl, ref.file, ref.key, schema(db), names(db, mesh_name), found)
 
 
 @query

@@ -7,18 +7,17 @@ and plain, so that it can be read against the text. Analyses, plans and dataplan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from m4c.paths.callpath import CallPath, Hop
+from m4c.paths.callpath import CallPath, Hop, instances
 from m4c.predicates import holds
-from m4c.semantics.effects import merge, orders, start_value
+from m4c.semantics.effects import answers, carriers, merge, orders, start_value
 from m4c.semantics.model import (
     ABSENT,
     STATE,
     AnyOne,
     Atom,
     AttrKey,
-    Entity,
     GroupOf,
     Labelled,
     Named,
@@ -62,6 +61,10 @@ class HopResult:
     requested: tuple[tuple[str, int], ...] = ()  # (policy, index of the call) for rule 2
     effective: tuple[tuple[str, int], ...] = ()  # those of them that rule 3 leaves
     leaves: Mapping[AttrKey, Value] = field(default_factory=dict)  # what it writes that travels, whatever the verdict
+    carried: Mapping[AttrKey, Value] = field(default_factory=dict)  # what the hops before left that travels
+    carriers: tuple[
+        HopResult, ...
+    ] = ()  # of those that policies are about, the outermost first, up to one that is denied
 
     def value(self, attribute: str) -> Value | None:
         """What an attribute without a key is after this hop; None if nothing wrote it and it has no default."""
@@ -272,16 +275,6 @@ def run_hop(
     return _Hop(program, path, name, values, states or {}).run()
 
 
-def carriers(program: Program, entity: str) -> list[Entity]:
-    """What an entity is carried over, the outermost first; a carrier that is denied denies what it carries."""
-    out: list[Entity] = []
-    over = program.entities[entity].over
-    while over is not None and over in program.entities and all(e.name != over for e in out):
-        out.insert(0, program.entities[over])
-        over = program.entities[over].over
-    return out
-
-
 def trace(
     program: Program,
     path: CallPath,
@@ -291,20 +284,53 @@ def trace(
 ) -> Trace:
     """The hops of a call path in order, each with the entity as given, until one ends it; then what answers it.
 
-    Attributes that travel keep what an earlier hop wrote. A hop on which a policy is about a carrier begins with it.
+    Attributes that travel keep what an earlier hop wrote. Where policies are about a carrier, a hop begins with it; one
+    that is denied denies what it carries. An answer on a hop sees the entity as it arrived there.
     """
     name = entity or subject(program)
     used = {p.entity for p in program.policies} | {d.attr.entity for d in program.mesh.defaults}
+    over = [e.name for e in carriers(program.entities, name) if e.name in used]
+    answering = [e.name for e in answers(program.entities, name) if e.name in used]
     hops: list[HopResult] = []
+    back: list[HopResult] = []
     carried: dict[AttrKey, Value] = {}
     for prefix in path.prefixes():
-        over = [e.name for e in carriers(program, name) if e.name in used]
-        for each in [*over, name]:
-            hops.append(run_hop(program, prefix, {**values, **carried}, states, each))
-            carried |= hops[-1].leaves
-            if hops[-1].terminal:
-                return Trace(tuple(hops))
-    answering = [e.name for e in program.entities.values() if name in e.views.values() and e.name in used]
-    back = reversed(list(path.prefixes()))
-    answers = [run_hop(program, prefix, {**values, **carried}, states, e) for prefix in back for e in answering]
-    return Trace(tuple(hops), tuple(answers))
+        arrived = dict(carried)
+        under: list[HopResult] = []
+        found: HopResult | None = None
+        for each in over:
+            under.append(run_hop(program, prefix, {**values, **carried}, states, each))
+            carried |= under[-1].leaves
+            if under[-1].terminal:
+                found = _not_carried(program, name, under[-1])
+                break
+        found = found or run_hop(program, prefix, {**values, **carried}, states, name)
+        hops.append(replace(found, carried=arrived, carriers=tuple(under)))
+        if found.terminal:
+            return Trace(tuple(hops))
+        answered = [run_hop(program, prefix, {**values, **carried}, states, e) for e in answering]
+        back[:0] = [replace(a, carried=dict(carried)) for a in answered]
+        carried |= found.leaves
+    return Trace(tuple(hops), tuple(back))
+
+
+def _not_carried(program: Program, entity: str, carrier: HopResult) -> HopResult:
+    """What an entity gets whose carrier is denied: the same, and nothing else."""
+    ended = {program.attribute(a).type.name: v for a, v in carrier.writes.items() if not a.entity.startswith(STATE)}
+    same = {
+        AttrKey(entity, a.name): ended[a.type.name]
+        for a in program.entities[entity].attributes.values()
+        if a.key is None and a.type.name in program.enums and a.type.name in ended
+    }
+    return HopResult(entity, carrier.hop, (), (), same, (), True, {})
+
+
+def may_end(pattern: Pattern, service: Service) -> bool:
+    """Whether a pattern can match a call path that ends at a service, in some version of it."""
+    versions = [version for _, version in instances(service)]
+    for step in reversed(pattern.steps):
+        if any(_is(step.one, service, v) for v in versions):
+            return True
+        if not step.star:
+            return False
+    return False

@@ -171,6 +171,30 @@ RULES: dict[str, Rule] = {
             "Name two services, as in `A -> B` or `? -> F`, or make it a policy about requests.",
         ),
         Rule(
+            "failed-test",
+            "A test does not come out as it expects",
+            _E,
+            "The interpreter makes the request of the test along its call path, and what it comes to is not what the "
+            "`expect` says. Either the policies do something else than they should, or the test is wrong.",
+            "Look at the policies that fire on the way, which `m4 test` shows hop by hop; correct them, or the test.",
+        ),
+        Rule(
+            "incomplete-test",
+            "A test shows nothing",
+            _E,
+            "A `request` without an `expect` behind it is held to nothing, and an `expect` without a `request` before "
+            "it is about nothing.",
+            "Add what is missing, or remove the rest.",
+        ),
+        Rule(
+            "not-a-path",
+            "A test names no call path",
+            _E,
+            "A test makes one request along one call path of the graph. It starts at an entry, behind `outside`, or at "
+            "a service that may start a chain by itself, and each of its steps is a call.",
+            "Name the services of a call path, one by one.",
+        ),
+        Rule(
             "reserved-key",
             "This header cannot be read or written",
             _E,

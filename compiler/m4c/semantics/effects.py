@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from m4c.semantics.model import ABSENT, Attribute, Enum, Program, Value
+from m4c.semantics.model import ABSENT, Attribute, AttrKey, Entity, Enum, Program, Value
 
 
 def closure(names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
@@ -84,3 +84,30 @@ def start_value(attribute: Attribute, enums: Mapping[str, Enum]) -> Value:
         case "set" | "map":
             return ()
     return ""
+
+
+def plain_values(entity: Entity, enums: Mapping[str, Enum]) -> dict[AttrKey, Value]:
+    """What an entity arrives with as long as nobody says otherwise: the attributes that its sender alone decides, and
+    cannot leave out, are empty, 0 or false."""
+    written = {w.attribute for o in entity.operations.values() for w in o.writes}
+    return {
+        AttrKey(entity.name, a.name): start_value(a, enums)
+        for a in entity.attributes.values()
+        if a.key is None and a.default is None and a.derived is None
+        if not (a.type.optional or a.travels or a.name in written)
+    }
+
+
+def carriers(entities: Mapping[str, Entity], entity: str) -> list[Entity]:
+    """What an entity is carried over, the outermost first; a carrier that is denied denies what it carries."""
+    out: list[Entity] = []
+    over = entities[entity].over
+    while over is not None and over in entities and all(e.name != over for e in out):
+        out.insert(0, entities[over])
+        over = entities[over].over
+    return out
+
+
+def answers(entities: Mapping[str, Entity], entity: str) -> list[Entity]:
+    """What comes back for an entity."""
+    return [e for e in entities.values() if entity in e.views.values()]

@@ -17,8 +17,11 @@ TAG_BITS = 16
 
 @dataclass(frozen=True, slots=True)
 class CheckedMesh:
+    """A mesh as far as it makes sense. `whole`: no default is left out for what is wrong with it."""
+
     mesh: Mesh
     problems: tuple[Problem, ...]
+    whole: bool = True
 
 
 def mesh_groups(decl: t.MeshDecl) -> dict[str, tuple[str, ...]]:
@@ -79,7 +82,7 @@ def check_mesh(decl: t.MeshDecl, file: str, key: str, schema: Schema, names: Nam
         tag_bits=TAG_BITS if decl.tag_bits is None else decl.tag_bits,
         place=scope.at(decl.name),
     )
-    return CheckedMesh(mesh, tuple(scope.problems))
+    return CheckedMesh(mesh, tuple(scope.problems), len(defaults) == len(decl.defaults))
 
 
 def _dataplane(name: t.Name, dataplanes: list[str], scope: Scope) -> None:

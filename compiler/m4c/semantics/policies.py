@@ -70,7 +70,7 @@ def check_policy(decl: t.PolicyDecl, file: str, key: str, schema: Schema, names:
         scope.problems.append(unknown("entity", decl.entity.text, known_entities, scope.at(decl.entity)))
     pattern = check_pattern(decl.pattern, scope, names)
     if entity is not None and entity.connection:
-        _connection_pattern(entity, decl.pattern, scope)
+        connection_pattern(entity, decl.pattern, scope)
     side = _side(decl, scope)
     for name, what in [(n, "overrides") for n in decl.overrides] + [(n, "after") for n in decl.after]:
         if name.text == decl.name.text:
@@ -112,7 +112,7 @@ def check_policy(decl: t.PolicyDecl, file: str, key: str, schema: Schema, names:
     return Checked(None if scope.problems else policy, tuple(scope.problems))
 
 
-def _connection_pattern(entity: Entity, pattern: t.PatternNode, scope: Scope) -> None:
+def connection_pattern(entity: Entity, pattern: t.PatternNode, scope: Scope) -> None:
     """A connection has two ends and no call path, so its patterns are `A -> B` with one service at each end."""
     if len(pattern.steps) == 2 and not pattern.outside and not any(s.star for s in pattern.steps):
         return

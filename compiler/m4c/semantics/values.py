@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from m4c.semantics.model import ABSENT, Absent, Enum, Place, Type, Value
 from m4c.semantics.problems import Problem, unknown
@@ -14,6 +15,16 @@ _TEXT = ("string", "istring", "version")
 _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
 
 
+class Spanned(Protocol):
+    """A node of a tree."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+
 @dataclass(slots=True)
 class Scope:
     """Where a declaration's checks report to: its file and key, and the problems found so far."""
@@ -22,10 +33,10 @@ class Scope:
     decl: str
     problems: list[Problem] = field(default_factory=list)
 
-    def at(self, node: t.Name | t.Str | t.Expr | t.PatternNode | t.POne | t.TypeNode | t.WriteNode) -> Place:
+    def at(self, node: Spanned) -> Place:
         return Place(self.file, self.decl, node.start, node.end)
 
-    def report(self, code: str, message: str, node: t.Name | t.Str | t.Expr | t.PatternNode | t.TypeNode) -> None:
+    def report(self, code: str, message: str, node: Spanned) -> None:
         self.problems.append(Problem(code, message, self.at(node)))
 
 
