@@ -11,8 +11,11 @@ from m4c.predicates import RegexError, TooComplex, check_regex, regex_matches
 from m4c.semantics.model import (
     AnyOne,
     Atom,
+    Attribute,
+    AttrKey,
     OpCall,
     Pattern,
+    Place,
     Policy,
     Step,
     Type,
@@ -22,6 +25,7 @@ from m4c.semantics.model import (
     negate,
 )
 from m4c.semantics.problems import Edit, Fix, Problem
+from m4c.semantics.values import show
 
 
 def dead_paths(effects: Effects) -> Iterator[Problem]:
@@ -143,18 +147,36 @@ def too_complex(effects: Effects) -> Iterator[Problem]:
 
 
 def out_of_domain(effects: Effects) -> Iterator[Problem]:
-    """`type-mismatch` for written values that the attribute's declared domain (`string in r"…"`) does not hold."""
-    for policy in effects.program.policies:
-        for call in policy.calls:
-            for w in call.writes:
-                type_ = effects.program.attribute(w.attr).type
-                if not _in_domain(w.value, type_):
-                    message = f'{w.attr} is {type_}, and `{w.value}` does not match r"{type_.domain}"'
-                    yield Problem("type-mismatch", message, call.place, policies=(policy.name,))
+    """`type-mismatch` for keys and written values outside of what their declared type is limited to (`int in 1..9`)."""
+    program = effects.program
+    for policy in program.policies:
+        used: list[tuple[AttrKey, Value | None, Place]]
+        used = [(w.attr, w.value, call.place) for call in policy.calls for w in call.writes]
+        for cond, place in ((policy.when, policy.when_place), *((i.cond, i.place) for i in policy.ifs)):
+            used += [(a.attr, None, place or policy.place) for a in atoms(cond) if isinstance(a, Atom)]
+        for attr, value, place in used:
+            why = _outside(program.attribute(attr), attr, value)
+            if why is not None:
+                yield Problem("type-mismatch", why, place, policies=(policy.name,))
+    for d in program.mesh.defaults:
+        why = _outside(program.attribute(d.attr), d.attr, d.value)
+        if why is not None:
+            yield Problem("type-mismatch", why, d.place)
+
+
+def _outside(attribute: Attribute, attr: AttrKey, value: Value | None) -> str | None:
+    """Why a key or a value (None: it is only read) cannot be."""
+    if attribute.key is not None and attr.key is not None and not _in_domain(attr.key, attribute.key):
+        return f"a key of `{attribute.name}` is {attribute.key}, which `{attr.key}` is not"
+    if value is None or _in_domain(value, attribute.type):
+        return None
+    return f"{attr} is {attribute.type}, which {show(value, attribute.type)} is not"
 
 
 def _in_domain(value: Value, type_: Type) -> bool:
-    return type_.domain is None or not isinstance(value, str) or regex_matches(type_.domain, value)
+    return type_.admits(value) and (
+        type_.domain is None or not isinstance(value, str) or regex_matches(type_.domain, value)
+    )
 
 
 def unknown_versions(effects: Effects) -> Iterator[Problem]:

@@ -63,9 +63,17 @@ _domain = lru_cache(maxsize=1 << 12)(Domain)
 
 
 def _finite(kind: Type, enums: Mapping[str, Enum]) -> tuple[Value, ...] | None:
+    if kind.among is not None:
+        return kind.among
     if kind.name == "bool":
         return False, True
     return enums[kind.name].values if kind.name in enums else None
+
+
+def _range(kind: Type) -> tuple[int, int]:
+    """The smallest and the largest value of a type of numbers."""
+    low, high = _RANGES[kind.name]
+    return max(low, low if kind.low is None else kind.low), min(high, high if kind.high is None else kind.high)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -105,7 +113,7 @@ def _contains(domain: Domain, value: Value | Absent) -> bool:
     if domain.values is not None:
         return value in domain.values
     if kind.name in _RANGES:
-        low, high = _RANGES[kind.name]
+        low, high = _range(kind)
         return isinstance(value, int) and low <= value <= high
     if kind.name in _STRINGS:
         return isinstance(value, str) and is_value(value) and all(passes(check, value) for check in domain.own)
@@ -122,7 +130,7 @@ def _plainest(domain: Domain, checks: tuple[Check, ...]) -> Value | None:
     if domain.values is not None:
         return next((value for value in domain.values if all(passes(check, value) for check in checks)), None)
     if kind.name in _RANGES:
-        return _plainest_number(*_RANGES[kind.name], checks)
+        return _plainest_number(*_range(kind), checks)
     if kind.name in _STRINGS:
         return plainest_string((*domain.own, *checks))
     return _plainest_other(domain, checks)

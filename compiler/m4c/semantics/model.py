@@ -2,33 +2,19 @@
 
 Nothing here knows about files' offsets: a `Place` is relative to its declaration, so moving a declaration inside its
 file changes no value and re-computes nothing.
-
-Constants are plain Python values, told apart by the declared `Type`: string and istring `str`, int `int`, bool `bool`,
-duration `int` (nanoseconds), percent `int` (hundredths of a percent), rate `tuple[int, int]` (count, nanoseconds), an
-enum's value and a version `str`, set a sorted `tuple`, map a `tuple` of `(key, value)` sorted by key. `ABSENT` is the
-value of an optional attribute that is not there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum as PythonEnum
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from m4c.semantics.types import ABSENT as ABSENT
+from m4c.semantics.types import Absent as Absent
+from m4c.semantics.types import Type as Type
+from m4c.semantics.types import Value as Value
 
-class Absent(PythonEnum):
-    """The type of ABSENT, which stands for the absence of an optional attribute where a value could stand."""
-
-    ABSENT = "absent"
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT: Final[Literal[Absent.ABSENT]] = Absent.ABSENT
-
-Value: TypeAlias = "str | int | bool | Absent | tuple[Value, ...]"
 Side: TypeAlias = Literal["ingress", "egress"]
 
 
@@ -40,22 +26,6 @@ class Place:
     decl: str  # "policy:canary", with "#2" behind it for the second of that name
     start: int
     end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Type:
-    """A type of M4: `string`, `map<version, percent>`, `string?`, `string in r"[A-Z]+"`, or the name of an enum."""
-
-    name: str
-    args: tuple[Type, ...] = ()
-    optional: bool = False
-    domain: str | None = None  # a regular expression (RE2, full match) that every value matches
-    excluded: tuple[str, ...] = ()  # values that may not be named (`except ["connection"]`)
-
-    def __str__(self) -> str:
-        args = f"<{', '.join(map(str, self.args))}>" if self.args else ""
-        domain = f' in r"{self.domain}"' if self.domain is not None else ""
-        return f"{self.name}{args}{'?' if self.optional else ''}{domain}"
 
 
 @dataclass(frozen=True, slots=True)

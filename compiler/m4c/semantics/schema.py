@@ -24,7 +24,7 @@ from m4c.semantics.model import (
     WriteDecl,
 )
 from m4c.semantics.problems import Problem, Related, unknown
-from m4c.semantics.values import ConstantError, Scope, constant, resolve_type
+from m4c.semantics.values import ConstantError, Scope, constant, resolve_type, show
 from m4c.syntax import tree as t
 
 MERGES = ("min", "max", "and", "or", "union", "sum")
@@ -226,6 +226,8 @@ class _SchemaBuilder:
         params = self._params(decl.params or (), scope)
         names = {p.name: p for p in params}
         writes = [w for node in decl.writes if (w := self._write(entity, node, names, scope)) is not None]
+        nodes = {p.name.text: p for p in reversed(decl.params or ())}
+        params = tuple(self._within(p, nodes[p.name], entity, writes, scope) for p in params)
         side: Side | None = "ingress" if decl.side == "ingress" else "egress" if decl.side == "egress" else None
         operation = Operation(entity, decl.name.text, params, side, tuple(writes), decl.doc, scope.at(decl.name))
         known = self.operations[entity].get(decl.name.text)
@@ -238,6 +240,17 @@ class _SchemaBuilder:
         elif known.place and known.place.file == scope.file and known.place.decl == scope.decl:
             self._duplicate("operation", decl.name, known.place, scope)
         return operation
+
+    def _within(self, param: Param, node: t.ParamDecl, entity: str, writes: list[WriteDecl], scope: Scope) -> Param:
+        """A parameter without limits of its own has those of the attribute that it is written to."""
+        written = (self.attributes[entity][w.attribute] for w in writes if w.value_is_param and w.value == param.name)
+        limits = next((a.type for a in written if a.type.low is not None or a.type.among is not None), None)
+        if limits is None or param.type.said or param.type.name != limits.name:
+            return param
+        type_ = replace(param.type, low=limits.low, high=limits.high, among=limits.among, said=limits.said)
+        if param.default is not None and not type_.admits(param.default) and node.default is not None:
+            scope.report("type-mismatch", f"{show(param.default, type_)} is not in {type_.said}", node.default)
+        return replace(param, type=type_)
 
     def _params(self, nodes: tuple[t.ParamDecl, ...], scope: Scope) -> tuple[Param, ...]:
         params: dict[str, Param] = {}

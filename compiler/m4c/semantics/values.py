@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from m4c.semantics.model import ABSENT, Absent, Enum, Place, Type, Value
@@ -51,7 +51,29 @@ def resolve_type(node: t.TypeNode, enums: Mapping[str, Enum], scope: Scope) -> T
         scope.report("type-mismatch", f"`{name}` takes {arity} type arguments, not {len(node.args)}", node)
         return Type("string")
     args = tuple(resolve_type(a, enums, scope) for a in node.args)
-    return Type(name, args, node.optional, node.domain, node.excluded)
+    plain = Type(name, args, node.optional, excluded=node.excluded)
+    return plain if node.domain is None else _limited(plain, node.domain, node, enums, scope)
+
+
+def _limited(plain: Type, domain: t.DomainNode, node: t.TypeNode, enums: Mapping[str, Enum], scope: Scope) -> Type:
+    """A type with the limits that its text names; those that do not fit it are reported and left out."""
+    if domain.regex is not None:
+        if plain.name in _TEXT:
+            return replace(plain, domain=domain.regex, said=domain.text)
+        scope.report("type-mismatch", f"a regular expression limits text, and `{plain.name}` is none", node)
+        return plain
+    try:
+        if domain.among is not None:
+            among = tuple(constant(item, replace(plain, optional=False), enums) for item in domain.among)
+            return replace(plain, among=tuple(dict.fromkeys(among)), said=domain.text)
+        low, high = (None if end is None else constant(end, plain, enums) for end in (domain.low, domain.high))
+    except ConstantError as e:
+        scope.report(e.code, str(e), e.node)
+        return plain
+    if not isinstance(low, int) or not isinstance(high, int | None) or (high is not None and low > high):
+        scope.report("type-mismatch", f"`{domain.text}` holds no value", node)
+        return plain
+    return replace(plain, low=low, high=high, said=domain.text)
 
 
 def fold(text: str) -> str:
@@ -88,7 +110,16 @@ def describe(node: t.Expr | t.Name) -> str:
 def constant(
     node: t.Expr | t.Name, type_: Type, enums: Mapping[str, Enum], lets: Mapping[str, t.Expr] | None = None
 ) -> Value:
-    """The value of a constant of a type; raises `ConstantError`."""
+    """The value of a constant of a type, within its range or list; raises `ConstantError`."""
+    value = _constant(node, type_, enums, lets)
+    if not type_.admits(value):
+        raise ConstantError(f"{show(value, type_)} is not in {type_.said}", node)
+    return value
+
+
+def _constant(
+    node: t.Expr | t.Name, type_: Type, enums: Mapping[str, Enum], lets: Mapping[str, t.Expr] | None
+) -> Value:
     if isinstance(node, t.Ref) and not node.accessors:
         if lets and node.root.text in lets:
             return constant(lets[node.root.text], type_, enums)
@@ -111,6 +142,8 @@ def constant(
         case t.Lit(kind=kind, value=value) if kind == type_.name and kind != "string":
             if kind == "int" and isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ConstantError("an int has 64 bits", node)
+            if kind == "percent" and isinstance(value, int) and value > 100_00:
+                raise ConstantError(f"a share is 100% at most, not {show(value, type_)}", node)
             return value
         case t.SetLit(items=items) if type_.name == "set":
             return tuple(sorted({constant(i, type_.args[0], enums, lets) for i in items}, key=repr))

@@ -116,6 +116,9 @@ class Builder(Transformer[Token, t.Decl]):
     def set_literal(self, meta: Meta, c: list[Any]) -> t.SetLit:
         return t.SetLit(tuple(x for x in c if x is not None), meta.start_pos, meta.end_pos)
 
+    def element_name(self, meta: Meta, c: list[Token]) -> t.Ref:
+        return t.Ref(_name(c[0]), (), meta.start_pos, meta.end_pos)
+
     def pair(self, meta: Meta, c: list[Any]) -> tuple[t.Name, t.Expr]:
         return _name(c[0]), c[1]
 
@@ -313,10 +316,24 @@ class Builder(Transformer[Token, t.Decl]):
     clause_travels = _tag("travels")
     clause_derived = _tag("derived")
 
+    def bound(self, meta: Meta, c: list[Token]) -> Token:
+        return c[0]
+
+    def domain_regex(self, meta: Meta, c: list[Token]) -> t.DomainNode:
+        return t.DomainNode(str(c[0]), regex=str(c[0])[2:-1])
+
+    def domain_range(self, meta: Meta, c: list[Token | None]) -> t.DomainNode:
+        low, high = (None if x is None else scalar_value(x) for x in c)
+        return t.DomainNode("..".join(str(x or "") for x in c), low=low, high=high)
+
+    def domain_set(self, meta: Meta, c: list[t.SetLit]) -> t.DomainNode:
+        items = (self.text[x.start : x.end] for x in c[0].items)
+        return t.DomainNode(f"[{', '.join(items)}]", among=c[0].items)
+
     def type(self, meta: Meta, c: list[Any]) -> t.TypeNode:
         args = _pick(c[1:], t.TypeNode)
         optional = any(isinstance(x, Token) and x.type == "QUESTION" for x in c)
-        domain = next((str(x)[2:-1] for x in c if isinstance(x, Token) and x.type == "REGEX"), None)
+        domain = next(iter(_pick(c, t.DomainNode)), None)
         literals = next((x.items for x in c if isinstance(x, t.SetLit)), ())
         excluded = tuple(str(x.value) for x in literals if isinstance(x, t.Lit))
         return t.TypeNode(c[0], args, optional, domain, excluded, meta.start_pos, meta.end_pos)

@@ -240,6 +240,8 @@ class _Layout:
         if before == "comment":
             return True
         match before, kind:
+            case (_, "..") | ("..", "INT" | "DURATION" | "PERCENT"):
+                return False
             case ("(" | "[" | "." | "!" | "@" | "<", _) | (_, "." | ":" | "<" | ">") | ("{", "}"):
                 return False
             case (":", "SERVICE"):

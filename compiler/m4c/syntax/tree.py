@@ -209,11 +209,22 @@ class MeshDecl:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainNode:
+    """What the values of a type are limited to: `in r"…"`, `in 100..599` (or `1..`), or `in ["a", "b"]`."""
+
+    text: str  # as it is written behind `in`, but for white space
+    regex: str | None = None
+    low: Lit | None = None
+    high: Lit | None = None
+    among: tuple[Expr, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TypeNode:
     name: Name
     args: tuple[TypeNode, ...]
     optional: bool
-    domain: str | None
+    domain: DomainNode | None
     excluded: tuple[str, ...]
     start: int
     end: int
