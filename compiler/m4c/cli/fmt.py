@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 from m4c.cli.errors import UsageError
+from m4c.cli.output import replace_file
 from m4c.cli.paths import relative
 from m4c.files import Unreadable, looks_like_m4, m4_files, read_text
 from m4c.syntax.printer import format_text, left_alone
@@ -29,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
             if formatted != text:
                 changed += 1
                 if not args.check:
-                    _write(file, formatted)
+                    replace_file(file, formatted)
                 print(relative(str(file)))
         except FileNotFoundError:  # gone since it was listed
             continue
@@ -57,18 +56,3 @@ def _files(paths: list[str]) -> tuple[list[Path], list[tuple[str, Unreadable]]]:
     if not found and not closed:
         raise UsageError(f"no files that end in .m4 in {', '.join(f'`{p}`' for p in paths)}")
     return found, closed
-
-
-def _write(file: Path, text: str) -> None:
-    """Replaces a file at once, with its permissions; a link stays a link."""
-    target = file.resolve()
-    mode = target.stat().st_mode & 0o7777
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".m4-")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(text.encode("utf-8"))
-        Path(name).chmod(mode)
-        Path(name).replace(target)
-    except OSError:
-        Path(name).unlink()
-        raise

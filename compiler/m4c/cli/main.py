@@ -70,9 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     fmt.add_argument("paths", metavar="PATH", nargs="*", default=["."])
     fmt.add_argument("--check", action="store_true", help="change nothing; exit 1 if a file is not formatted")
 
-    graph = add("graph", "show a service graph")
-    kinds = graph.add_subparsers(dest="graph_command", metavar="show", required=True)
-    mesh(kinds.add_parser("show", help="services, calls and entries of the mesh's graph"))
+    graph = add("graph", "show a service graph, or import one")
+    kinds = graph.add_subparsers(dest="graph_command", metavar="COMMAND", required=True)
+    help_ = "services, calls and entries of a mesh's graph, or of a graph file"
+    show = kinds.add_parser("show", help=help_, description=help_)
+    mesh(show)
+    show.add_argument("--format", choices=("text", "json"), default="text")
+    help_ = "make a graph file from Kubernetes manifests, Compose files, Jaeger's dependencies or Kiali's graph"
+    import_ = kinds.add_parser("import", help=help_, description=help_)
+    import_.set_defaults(module="graph_import")
+    import_.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders, or `-` for standard input")
+    formats = "kubernetes, compose, jaeger, kiali, or m4 for a graph file; by itself each input's format is seen"
+    import_.add_argument("--from", dest="form", metavar="FORMAT", help=formats)
+    import_.add_argument("--period", metavar="TIME", help="over what time Jaeger counted the calls, as in `1h`")
+    import_.add_argument("-o", "--output", metavar="FILE", help="the file to write; without it, standard output")
+    import_.add_argument("--force", action="store_true", help="overwrite the file")
 
     explain = add("explain", "what a diagnostic means and how to mend it")
     explain.add_argument("code", metavar="CODE", nargs="?", help="a code, as in `contradiction`; none: list all")

@@ -6,14 +6,34 @@ import codecs
 import json
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any, TextIO
 
 
 def print_json(value: Any) -> None:
     """Prints JSON; in escapes where standard output is not UTF-8."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    plain = codecs.lookup(encoding).name != "utf-8"
-    print(json.dumps(value, indent=2, ensure_ascii=plain))
+    print(json.dumps(value, indent=2, ensure_ascii=not takes_unicode()))
+
+
+def takes_unicode() -> bool:
+    """Whether standard output is UTF-8."""
+    return codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8"
+
+
+def replace_file(file: Path, text: str) -> None:
+    """Writes a file at once, with the permissions of one that is there; a link stays a link. Raises OSError."""
+    target = file.resolve()
+    mode = target.stat().st_mode & 0o7777 if target.exists() else 0o644
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".m4-")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(text.encode("utf-8"))
+        Path(name).chmod(mode)
+        Path(name).replace(target)
+    except OSError:
+        Path(name).unlink()
+        raise
 
 
 def colored(stream: TextIO) -> bool:
