@@ -121,7 +121,15 @@ def _states(scene: Scene) -> Iterator[Proposal]:
 def keys(scene: Scene) -> Iterator[Proposal]:
     """The keys of an attribute that the workspace names."""
     attribute = scene.attribute()
-    return _keys(scene, f"{attribute.entity}.{attribute.name}") if attribute else iter(())
+    return _keys_of(scene, attribute) if attribute else iter(())
+
+
+def _keys_of(scene: Scene, attribute: Attribute) -> Iterator[Proposal]:
+    if attribute.key is not None and attribute.key.name == "service":
+        for name in scene.graph.services:
+            yield Proposal(name, "service", insert=name if scene.cursor.quoted else render.quoted(name))
+    else:
+        yield from _keys(scene, f"{attribute.entity}.{attribute.name}")
 
 
 def all_keys(scene: Scene) -> Iterator[Proposal]:
@@ -130,7 +138,8 @@ def all_keys(scene: Scene) -> Iterator[Proposal]:
 
 def default_keys(scene: Scene) -> Iterator[Proposal]:
     names = scene.names_after("DEFAULT")
-    return _keys(scene, ".".join(names[:2]))
+    attribute = scene.entity.attributes.get(names[1]) if scene.entity and len(names) > 1 else None
+    return _keys_of(scene, attribute) if attribute else iter(())
 
 
 def _keys(scene: Scene, scope: str) -> Iterator[Proposal]:
@@ -180,10 +189,18 @@ def argument_values(scene: Scene) -> Iterator[Proposal]:
         for write in operation.writes:
             if write.key_is_param and write.key == param.name:
                 yield from _keys(scene, f"{operation.entity}.{write.attribute}")
+    if param.type.name == "service":
+        yield from _service_values(scene)
     if not scene.cursor.quoted:
         yield from _values(scene, param.type)
         for name in scene.lets:
             yield Proposal(name, "constant", rank=2)
+
+
+def _service_values(scene: Scene) -> Iterator[Proposal]:
+    """The services of the graph, as values: quoted where an expression could not read them otherwise."""
+    for name, service in scene.graph.services.items():
+        yield Proposal(name, "service", ", ".join(service.versions), insert=scene.name(name), rank=0)
 
 
 def map_keys(scene: Scene) -> Iterator[Proposal]:

@@ -22,7 +22,7 @@ def write(w: WriteDecl, entity: Entity | None) -> str:
     key = "" if w.key is None else f"[{w.key}]" if w.key_is_param else f'["{w.key}"]'
     known = entity.attributes.get(w.attribute) if entity else None
     shown = str(w.value) if w.value_is_param or known is None else show(w.value, known.type)
-    return f"{w.attribute}{key} = {shown}"
+    return f"{w.attribute}{key} = {f'[{shown}]' if w.in_set else shown}"
 
 
 def operation(o: Operation, entity: Entity | None) -> str:

@@ -222,8 +222,9 @@ class _Walk:
             self.add("attribute", w.attribute, entity)
             if isinstance(w.key, t.Name):
                 self.add("param", w.key, scope)
-            if isinstance(w.value, t.Ref) and w.value.root.text in params:
-                self.add("param", w.value.root, scope)
+            value = w.value.items[0] if isinstance(w.value, t.SetLit) and len(w.value.items) == 1 else w.value
+            if isinstance(value, t.Ref) and value.root.text in params:
+                self.add("param", value.root, scope)
             else:
                 self._value(w.value, self._type(entity, w.attribute.text))
 
@@ -333,7 +334,11 @@ class _Walk:
 
     def _attribute(self, entity: str, name: t.Name, key: t.Str | None = None) -> None:
         self.add("attribute", name, entity)
-        if key is not None:
+        found = self.schema.entities.get(entity)
+        attribute = found.attributes.get(name.text) if found else None
+        if key is not None and attribute is not None and attribute.key is not None and attribute.key.name == "service":
+            self.add("service", key, self.mesh)
+        elif key is not None:
             self.found.append(Occurrence(Symbol("key", fold(key.text), f"{entity}.{name.text}"), key.start, key.end))
 
     def _type(self, entity: str, attribute: str) -> Type | None:
@@ -342,14 +347,19 @@ class _Walk:
         return known.type if known else None
 
     def _value(self, value: t.Expr, type_: Type | None) -> None:
-        """The enum values in a constant."""
+        """The enum values and the services in a constant."""
         enum: Enum | None = self.schema.enums.get(type_.name) if type_ else None
         match value:
             case t.Ref(root=root, accessors=()) if enum is not None and root.text in enum.values:
                 self.add("enum value", root, enum.name)
+            case t.Ref(root=root, accessors=()) if type_ is not None and type_.name == "service":
+                self.add("service", root, self.mesh)
+            case t.Lit(value=str(text)) if type_ is not None and type_.name == "service":
+                self.add("service", t.Str(text, value.start, value.end), self.mesh)
             case t.SetLit(items=items):
+                inner_type = type_.args[0] if type_ is not None and type_.name == "set" and type_.args else type_
                 for item in items:
-                    self._value(item, type_)
+                    self._value(item, inner_type)
             case t.MapLit(pairs=pairs) if type_ is not None and type_.args:
                 for _, inner in pairs:
                     self._value(inner, type_.args[1])

@@ -233,6 +233,8 @@ class _Resolver:
                 attribute = entity.attributes[write.attribute]
                 target = attribute.name == default.attr.attribute
                 value = default.value if target else attribute.default
+                if write.in_set:  # the default has to be a set of one
+                    value = value[0] if isinstance(value, tuple) and len(value) == 1 else None
                 if value is None or (write.value != value and not write.value_is_param):
                     break
                 key = default.attr.key if target else None
@@ -372,7 +374,7 @@ def _written(operation: Operation, args: dict[str, Value]) -> tuple[Write, ...]:
     return tuple(
         Write(
             AttrKey(operation.entity, w.attribute, str(args[str(w.key)]) if w.key_is_param else w.key),
-            args[str(w.value)] if w.value_is_param else w.value,
+            w.given(args),
         )
         for w in operation.writes
     )

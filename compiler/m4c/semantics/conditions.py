@@ -45,6 +45,7 @@ class ExprContext:
     var: str
     enums: Mapping[str, Enum]
     entities: Mapping[str, Entity] = field(default_factory=dict)
+    services: frozenset[str] | None = None  # those of the graph, if it is known
     lets: dict[str, t.Expr] = field(default_factory=dict)
     state_condition: Callable[[t.CallExpr], Cond | None] = lambda call: None
 
@@ -77,14 +78,25 @@ def attribute_of(ref: t.Ref, cx: ExprContext) -> tuple[AttrKey, Attribute] | Non
             scope.report("type-mismatch", f'`{attribute.name}` needs one key, as in `{attribute.name}["…"]`', ref)
             return None
         key = rest[0].text
-        excluded = {fold(x) for x in attribute.key.excluded}
-        if fold(key) in excluded:
-            scope.report("reserved-key", f'`{attribute.name}["{key}"]` can be neither read nor written', rest[0])
+        if not key_exists(attribute, rest[0], scope, cx.services):
             return None
     elif rest:
         scope.report("type-mismatch", f"`{attribute.name}` is {attribute.type}; it has no parts", ref)
         return None
     return attribute_key(entity.name, attribute, key), attribute
+
+
+def key_exists(attribute: Attribute, key: t.Str, scope: Scope, services: frozenset[str] | None) -> bool:
+    """Whether an attribute has a key; if not, that is reported. `services`: those of the graph, if it is known."""
+    if attribute.key is None:
+        return True
+    if fold(key.text) in {fold(x) for x in attribute.key.excluded}:
+        scope.report("reserved-key", f'`{attribute.name}["{key.text}"]` can be neither read nor written', key)
+        return False
+    if attribute.key.name == "service" and services is not None and key.text not in services:
+        scope.problems.append(unknown("service of the graph", key.text, services, scope.at(key)))
+        return False
+    return True
 
 
 def condition(expr: t.Expr, cx: ExprContext, whole: bool = True) -> Cond:
@@ -157,7 +169,7 @@ def _comparison(expr: t.Binary, cx: ExprContext) -> Cond:
     try:
         value = _operand(op, right, attribute.type, cx)
     except ConstantError as e:
-        cx.scope.report(e.code, str(e), e.node)
+        cx.scope.refuse(e)
         return TRUE
     return Not(Atom(key, "==", value)) if op == "!=" else Atom(key, op, value)
 
@@ -180,9 +192,9 @@ def _operand(op: str, node: t.Expr, type_: Type, cx: ExprContext) -> Value:
     if op == "in":
         if isinstance(node, t.Ref) and not node.accessors and node.root.text in cx.lets:
             node = cx.lets[node.root.text]
-        return constant(node, Type("set", (plain,)), cx.enums, cx.lets)
+        return constant(node, Type("set", (plain,)), cx.enums, cx.lets, cx.services)
     if op == "matches":
         if isinstance(node, t.Lit) and isinstance(node.value, str):
             return node.value
         raise ConstantError('expected a regular expression (r"…")', node)
-    return constant(node, plain, cx.enums, cx.lets)
+    return constant(node, plain, cx.enums, cx.lets, cx.services)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from m4c.semantics.conditions import attribute_key
+from m4c.semantics.conditions import attribute_key, key_exists
 from m4c.semantics.model import Default, Mesh, Place
 from m4c.semantics.policies import Names, check_pattern, constant_of, service_name
 from m4c.semantics.problems import Problem, Related, unknown
@@ -106,8 +106,10 @@ def _default(node: t.MeshDefault, schema: Schema, scope: Scope, names: Names) ->
         )
         return None
     before = len(scope.problems)
+    if node.key is not None:
+        key_exists(attribute, node.key, scope, names.services)
     pattern = check_pattern(node.pattern, scope, names)
-    value = constant_of(node.value, attribute.type, schema, scope)
+    value = constant_of(node.value, attribute.type, schema, scope, names.services)
     if value is None or len(scope.problems) > before:
         return None
     key = attribute_key(entity.name, attribute, node.key.text if node.key else None)

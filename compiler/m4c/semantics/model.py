@@ -63,13 +63,20 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class WriteDecl:
-    """`writes header[name] = value`: key and value are either a parameter's name or a constant."""
+    """`writes header[name] = value`: key and value are either a parameter's name or a constant; with `in_set` the value
+    is the set that holds a parameter alone (`= [value]`)."""
 
     attribute: str
     key: str | None = None
     key_is_param: bool = False
     value: Value = ""
     value_is_param: bool = False
+    in_set: bool = False
+
+    def given(self, args: Mapping[str, Value]) -> Value:
+        """The value that is written, by the arguments of the operation."""
+        value = args[str(self.value)] if self.value_is_param else self.value
+        return (value,) if self.in_set else value
 
 
 @dataclass(frozen=True, slots=True)

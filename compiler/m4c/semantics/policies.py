@@ -87,7 +87,7 @@ def check_policy(decl: t.PolicyDecl, file: str, key: str, schema: Schema, names:
             scope.report("type-mismatch", message, name)
     if entity is None:
         return Checked(None, tuple(scope.problems))
-    cx = ExprContext(scope, entity, decl.var.text, schema.enums, schema.entities)
+    cx = ExprContext(scope, entity, decl.var.text, schema.enums, schema.entities, names.services)
     cx.state_condition = _States(cx, schema, names, decl.name.text).condition
     when = all_of(*(condition(w, cx) for w in decl.whens))
     body = _Body(cx, schema, names, side)
@@ -264,8 +264,7 @@ class _Body:
                 message = f'`{attribute.name}["{key}"]` can be neither read nor written'
                 self.cx.scope.report("reserved-key", message, call)
                 return None
-            value = args[str(w.value)] if w.value_is_param else w.value
-            out.append(Write(attribute_key(entity.name, attribute, key), value))
+            out.append(Write(attribute_key(entity.name, attribute, key), w.given(args)))
         return tuple(out)
 
 
@@ -273,7 +272,7 @@ def arguments(
     called: Operation | StateCondition, call: t.CallExpr, name: t.Name, cx: ExprContext, schema: Schema
 ) -> dict[str, Value] | None:
     """The arguments of a call by parameter, in the parameters' order; None with a problem reported."""
-    return bind(called.name, called.params, call.args, name, cx.scope, schema, cx.lets)
+    return bind(called.name, called.params, call.args, name, cx.scope, schema, cx.lets, cx.services)
 
 
 def bind(
@@ -284,6 +283,7 @@ def bind(
     scope: Scope,
     schema: Schema,
     lets: Mapping[str, t.Expr] | None = None,
+    services: frozenset[str] | None = None,
 ) -> dict[str, Value] | None:
     """Gives parameters their arguments, or their defaults; None with a problem reported."""
     before = len(scope.problems)
@@ -307,9 +307,9 @@ def bind(
             scope.report("duplicate-name", f"`{param.name}` is given twice", node)
             continue
         try:
-            given[param.name] = constant(node, param.type, schema.enums, lets)
+            given[param.name] = constant(node, param.type, schema.enums, lets, services)
         except ConstantError as e:
-            scope.report(e.code, f"`{param.name}` of `{called}`: {e}", e.node)
+            scope.refuse(e, f"`{param.name}` of `{called}`: ")
     if len(scope.problems) > before:
         return None
     missing = [p for p in declared if p.name not in given and p.default is None]
@@ -402,10 +402,12 @@ def _per(ref: t.Ref, schema: Schema, scope: Scope) -> tuple[str, str | None] | N
     return name.text, attribute_key("", having[0].attributes[name.text], key).key
 
 
-def constant_of(node: t.Expr, type_: Type, schema: Schema, scope: Scope) -> Value | None:
+def constant_of(
+    node: t.Expr, type_: Type, schema: Schema, scope: Scope, services: frozenset[str] | None
+) -> Value | None:
     """A constant outside a policy's body (a mesh default), or None with a problem reported."""
     try:
-        return constant(node, replace(type_, optional=False), schema.enums)
+        return constant(node, replace(type_, optional=False), schema.enums, services=services)
     except ConstantError as e:
-        scope.report(e.code, str(e), e.node)
+        scope.refuse(e)
         return None

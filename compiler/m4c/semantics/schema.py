@@ -219,7 +219,7 @@ class _SchemaBuilder:
         try:
             return constant(node, type_, self.enums)
         except ConstantError as e:
-            scope.report(e.code, str(e), e.node)
+            scope.refuse(e)
             return None
 
     def _operation(self, entity: str, decl: t.OperationDecl, scope: Scope) -> Operation | None:
@@ -276,14 +276,22 @@ class _SchemaBuilder:
         if isinstance(node.key, t.Name) and node.key.text not in params:
             self.problems.append(unknown("parameter", node.key.text, params, scope.at(node.key)))
             return None
-        if isinstance(node.value, t.Name | t.Ref):
-            name = node.value if isinstance(node.value, t.Name) else node.value.root
+        if isinstance(node.key, t.Name) and attribute.key and params[node.key.text].type.name != attribute.key.name:
+            given = params[node.key.text].type
+            message = f"a key of `{attribute.name}` is {attribute.key}, but `{node.key.text}` is {given}"
+            scope.report("type-mismatch", message, node.key)
+        in_set = isinstance(node.value, t.SetLit) and len(node.value.items) == 1
+        written = node.value.items[0] if isinstance(node.value, t.SetLit) and in_set else node.value
+        if isinstance(written, t.Name | t.Ref):
+            name = written if isinstance(written, t.Name) else written.root
             if name.text in params:
                 given = params[name.text].type
+                if in_set:
+                    given = Type("set", (replace(given, low=None, high=None, among=None, domain=None, said=""),))
                 if given.name != attribute.type.name or given.args != attribute.type.args:
                     message = f"`{attribute.name}` is {attribute.type}, but `{name.text}` is {given}"
                     scope.report("type-mismatch", message, name)
-                return WriteDecl(attribute.name, key, key_is_param, name.text, True)
+                return WriteDecl(attribute.name, key, key_is_param, name.text, True, in_set)
         value = self._constant(node.value, attribute.type, scope)
         return None if value is None else WriteDecl(attribute.name, key, key_is_param, value, False)
 

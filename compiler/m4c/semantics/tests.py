@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from m4c.semantics.conditions import attribute_key
+from m4c.semantics.conditions import attribute_key, key_exists
 from m4c.semantics.effects import answers, carriers
 from m4c.semantics.model import (
     ABSENT,
@@ -24,7 +24,7 @@ from m4c.semantics.onepath import OnePath, check_one_path
 from m4c.semantics.policies import Names
 from m4c.semantics.problems import Edit, Fix, Problem, Related, nearest, unknown
 from m4c.semantics.schema import Schema
-from m4c.semantics.values import ConstantError, Scope, constant, fold
+from m4c.semantics.values import ConstantError, Scope, constant
 from m4c.syntax import tree as t
 
 
@@ -75,6 +75,7 @@ class Subject:
     enums: Mapping[str, Enum]
     states: Mapping[str, State]
     scope: Scope
+    services: frozenset[str] | None = None  # those of the graph, if it is known
 
     @property
     def related(self) -> dict[str, Entity]:
@@ -118,18 +119,16 @@ class Subject:
             needs = f'needs a key, as in `{name.text}["…"]`' if attribute.key else "takes no key"
             scope.report("type-mismatch", f"`{name.text}` {needs}", name)
             return None
-        excluded = {fold(x) for x in attribute.key.excluded} if attribute.key else set()
-        if node.key is not None and fold(node.key.text) in excluded:
-            scope.report("reserved-key", f'`{name.text}["{node.key.text}"]` can be neither read nor written', node.key)
+        if node.key is not None and not key_exists(attribute, node.key, scope, self.services):
             return None
         return attribute_key(owner.name, attribute, node.key.text if node.key else None), attribute
 
     def constant(self, node: t.Expr | t.Name, type_: Type) -> Value | None:
         """A value of a type, or None with a problem reported."""
         try:
-            return constant(node, type_, self.enums)
+            return constant(node, type_, self.enums, services=self.services)
         except ConstantError as e:
-            self.scope.report(e.code, str(e), e.node)
+            self.scope.refuse(e)
             return None
 
 
@@ -306,7 +305,7 @@ def _request(node: t.TestRequest, scope: Scope, schema: Schema, names: Names, gr
     path = check_one_path(node.pattern, entity, scope, names, graph)
     if entity is None:
         return None
-    subject = Subject(entity, schema.entities, schema.enums, names.states, scope)
+    subject = Subject(entity, schema.entities, schema.enums, names.states, scope, names.services)
     case = _Case(subject, path or OnePath(), scope.at(node.pattern))
     if node.text is not None:
         words: tuple[t.Name | t.Str, ...] = (node.name, node.text)

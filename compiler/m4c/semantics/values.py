@@ -10,8 +10,8 @@ from m4c.semantics.model import ABSENT, Absent, Enum, Place, Type, Value
 from m4c.semantics.problems import Problem, unknown
 from m4c.syntax import tree as t
 
-SCALARS = ("string", "istring", "int", "bool", "duration", "percent", "rate", "version")
-_TEXT = ("string", "istring", "version")
+SCALARS = ("string", "istring", "int", "bool", "duration", "percent", "rate", "version", "service")
+_TEXT = ("string", "istring", "version", "service")
 _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
 
 
@@ -38,6 +38,13 @@ class Scope:
 
     def report(self, code: str, message: str, node: Spanned) -> None:
         self.problems.append(Problem(code, message, self.at(node)))
+
+    def refuse(self, error: ConstantError, prefix: str = "") -> None:
+        """Reports a constant that does not fit; `prefix` says what it is for."""
+        if error.known is not None:
+            self.problems.append(unknown("service of the graph", error.name, error.known, self.at(error.node)))
+        else:
+            self.report(error.code, f"{prefix}{error}", error.node)
 
 
 def resolve_type(node: t.TypeNode, enums: Mapping[str, Enum], scope: Scope) -> Type:
@@ -82,12 +89,21 @@ def fold(text: str) -> str:
 
 
 class ConstantError(Exception):
-    """A constant does not fit its type: the message for people and the node it is about."""
+    """A constant does not fit its type: the message for people and the node it is about. `known`: the graph has no
+    service of that `name`, but these."""
 
     def __init__(self, message: str, node: t.Expr | t.Name, code: str = "type-mismatch") -> None:
         super().__init__(message)
         self.node = node
         self.code = code
+        self.name = ""
+        self.known: frozenset[str] | None = None
+
+    @classmethod
+    def no_service(cls, name: str, node: t.Expr | t.Name, known: frozenset[str]) -> ConstantError:
+        error = cls(f"no service of the graph is named `{name}`", node, "unknown-name")
+        error.name, error.known = name, known
+        return error
 
 
 def describe(node: t.Expr | t.Name) -> str:
@@ -108,22 +124,33 @@ def describe(node: t.Expr | t.Name) -> str:
 
 
 def constant(
-    node: t.Expr | t.Name, type_: Type, enums: Mapping[str, Enum], lets: Mapping[str, t.Expr] | None = None
+    node: t.Expr | t.Name,
+    type_: Type,
+    enums: Mapping[str, Enum],
+    lets: Mapping[str, t.Expr] | None = None,
+    services: frozenset[str] | None = None,
 ) -> Value:
-    """The value of a constant of a type, within its range or list; raises `ConstantError`."""
-    value = _constant(node, type_, enums, lets)
+    """The value of a constant of a type, within its range or list; raises `ConstantError`. `services`: those of the
+    graph, if it is known."""
+    value = _constant(node, type_, enums, lets, services)
     if not type_.admits(value):
         raise ConstantError(f"{show(value, type_)} is not in {type_.said}", node)
     return value
 
 
 def _constant(
-    node: t.Expr | t.Name, type_: Type, enums: Mapping[str, Enum], lets: Mapping[str, t.Expr] | None
+    node: t.Expr | t.Name,
+    type_: Type,
+    enums: Mapping[str, Enum],
+    lets: Mapping[str, t.Expr] | None,
+    services: frozenset[str] | None,
 ) -> Value:
     if isinstance(node, t.Ref) and not node.accessors:
         if lets and node.root.text in lets:
-            return constant(lets[node.root.text], type_, enums)
+            return constant(lets[node.root.text], type_, enums, None, services)
         node = node.root
+    if type_.name == "service":
+        return _service(node, services)
     if isinstance(node, t.Name):
         enum = enums.get(type_.name)
         if enum is not None and node.text in enum.values:
@@ -146,9 +173,9 @@ def _constant(
                 raise ConstantError(f"a share is 100% at most, not {show(value, type_)}", node)
             return value
         case t.SetLit(items=items) if type_.name == "set":
-            return tuple(sorted({constant(i, type_.args[0], enums, lets) for i in items}, key=repr))
+            return tuple(sorted({constant(i, type_.args[0], enums, lets, services) for i in items}, key=repr))
         case t.MapLit(pairs=pairs) if type_.name == "map":
-            return _map(node, pairs, type_, enums, lets)
+            return _map(node, pairs, type_, enums, lets, services)
     raise mismatch
 
 
@@ -158,17 +185,34 @@ def _map(
     type_: Type,
     enums: Mapping[str, Enum],
     lets: Mapping[str, t.Expr] | None,
+    services: frozenset[str] | None,
 ) -> Value:
     out: dict[str, Value] = {}
     for key, value in pairs:
         if key.text in out:
             raise ConstantError(f"`{key.text}` is given twice", key, "duplicate-name")
-        out[key.text] = constant(value, type_.args[1], enums, lets)
+        if type_.args[0].name == "service":
+            _service(key, services)
+        out[key.text] = constant(value, type_.args[1], enums, lets, services)
     if type_.args[1].name == "percent":
         total = sum(v for v in out.values() if isinstance(v, int))
         if total != 10000:
             raise ConstantError(f"the shares sum to {show(total, Type('percent'))}, not 100%", node, "weights-sum")
     return tuple(sorted(out.items()))
+
+
+def _service(node: t.Expr | t.Name, services: frozenset[str] | None) -> str:
+    """A service's name, bare or in quotes, as in a path pattern."""
+    match node:
+        case t.Name(text=text):
+            pass
+        case t.Lit(kind="string", value=str(text)):
+            pass
+        case _:
+            raise ConstantError(f"expected a service of the graph, found {describe(node)}", node)
+    if services is not None and text not in services:
+        raise ConstantError.no_service(text, node, services)
+    return text
 
 
 def article(type_: Type) -> str:
@@ -180,7 +224,7 @@ def show(value: Value, type_: Type) -> str:
     match type_.name, value:
         case _, Absent():
             return "absent"
-        case (("string" | "istring" | "version"), str(text)):
+        case (("string" | "istring" | "version" | "service"), str(text)):
             escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t")
             return f'"{escaped}"'
         case "duration", int(ns):
