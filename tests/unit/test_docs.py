@@ -129,7 +129,7 @@ def follow(page: Path, scratch: Scratch) -> None:
             case "json":
                 json.loads(block.text)
             case "yaml":
-                yaml.safe_load(block.text)
+                list(yaml.safe_load_all(block.text))
             case "python":
                 compile(block.text, where, "exec")
             case "jinja":

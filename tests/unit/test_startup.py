@@ -52,6 +52,7 @@ SOLVER = {"highspy", "numpy", "networkx"}
         (("explain", "contradiction"), {"m4c"}),
         (("fmt", "--check", str(SHOP)), FRONT),
         (("graph", "show", str(SHOP)), FRONT),
+        (("graph", "import", str(SHOP / "boutique.graph.yaml")), {"m4c", "yaml"}),
         (("trace", str(SHOP), "--path", "outside,frontend"), FRONT),
         (("check", str(SHOP)), FRONT | SOLVER),
         (("plan", str(SHOP)), FRONT | SOLVER),
