@@ -283,6 +283,33 @@ def test_standard_input(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert m4("graph", "import", "-").err.startswith("<stdin>:1: error: not valid YAML")
 
 
+def test_what_an_input_says_is_shown_safely(here: Path) -> None:
+    (here / "c.yaml").write_text('services: {a: {image: x, environment: {"X\\e[31m": b}}, b: {image: x}}')
+    said = m4("graph", "import", "c.yaml").err
+    assert "`X\\x1b[31m` of `a` may be the address of `b`" in said
+    assert "\x1b" not in said
+    (here / "g.yaml").write_text('services: {"a\\e[31m": {entry: true, labels: {"k\\n": v}}}')
+    assert "\na\\x1b[31m (k\\n: v; entry)\n" in m4("graph", "show", "g.yaml").out
+
+
+def test_the_same_inputs_give_the_same_bytes(here: Path) -> None:
+    (here / "c.yaml").write_text(COMPOSE.replace("cart: {image: x}", "cart: {image: x, depends_on: [d, c, b, web]}"))
+    (here / "j.json").write_text(JAEGER)
+    names = [f"svc{i}" for i in range(20)]
+    pods = [POD.replace("web", n).replace("[]", f"[{{args: {[f'http://{m}' for m in names]}}}]") for n in names]
+    services = [
+        POD.replace("web", n).replace("Pod", "Service").replace("containers: []", "type: NodePort") for n in names
+    ]
+    (here / "k.yaml").write_text("\n---\n".join(pods + services))
+    ran = [
+        process("graph", "import", "c.yaml", "k.yaml", "j.json", env=environment(PYTHONHASHSEED=str(seed)), cwd=here)
+        for seed in range(3)
+    ]
+    assert ran[0].code == 0
+    assert ran[0].out.count("  - [svc") == 20 * 19
+    assert ran[0] == ran[1] == ran[2]
+
+
 def test_forcing_a_format(here: Path) -> None:
     (here / "c.yaml").write_text("services: {a: {labels: {x: y}}}")
     assert "graphs of M4" in m4("graph", "import", "c.yaml").out

@@ -9,7 +9,7 @@ from typing import Any
 
 from m4c.cli.common import choose_mesh, open_workspace, sound_program
 from m4c.cli.errors import UsageError
-from m4c.cli.output import counted, print_json
+from m4c.cli.output import counted, print_json, printable
 from m4c.cli.paths import relative
 from m4c.files import Unreadable, read_text
 from m4c.graph.load import load_graph
@@ -43,7 +43,8 @@ def _of_file(path: str) -> tuple[Graph, bool]:
         guessed = problem.code == "assumed-entries"
         sound &= guessed
         line = text.count("\n", 0, problem.place.start) + 1
-        print(f"{relative(path)}:{line}: {'note' if guessed else 'error'}: {problem.message}", file=sys.stderr)
+        what = "note" if guessed else "error"
+        print(printable(f"{relative(path)}:{line}: {what}: {problem.message}"), file=sys.stderr)
     if loaded.graph is None:
         raise UsageError(f"{relative(path)} cannot be shown")
     return loaded.graph, sound
@@ -60,7 +61,7 @@ def describe(graph: Graph) -> str:
         calls[call.caller].append(f"    -> {call.callee}" + ("" if call.rps is None else f" ({call.rps:g}/s)"))
     for service in services:
         lines += [f"{service.name}{_known(service)}", *calls[service.name]]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def as_json(graph: Graph) -> dict[str, Any]:

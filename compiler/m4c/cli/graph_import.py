@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from m4c.cli.errors import UsageError
-from m4c.cli.output import counted, replace_file, takes_unicode
+from m4c.cli.output import counted, printable, replace_file, takes_unicode
 from m4c.cli.paths import relative
 from m4c.graph.documents import MAX_BYTES, Input, Remark
 from m4c.graph.imported import Options
@@ -47,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
     if output is None:
         sys.stdout.write(write_graph(result.graph, header, plain=not takes_unicode()))
         return 0
-    replace_file(output, write_graph(result.graph, header))
+    try:
+        replace_file(output, write_graph(result.graph, header))
+    except OSError as e:
+        raise UsageError(f"cannot write {relative(str(output))}: {e.strerror}") from None
     graph = result.graph
     print(f"{relative(str(output))}: {counted(len(graph.services), 'service')}, {counted(len(graph.calls), 'call')}")
     return 0
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _say(remark: Remark, what: str) -> None:
     place = f"{remark.place}: " if remark.file else ""
-    print(f"{place}{what}: {remark.message}", file=sys.stderr)
+    print(printable(f"{place}{what}: {remark.message}"), file=sys.stderr)
 
 
 def _header(result: Result, arguments: Mapping[str, str]) -> list[str]:

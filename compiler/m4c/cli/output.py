@@ -16,6 +16,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=not takes_unicode()))
 
 
+def printable(line: str) -> str:
+    """A line that does nothing to a terminal: what cannot be shown is an escape."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
 def takes_unicode() -> bool:
     """Whether standard output is UTF-8."""
     return codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8"
