@@ -53,6 +53,7 @@ class Came:
 @dataclass(frozen=True, slots=True)
 class CaseResult:
     case: Case
+    states: Mapping[StateAtom, bool]  # what they answered to the policies that may fire on the way
     trace: Trace
     came: tuple[Came, ...]
 
@@ -63,6 +64,8 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
+    """What came of a test. Without cases it was not run: its requests are such as nobody can make."""
+
     test: Test
     cases: tuple[CaseResult, ...]
     problems: tuple[Problem, ...]
@@ -152,18 +155,19 @@ def result(db: Database, ref: DeclRef, mesh: str) -> TestResult | None:
         return None
     cases: list[CaseResult] = []
     problems: list[Problem] = []
+    impossible: list[Problem] = []
     for case in test.cases:
         program = program_along(db, mesh, case.path.services)
         if program is None:
             return None
-        problems += _out_of_domain(program, case)
         try:
+            impossible += _out_of_domain(program, case)
             found = run(program, case)
         except (RegexError, TooComplex):
-            return None  # said at the policy
+            return None  # said at the policy, or the attribute
         cases.append(found)
         problems += [failure(program, found, came) for came in found.came if not came.holds]
-    return TestResult(test, tuple(cases), tuple(problems))
+    return TestResult(test, (), tuple(impossible)) if impossible else TestResult(test, tuple(cases), tuple(problems))
 
 
 @query
@@ -178,8 +182,9 @@ def run(program: Program, case: Case) -> CaseResult:
     values = arriving(program, case.entity, dict(case.values))
     path = CallPath(case.path.outside, case.path.services, case.path.versions)
     said = {(state, cond): answer for state, cond, answer in case.states}
-    found = trace(program, path, values, case.entity, answering(program, said))
-    return CaseResult(case, found, tuple(_came(program, case, found, values, e) for e in case.expects))
+    states = answering(program, said)
+    found = trace(program, path, values, case.entity, states)
+    return CaseResult(case, states, found, tuple(_came(program, case, found, values, e) for e in case.expects))
 
 
 def arriving(program: Program, entity: str, given: Mapping[AttrKey, Value]) -> dict[AttrKey, Value]:

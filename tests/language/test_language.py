@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from m4c import project
-from m4c.cli.trace import call_path, values_of
+from m4c.cli.inputs import read_inputs
+from m4c.cli.main import input_options
 from m4c.diagnostics.registry import rule
-from m4c.reference import trace
+from m4c.reference import HopResult, trace
 from m4c.semantics.model import Program
 from m4c.semantics.values import show
+from m4c.testing import answering, hop_text
 from m4c.workspace import Workspace
 from sections import Expected, Section, sections
 
@@ -70,29 +72,29 @@ def test_section(section: Section, tmp_path: Path) -> None:
 
 def check_trace(workspace: Workspace, request: str, outcome: str) -> None:
     """Sends a request through the reference interpreter; `outcome` is `deny 403 on a -> b`, or `allow` with what the
-    last hop writes: `allow, timeout = 1s`."""
+    last hop writes: `allow, timeout = 1s`. The line of the request is a path with the options of `m4 trace`.
+
+    Behind the last hop's own writes come those of its carriers and of the answer, each behind its entity's name.
+    """
     (mesh,) = workspace.meshes()
     program = project.program(workspace.db, mesh)
     assert program is not None
     parser = argparse.ArgumentParser()
-    parser.add_argument("call_path")
-    for option in ("--method", "--target"):
-        parser.add_argument(option)
-    for option in ("--header", "--set"):
-        parser.add_argument(option, action="append", default=[])
-    args = parser.parse_args(shlex.split(request))
-    path = call_path(program, args.call_path)
-    result = trace(program, path, values_of(program, "HttpRequest", args))
+    input_options(parser)
+    inputs = read_inputs(program, parser.parse_args(["--path", *shlex.split(request)]))
+    result = trace(program, inputs.path, inputs.values, inputs.entity, answering(program, inputs.states))
     last = result.hops[-1]
-    verdict, *writes = re.split(r",\s*(?=[\w]+(?:\[\"[^\"]*\"\])? = )", outcome)
-    on = f"{last.hop[0] or 'outside'} -> {last.hop[1]}"
-    seen = f"{last.value('verdict')} {last.value('status')} on {on}" if result.terminal else str(last.value("verdict"))
+    verdict, *writes = re.split(r",\s*(?=[\w.]+(?:\[\"[^\"]*\"\])? = )", outcome)
+    end = [str(v) for v in (last.value("verdict"), last.value("status")) if v is not None]
+    seen = f"{' '.join(end)} on {hop_text(last.hop)}" if result.terminal else end[0]
     assert seen == verdict, f"{request}: {seen}, expected {verdict}; fired {last.fired}"
-    shown = written(program, last.writes)
+    shown = written(program, last)
+    for other in (*last.carriers, *result.answers[: len({a.entity for a in result.answers})]):
+        shown += [f"{other.entity}.{w}" for w in written(program, other)]
     if writes or not result.terminal:
-        assert shown == sorted(writes), request
+        assert sorted(shown) == sorted(writes), request
 
 
-def written(program: Program, writes: object) -> list[str]:
-    assert isinstance(writes, dict)
-    return sorted(f"{a} = {show(v, program.attribute(a).type)}" for a, v in writes.items() if a.attribute != "verdict")
+def written(program: Program, hop: HopResult) -> list[str]:
+    kept = {a: v for a, v in hop.writes.items() if a.attribute != "verdict"}
+    return [f"{a} = {show(v, program.attribute(a).type)}" for a, v in kept.items()]

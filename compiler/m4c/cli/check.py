@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from m4c import project
 from m4c.cli.common import errors, open_workspace
-from m4c.cli.output import colored, counted, print_json
+from m4c.cli.output import colored, counted, print_json, range_json
 from m4c.cli.paths import relative
 from m4c.cli.text import render_text
 from m4c.diagnostics.registry import RULES, Severity, rule
@@ -57,13 +57,6 @@ def _summary(workspace: Workspace, problems: list[Problem]) -> dict[str, int]:
     }
 
 
-def _range(span: Span) -> dict[str, Any]:
-    return {
-        "start": {"line": span.start_line, "character": span.start_char},
-        "end": {"line": span.end_line, "character": span.end_char},
-    }
-
-
 def _witness(witness: Witness) -> dict[str, Any]:
     return {
         "path": list(witness.path),
@@ -85,10 +78,10 @@ def as_json(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
             "severity": rule(p.code).severity.word,
             "message": p.message,
             "file": relative(span.file),
-            "range": _range(span),
+            "range": range_json(span),
             "policies": list(p.policies),
             "related": [
-                {"file": relative(r.place.file), "range": _range(workspace.span(r.place)), "message": r.message}
+                {"file": relative(r.place.file), "range": range_json(workspace.span(r.place)), "message": r.message}
                 for r in p.related
             ],
         }

@@ -41,17 +41,15 @@ def _parser() -> argparse.ArgumentParser:
     mesh(plan)
     plan.add_argument("--format", choices=("text", "json"), default="text")
 
-    trace = add("trace", "what one request on one call path gets, by the reference interpreter")
+    trace = add("trace", "what one request (or connection, …) on one call path gets, by the reference interpreter")
     mesh(trace)
-    trace.add_argument(
-        "--path", dest="call_path", required=True, metavar="A,B,D", help="services; `outside` may come first"
-    )
-    trace.add_argument("--method", help="short for --set method=…")
-    trace.add_argument("--target", help="short for --set target=…")
-    trace.add_argument("--header", action="append", default=[], metavar="K=V", help="short for --set header[K]=V")
-    trace.add_argument("--set", action="append", default=[], metavar="ATTRIBUTE=V", help="any attribute of the entity")
-    trace.add_argument("--entity", help="the entity, if policies are about several")
+    input_options(trace)
     trace.add_argument("--format", choices=("text", "json"), default="text")
+
+    test = add("test", "run the tests of the policies, with the trace of each that fails")
+    test.add_argument("paths", metavar="PATH", nargs="*", default=["."], help="folders or files")
+    test.add_argument("-k", dest="pattern", metavar="TEXT", default="", help="only tests with this in their title")
+    test.add_argument("--format", choices=("text", "json", "junit"), default="text")
 
     build = add("build", "write the artifacts of every element")
     mesh(build)
@@ -91,6 +89,38 @@ def _parser() -> argparse.ArgumentParser:
 
     add("lsp", "run the language server on standard input and output")
     return parser
+
+
+def input_options(trace: argparse.ArgumentParser) -> None:
+    """The options that say what is traced."""
+    trace.add_argument(
+        "--path",
+        dest="call_path",
+        required=True,
+        metavar="A,B,D",
+        help="services, `B:v2` for a version of one; `outside` may come first",
+    )
+    trace.add_argument("--method", help="short for --set method=…")
+    trace.add_argument("--target", help="short for --set target=…")
+    trace.add_argument("--header", action="append", default=[], metavar="K=V", help="short for --set header[K]=V")
+    trace.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="ATTRIBUTE=V",
+        help="any attribute of the entity; `ENTITY.ATTRIBUTE` of what carries it or answers it",
+    )
+    trace.add_argument(
+        "--answer", action="append", default=[], metavar="ATTRIBUTE=V", help="any attribute of what answers the entity"
+    )
+    trace.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        metavar="STATE.CONDITION=false",
+        help="what a state answers (true unless told otherwise)",
+    )
+    trace.add_argument("--entity", help="what is on the path, if it is no request")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

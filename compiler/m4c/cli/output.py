@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, TextIO
 
+from m4c.workspace import Span
+
 
 def print_json(value: Any) -> None:
     """Prints JSON; in escapes where standard output is not UTF-8."""
@@ -49,3 +51,11 @@ def colored(stream: TextIO) -> bool:
 def counted(n: int, one: str, several: str = "") -> str:
     """A number and what is counted."""
     return f"{n} {one if n == 1 else several or f'{one}s'}"
+
+
+def range_json(span: Span) -> dict[str, Any]:
+    """A span as editors count: lines from 0, characters in UTF-16."""
+    return {
+        "start": {"line": span.start_line, "character": span.start_char},
+        "end": {"line": span.end_line, "character": span.end_char},
+    }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from m4c.semantics.model import ABSENT, Attribute, AttrKey, Entity, Enum, Program, Value
+from m4c.semantics.model import ABSENT, Attribute, AttrKey, Entity, Enum, Program, Type, Value
 
 
 def closure(names: Iterable[str], edges: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
@@ -88,14 +88,20 @@ def start_value(attribute: Attribute, enums: Mapping[str, Enum]) -> Value:
 
 def plain_values(entity: Entity, enums: Mapping[str, Enum]) -> dict[AttrKey, Value]:
     """What an entity arrives with as long as nobody says otherwise: the attributes that its sender alone decides, and
-    cannot leave out, are empty, 0 or false."""
+    cannot leave out, are empty, 0 or false, or the first of the values that they can have."""
     written = {w.attribute for o in entity.operations.values() for w in o.writes}
     return {
-        AttrKey(entity.name, a.name): start_value(a, enums)
+        AttrKey(entity.name, a.name): _admitted(a.type, start_value(a, enums))
         for a in entity.attributes.values()
         if a.key is None and a.default is None and a.derived is None
         if not (a.type.optional or a.travels or a.name in written)
     }
+
+
+def _admitted(type_: Type, value: Value) -> Value:
+    if type_.admits(value):
+        return value
+    return type_.among[0] if type_.among else value if type_.low is None else type_.low
 
 
 def carriers(entities: Mapping[str, Entity], entity: str) -> list[Entity]:

@@ -47,7 +47,7 @@ class Case:
     states: tuple[tuple[str, str, bool], ...]  # what states answer: (state, condition, answer); the others: yes
     expects: tuple[Expectation, ...]
     places: tuple[tuple[AttrKey, Place], ...]  # where each of `values` is said
-    place: Place
+    place: Place  # of the whole `request`
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,25 @@ class Subject:
             return None
         return attribute_key(owner.name, attribute, node.key.text if node.key else None), attribute
 
+    def settable(self, node: t.Setting) -> tuple[AttrKey, Attribute] | None:
+        """As `attribute`, of what can be said of a request before it is made."""
+        found = self.attribute(node)
+        if found is None:
+            return None
+        attr, attribute = found
+        if attribute.derived is not None:
+            source, cut = attribute.derived
+            message = f'`{attribute.name}` is what `{source}` holds before the first "{cut}"; set `{source}`'
+            self.scope.report("type-mismatch", message, node.name)
+            return None
+        kind = self.kind(node.name.text) if attr.entity.startswith(STATE) else None
+        if kind is not None:
+            named = " or ".join(f"`{node.name.text}.{c}`" for c in kind.conditions)
+            message = f"`{attr}` is what comes out of a request, not what goes in"
+            self.scope.report("type-mismatch", f"{message}; set {named}" if named else message, node)
+            return None
+        return found
+
     def constant(self, node: t.Expr | t.Name, type_: Type) -> Value | None:
         """A value of a type, or None with a problem reported."""
         try:
@@ -192,25 +211,12 @@ class _Case:
 
     def set(self, node: t.Setting) -> None:
         """One setting: an attribute as it arrives, or what a state answers."""
-        scope = self.subject.scope
         if self.subject.asked(node):
             self._answer(node)
             return
-        found = self.subject.attribute(node)
-        if found is None:
-            return
-        attr, attribute = found
-        if attribute.derived is not None:
-            source, cut = attribute.derived
-            message = f'`{attribute.name}` is what `{source}` holds before the first "{cut}"; set `{source}`'
-            scope.report("type-mismatch", message, node.name)
-        elif attr.entity.startswith(STATE):
-            kind = self.subject.kind(node.name.text)
-            named = ", ".join(f"`{node.name.text}.{c}`" for c in (kind.conditions if kind else ()))
-            message = f"`{attr}` is what comes out of a request, not what goes in"
-            scope.report("type-mismatch", f"{message}; set {named}" if named else message, node)
-        else:
-            self.give(attr, attribute, node.value, node)
+        found = self.subject.settable(node)
+        if found is not None:
+            self.give(*found, node.value, node)
 
     def give(self, attr: AttrKey, attribute: Attribute, value: t.Expr | t.Name, node: t.Setting | t.Expr) -> None:
         """Sets an attribute, once."""
@@ -306,7 +312,7 @@ def _request(node: t.TestRequest, scope: Scope, schema: Schema, names: Names, gr
     if entity is None:
         return None
     subject = Subject(entity, schema.entities, schema.enums, names.states, scope, names.services)
-    case = _Case(subject, path or OnePath(), scope.at(node.pattern))
+    case = _Case(subject, path or OnePath(), scope.at(node))
     if node.text is not None:
         words: tuple[t.Name | t.Str, ...] = (node.name, node.text)
         for name, word in zip(entity.request_line, words, strict=True):
