@@ -197,7 +197,8 @@ def _order_problem(effects: Effects, writer: Policy, reader: Policy) -> Problem 
         if found is None:
             continue
         witness = effects.witness(reader.entity, at, found)
-        cause = next(c for c in writer.calls if effects.true(effects.effective(writer, c, at), found))
+        causes = (c for c in writer.calls if effects.true(effects.effective(writer, c, at), found))
+        cause = next(causes, writer.calls[0])
         read = effects.reads(reader)
         written = {w.attr for c in writer.calls for w in c.writes}
         what = ", ".join(str(a) for a in sorted(written & read or written))

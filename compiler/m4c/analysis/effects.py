@@ -117,13 +117,14 @@ class Effects:
         also: Iterable[str] = (),
         extra: Sequence[Pattern] = (),
         all_extra: bool = False,
+        marks: frozenset[AttrKey] = frozenset(),
     ) -> Iterator[Situation]:
         """Every set of these policies that fires on some hop, all of `must` in it, shortest paths first; for each set
-        which of the `extra` patterns match too (with `all_extra`, only those where all do), and what marks that the
-        policies read the chain may carry."""
+        which of the `extra` patterns match too (with `all_extra`, only those where all do), and what the chain may
+        carry of the marks that the policies read and of `marks`."""
         first = list(dict.fromkeys(must))
         names = first + sorted(set(also) - set(first))
-        marks = self.marks_read(names)
+        marks |= self.marks_read(names)
         if marks:
             from m4c.analysis.marks import marked_situations
 

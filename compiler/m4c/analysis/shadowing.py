@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from m4c.analysis.effects import Effects, Situation, outcomes, shares_writes
+from m4c.predicates import Assignment
 from m4c.semantics.effects import merge
 from m4c.semantics.model import (
     ABSENT,
@@ -14,6 +15,7 @@ from m4c.semantics.model import (
     Atom,
     AttrKey,
     Cond,
+    Default,
     OpCall,
     Place,
     Policy,
@@ -62,44 +64,128 @@ def _first_request(effects: Effects, policy: Policy) -> Witness | None:
     return witness
 
 
-def redundant(effects: Effects, shadowed_names: frozenset[str]) -> Iterator[Problem]:
-    """`redundant`: without the policy no result changes. Among equal ones only the last in the text is reported."""
+def suppressed(effects: Effects) -> Iterator[Problem]:
+    """`suppressed`: an operation that is performed somewhere, but always beside something that ends the request."""
+    if not effects.ending_attributes:
+        return
+    for policy in effects.program.policies:
+        for call in policy.calls:
+            found = _only_suppressed(effects, policy, call)
+            if found is None:
+                continue
+            witness, (who, ending) = found
+            by = "the mesh's default" if who is None else f"`{who.name}`"
+            message = (
+                f"`{call.operation}` of `{policy.name}` never has an effect: wherever it is requested, {by} ends it, "
+                f"for instance on {witness}"
+            )
+            related = (Related(ending, "this ends it, and nothing else happens then"),)
+            names = (policy.name,) if who in (None, policy) else (policy.name, who.name)
+            yield Problem("suppressed", message, call.place, related, names, witness)
+
+
+def _only_suppressed(
+    effects: Effects, policy: Policy, call: OpCall
+) -> tuple[Witness, tuple[Policy | None, Place]] | None:
+    """A witness that the call is left by the other rules, and what ends the request there, if it never counts."""
+    ends = effects.ends(policy.pattern)
+    if any(w.attr in effects.ending_attributes and effects.is_terminal(w.attr, w.value) for w in call.writes):
+        return None
+    enders = [
+        q
+        for q in effects.program.policies
+        if any(w.attr in effects.ending_attributes for c in q.calls for w in c.writes)
+        and effects.ends(q.pattern) & ends
+    ]
+    defaults = [d for d in effects.program.mesh.defaults if d.attr in effects.ending_attributes]
+    if call.entity.startswith(STATE) or not (enders or defaults):
+        return None
+    names = {q.name for q in enders}
+    also = names | effects.relevant({policy.name, *names})
+    shown = None
+    for at in effects.situations([policy.name], also, [d.pattern for d in defaults]):
+        of_mesh = {defaults[i].attr: defaults[i].value for i in sorted(at.extra, reverse=True)}
+        left = effects.effective(policy, call, at)
+        if left == FALSE:
+            continue
+        endings = effects.endings(at, of_mesh)
+        if effects.possible(left, effects.unsuppressed(call, endings), at=at):
+            return None
+        found = None if shown else effects.solve(all_of(left, any_of(*endings.values())), at)
+        if found is not None:
+            shown = (effects.witness(policy.entity, at, found), _ender(effects, enders, defaults, at, found))
+    return shown
+
+
+def _ender(
+    effects: Effects, enders: list[Policy], defaults: list[Default], at: Situation, found: Assignment
+) -> tuple[Policy | None, Place]:
+    """What ends the request on an input: a policy's call, else a default of the mesh."""
+    for q in enders:
+        for c in q.calls if q.name in at.firing else ():
+            ends = any(effects.is_terminal(w.attr, w.value) for w in c.writes)
+            if ends and effects.true(effects.effective(q, c, at), found):
+                return q, c.place
+    matching = [defaults[i] for i in sorted(at.extra)]
+    return None, next(d.place for d in matching if effects.is_terminal(d.attr, d.value))
+
+
+def redundant(effects: Effects, shadowed_names: frozenset[str], ended: Sequence[Problem]) -> Iterator[Problem]:
+    """`redundant`: without the policy no result changes. Among equal ones only the last in the text is reported.
+
+    `ended`: the findings `suppressed`; a policy of which nothing else is left is redundant for that reason.
+    """
+    reasons = {p.policies[0]: p for p in ended}
     policies = effects.program.policies
     for i, policy in enumerate(policies):
         if policy.name in shadowed_names or not policy.calls or not effects.ends(policy.pattern):
             continue
-        if any(policy.name in effects.orders.after[p.name] for p in policies) or is_stateful(policy):
+        if is_stateful(policy) or not effects.ever(policy, policy.when) or not _without_effect(effects, policy):
             continue
-        if not effects.ever(policy, policy.when):
+        if any(_equal(effects, policy, q) for q in policies[i + 1 :]):
             continue
-        if not _without_effect(effects, policy) or any(_equal(policy, q) for q in policies[i + 1 :]):
-            continue
-        same = next((q for q in policies[:i] if _equal(policy, q)), None)
-        why = f"; `{same.name}` says the same" if same else ""
+        same = next((q for q in policies[:i] if _equal(effects, policy, q)), None)
+        why, related = "", tuple[Related, ...]()
+        if same is not None:
+            why, related = f"; `{same.name}` says the same", (Related(same.place, "the same"),)
+        elif policy.name in reasons:
+            why, related = "; what it asks for is always ended by something else", reasons[policy.name].related
         message = f"without `{policy.name}` no request would be treated otherwise{why}"
-        related = (Related(same.place, "the same"),) if same else ()
         whole = Place(policy.place.file, policy.place.decl, 0, -1)
         fixes = (Fix(f"Remove `{policy.name}`", (Edit(whole, ""),)),)
         yield Problem("redundant", message, policy.place, related, (policy.name,), fixes=fixes)
 
 
-def _equal(a: Policy, b: Policy) -> bool:
-    def effect(p: Policy) -> object:
-        calls = tuple((c.guard, c.writes, c.side) for c in p.calls)
-        return (p.pattern, p.when, calls, p.overrides, p.after)
-
-    return effect(a) == effect(b)
+def _equal(effects: Effects, a: Policy, b: Policy) -> bool:
+    """Whether two policies request the same writes on every input, and stand in the same orders."""
+    if (set(a.overrides), set(a.after)) != (set(b.overrides), set(b.after)):
+        return False
+    if effects.ends(a.pattern) != effects.ends(b.pattern):
+        return False
+    if {c.writes for c in a.calls} != {c.writes for c in b.calls}:
+        return False
+    related = effects.relevant((a.name, b.name))
+    seen: set[frozenset[str]] = set()
+    for one, other in ((a, b), (b, a)):
+        for at in effects.situations([one.name], {other.name, *related}):
+            if other.name not in at.firing:
+                return False
+            if at.firing in seen and not at.marks:
+                continue
+            seen.add(at.firing)
+            for writes in {c.writes for c in a.calls}:
+                first, second = (
+                    any_of(*(effects.requested(p, c, at) for c in p.calls if c.writes == writes)) for p in (a, b)
+                )
+                differ = any_of(all_of(first, negate(second)), all_of(second, negate(first)))
+                if effects.possible(differ, at=at):
+                    return False
+    return True
 
 
 def _without_effect(effects: Effects, policy: Policy) -> bool:
     """Whether on every input the attributes that the policy touches have the same values with and without it."""
-    touched = {w.attr for c in policy.calls for w in c.writes}
-    dropped_by = [
-        q
-        for q in effects.program.policies
-        if policy.name in effects.orders.over[q.name] and _meets(effects, q, policy.name)
-    ]
-    touched |= {w.attr for q in dropped_by for c in q.calls for w in c.writes}
+    touched = {w.attr for n in _dependents(effects, policy.name) for c in effects.policies[n].calls for w in c.writes}
     ends = effects.ends(policy.pattern)
     concerned = touched | effects.ending_attributes
     writers = [
@@ -114,7 +200,8 @@ def _without_effect(effects: Effects, policy: Policy) -> bool:
     names = {q.name for q in writers} - {policy.name}
     defaults = [d for d in effects.program.mesh.defaults if d.attr in touched | concerned]
     also = names | effects.relevant({policy.name, *names})
-    for at in effects.situations([policy.name], also, [d.pattern for d in defaults]):
+    marks = frozenset(a for a in touched if effects.program.attribute(a).travels)
+    for at in effects.situations([policy.name], also, [d.pattern for d in defaults], marks=marks):
         without = replace(at, firing=at.firing - {policy.name})
         of_mesh = {defaults[i].attr: defaults[i].value for i in sorted(at.extra, reverse=True)}
         ends_with, ends_without = effects.endings(at, of_mesh), effects.endings(without, of_mesh)
@@ -125,6 +212,20 @@ def _without_effect(effects: Effects, policy: Policy) -> bool:
             if _differ(effects, attr, before, after, default, at):
                 return False
     return True
+
+
+def _dependents(effects: Effects, name: str) -> set[str]:
+    """The policies whose effect a policy can change: itself, those after one of them, those that one may override."""
+    found = {name}
+    queue = [name]
+    while queue:
+        of = queue.pop()
+        for q in effects.program.policies:
+            overridden = of in effects.orders.over[q.name] and _meets(effects, q, of)
+            if q.name not in found and (overridden or of in effects.orders.after[q.name]):
+                found.add(q.name)
+                queue.append(q.name)
+    return found
 
 
 def is_stateful(policy: Policy) -> bool:

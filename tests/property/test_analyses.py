@@ -1,0 +1,127 @@
+"""The law of the analyses: a finding is reported if and only if the interpreter shows it on some input.
+
+Random programs are analysed, and tried out on everything that can happen (`brute.py`). Every witness is replayed, the
+hops before it too, with the answers and marks that it tells of.
+"""
+
+from __future__ import annotations
+
+import os
+
+from analysis_worlds import E, programs
+from brute import World
+from hypothesis import HealthCheck, assume, given, note, settings
+from m4c.analysis.run import analyse
+from m4c.paths.callpath import CallPath
+from m4c.reference import run_hop
+from m4c.semantics.model import AttrKey, Program, Value
+from m4c.semantics.problems import Problem, Witness
+
+EXAMPLES = int(os.environ.get("M4_ANALYSIS_EXAMPLES", "0"))
+MANY = settings(
+    max_examples=EXAMPLES or 200,
+    derandomize=not EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+BLOCKING = {"contradiction", "order-dependent"}
+
+
+def of(problems: tuple[Problem, ...], code: str) -> list[Problem]:
+    return [p for p in problems if p.code == code]
+
+
+def attr_named(name: str) -> AttrKey:
+    attribute, _, key = name.partition("[")
+    return AttrKey(E, attribute, key.rstrip("]").strip('"') if key else None)
+
+
+def values_of(shown: tuple[tuple[str, Value, str], ...]) -> dict[AttrKey, Value]:
+    return {attr_named(name): value for name, value, _ in shown}
+
+
+def replay(program: Program, witness: Witness) -> tuple[CallPath, dict[AttrKey, Value]]:
+    """The path and the entity of a witness; the marks in it must be those that the earlier hops leave."""
+    steps = [s.partition(":") for s in witness.path if s != "outside"]
+    services = tuple(name for name, _, _ in steps)
+    versions = tuple(v or next(iter(program.graph.services[n].versions), None) for n, _, v in steps)
+    path = CallPath(witness.path[0] == "outside", services, versions)
+    assert path.hop == tuple(None if s == "outside" else s for s in witness.hop)
+    values = values_of(witness.attributes)
+    marks = {a: v for a, v in values.items() if program.attribute(a).travels}
+    earlier = list(witness.earlier)
+    carried: dict[AttrKey, Value] = {}
+    for prefix in list(path.prefixes())[:-1]:
+        hop = (prefix.hop[0] or "outside", prefix.hop[1])
+        entity = values_of(earlier.pop(0)[1]) if earlier and earlier[0][0] == hop else {}
+        carried |= run_hop(program, prefix, {**entity, **carried}, {}, E).leaves
+    for attr, value in marks.items():
+        assert carried.get(attr, False) == value, (witness, attr)
+    return path, {**values, **carried}
+
+
+@given(programs())
+@MANY
+def test_conflicts_are_those_that_some_input_shows(program: Program):
+    problems, world = analyse(program), World(program)
+    for code, merging in (("contradiction", False), ("merged", True)):
+        reported = {(frozenset(p.policies), p.message) for p in of(problems, code) if p.policies}
+        expected = world.meetings(merging)
+        assert len({names for names, _ in reported}) == len({names for names, _ in expected}), (reported, expected)
+        for names, attr in expected:
+            assert any(n == names and f" writes {attr} " in m for n, m in reported), (names, attr, reported)
+        assert len(reported) == len(expected)
+    assert any(not p.policies for p in of(problems, "contradiction")) == world.default_conflicts()
+    for problem in of(problems, "contradiction"):
+        assert problem.witness is not None
+        path, values = replay(program, problem.witness)
+        wrong = run_hop(program, path, values, {}, E).contradictions
+        names = {n for c in wrong for n, _ in c.writes}
+        assert set(problem.policies or ("default",)) <= names, problem
+
+
+@given(programs())
+@MANY
+def test_orders_that_nobody_gave_are_found(program: Program):
+    problems, world = analyse(program), World(program)
+    assert {tuple(p.policies) for p in of(problems, "order-dependent")} == world.order_dependent()
+
+
+@given(programs())
+@MANY
+def test_what_never_happens_is_found(program: Program):
+    problems, world = analyse(program), World(program)
+    assert {p.policies[0] for p in of(problems, "dead-path")} == world.dead_paths()
+    dead: dict[str, set[str]] = {}
+    for p in of(problems, "dead-condition"):
+        assert p.policies
+        policy = world.policies[p.policies[0]]
+        always = "always" in p.message
+        which = "when" if p.place == policy.when_place else "if 0"
+        dead.setdefault(policy.name, set()).add(f"{which} {'always' if always else 'never'}")
+    assert dead == world.constant_conditions()
+
+
+@given(programs())
+@MANY
+def test_policies_without_a_point_are_found(program: Program):
+    problems, world = analyse(program), World(program)
+    assume(not BLOCKING & {p.code for p in problems})
+    shadowed = {p.policies[0] for p in of(problems, "shadowed")}
+    assert shadowed == world.shadowed()
+    redundant = {p.policies[0] for p in of(problems, "redundant")}
+    expected = world.redundant() - shadowed
+    assert redundant <= expected
+    for name in expected - redundant:  # only what another one equals is left out, and that one is reported
+        note(name)
+        assert any(f"`{name}` says the same" in p.message for p in of(problems, "redundant")), name
+
+
+@given(programs())
+@MANY
+def test_operations_that_something_always_ends_are_found(program: Program):
+    problems, world = analyse(program), World(program)
+    assume(not BLOCKING & {p.code for p in problems})
+    redundant = {p.policies[0] for p in of(problems, "redundant")}
+    expected = sorted(name for name, _ in world.suppressed() if name not in redundant)
+    assert sorted(p.policies[0] for p in of(problems, "suppressed")) == expected
