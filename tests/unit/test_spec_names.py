@@ -62,6 +62,10 @@ STRINGS = {
     ("compiler/m4c/graph/manifests.py", "port"): "a key of a Kubernetes Service",
     ("compiler/m4c/ide/actions.py", "ebpf"): "what people call what runs in the kernel; the tier decides, not the spec",
     ("compiler/m4c/syntax/build.py", "peer"): "the keyword `peer` of specs",
+    ("compiler/m4c/analysis/multihop.py", "timeout"): "the code `timeout-inversion`",
+    ("compiler/m4c/analysis/multihop.py", "header"): "the code `overwritten-header`",
+    ("compiler/m4c/diagnostics/registry.py", "timeout"): "the code `timeout-inversion`",
+    ("compiler/m4c/diagnostics/registry.py", "header"): "the code `overwritten-header`",
     ("compiler/m4c/files.py", "target"): "a folder that build tools make",
     ("m4ls/features/commands.py", "status"): "the command `m4.status`",
 }

@@ -7,6 +7,7 @@ from dataclasses import replace
 from m4c.analysis.conflicts import conflicts, order_dependent
 from m4c.analysis.cycles import order_cycles
 from m4c.analysis.effects import Effects
+from m4c.analysis.multihop import multihop
 from m4c.analysis.reachability import (
     dead_conditions,
     dead_paths,
@@ -15,7 +16,8 @@ from m4c.analysis.reachability import (
     unknown_versions,
     wrong_patterns,
 )
-from m4c.analysis.shadowing import redundant, shadowed
+from m4c.analysis.shadowing import redundant, shadowed, suppressed
+from m4c.analysis.sharing import foreign_overrides, shared_states, states_used, unsided_states
 from m4c.predicates import TooComplex
 from m4c.semantics.model import Program
 from m4c.semantics.problems import Problem
@@ -37,6 +39,9 @@ def analyse(program: Program) -> tuple[Problem, ...]:
     sound = replace(program, policies=tuple(p for p in program.policies if p.name not in bad))
     for entity in dict.fromkeys((*(p.entity for p in sound.policies), *(d.attr.entity for d in sound.mesh.defaults))):
         problems += _analyse_entity(about(sound, entity))
+    for state in sound.states:
+        users = [p for p in sound.policies if state.name in states_used(p)]
+        problems += shared_states(Effects(sound), users, state)
     return tuple(problems)
 
 
@@ -71,7 +76,14 @@ def _analyse_entity(program: Program) -> list[Problem]:
         problems += order_dependent(effects)
         hidden = list(shadowed(effects))
         problems += hidden
-        problems += redundant(effects, frozenset(p.policies[0] for p in hidden))
+        ended = list(suppressed(effects))
+        idle = list(redundant(effects, frozenset(p.policies[0] for p in hidden), ended))
+        pointless = {p.policies[0] for p in idle}
+        problems += (p for p in ended if p.policies[0] not in pointless)
+        problems += idle
+        problems += unsided_states(effects)
+        problems += foreign_overrides(effects)
+        problems += multihop(effects)
     except TooComplex as e:
         place = next(p.place for p in effects.program.policies)
         problems.append(Problem("too-complex", f"the conditions of this mesh are too complex together: {e}", place))
