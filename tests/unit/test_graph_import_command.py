@@ -214,7 +214,10 @@ def test_a_graph_is_printed(here: Path) -> None:
         "calls:\n"
         "  - [web, cart]\n",
     )
-    assert ran.err == "note: only in `k8s/pod.yaml`: `batch`; is one of them called otherwise elsewhere?\n"
+    assert ran.err == (
+        "note: no input knows of calls to or from `batch`\n"
+        "note: only in `k8s/pod.yaml`: `batch`; is one of them called otherwise elsewhere?\n"
+    )
     assert m4("graph", "import", "compose.yaml", "k8s").out == ran.out
 
 

@@ -115,9 +115,12 @@ def merged(parts: Sequence[tuple[str, Imported]]) -> Imported:
         draft.calls |= dict.fromkeys(part.calls)
         rates = {k: r for k, r in part.calls.items() if r is not None} | rates
     draft.calls |= rates
-    name, alone = min(_alone(parts), key=lambda found: len(found[1]), default=("", []))
-    if alone:
-        draft.note(None, f"only in {name}: {listed(alone)}; is one of them called otherwise elsewhere?")
+    alone = sorted(set(draft.services) - {end for ends in draft.calls for end in ends})
+    if alone and len(draft.services) > 1:
+        draft.note(None, f"no input knows of calls to or from {listed(alone)}")
+    name, only = min(_alone(parts), key=lambda found: len(found[1]), default=("", []))
+    if only:
+        draft.note(None, f"only in {name}: {listed(only)}; is one of them called otherwise elsewhere?")
     return draft.done()
 
 
