@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if args.workspace is None:
         parser.error("name the folder of an application")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # a clean end, as for Ctrl-C
     try:
         return _run(args, console)
     except (UsageError, DeployError) as e:
@@ -109,7 +112,7 @@ def _fixed(args: argparse.Namespace, temporary: Path, console: Console) -> Works
     console.rule("The conflict")
     while wrong := errors(workspace.problems()):
         first = wrong[0]
-        print(render_text(workspace, [first], color=console.is_terminal))
+        print(render_text(workspace, [first], color=console.is_terminal and not console.no_color))
         if not first.fixes:
             raise UsageError(f"nothing is known that mends this: {first.message}")
         fix = first.fixes[0]

@@ -158,9 +158,21 @@ def current(state_dir: Path) -> Deployment | None:
 
 
 def status(state_dir: Path) -> dict[str, Any] | None:
-    """What runs, see `mesh.Mesh.status`; None if nothing does."""
+    """What runs, see `mesh.Mesh.status`; None if nothing does. Raises DeployError if who knows does not answer."""
     state = state_dir.absolute()
-    return ask(state, "status") if read_state(state) is not None else None
+    running = read_state(state)
+    if running is None:
+        return None
+    found = ask(state, "status")
+    if found is None and read_state(state) is not None:
+        raise _silent(running)
+    return found
+
+
+def _silent(running: Mapping[str, Any]) -> DeployError:
+    supervisor = running["supervisor"]
+    hint = f"Try again; or end it with `kill {supervisor}`, which takes everything of it away."
+    return DeployError(f"The deployment (process {supervisor}) does not answer.", hint=hint)
 
 
 def undeploy(state_dir: Path) -> bool:
@@ -171,7 +183,7 @@ def undeploy(state_dir: Path) -> bool:
     with locked(state):
         running = read_state(state)
         if running is not None and ask(state, "stop") is None:
-            raise DeployError(f"The deployment (process {running['supervisor']}) does not answer.")
+            raise _silent(running)
         left = (state / "state.json").exists() or any(state.glob(f"{GENERATION}*"))
         clear_up(state)
         if left and running is None:

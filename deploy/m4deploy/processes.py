@@ -139,7 +139,7 @@ def check_free(addresses: Mapping[str, str]) -> None:
                 message = f"Port {port} of {host}, for {what}, is not free: {error.strerror}."
                 if holder:
                     message = f"Port {port} of {host}, for {what}, is in use by {holder}."
-                raise DeployError(message, hint="End that program, or build with another base port.") from error
+                raise DeployError(message, hint="End that program, or choose other ports with --base-port.") from error
 
 
 def port_holder(port: int) -> str | None:

@@ -230,6 +230,9 @@ def _life(state: Path, generation: str, leash: Leash, lock_fd: int, wakeup: sock
     except DeployError as error:
         leash.send(error=error.message, detail=error.detail, hint=error.hint)
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        leash.send(error=f"{error.filename or 'The deployment'}: {error.strerror or error}", detail="", hint="")
+        return 1
     except Stopped:
         return 1
     for folder in state.glob(f"{GENERATION}*"):

@@ -47,7 +47,7 @@ def deploy(target: str, built: Path, state: Path, output: Path | None, progress:
     from m4deploy import local
 
     local.deploy(built, state, progress)
-    return status(state)
+    return status(state)[1]
 
 
 def undeploy(state: Path) -> bool:
@@ -57,13 +57,13 @@ def undeploy(state: Path) -> bool:
     return local.undeploy(state)
 
 
-def status(state: Path) -> str:
-    """What runs, one line a process and element."""
+def status(state: Path) -> tuple[bool, str]:
+    """Whether all of it lives that should, and what runs, one line an element. Raises DeployError."""
     from m4deploy import local
 
     found = local.status(state)
     if found is None:
-        return "nothing is deployed\n"
+        return True, "nothing is deployed\n"
     lines = [f"mesh {found['mesh']}: {'healthy' if found['healthy'] else 'NOT healthy'}"]
     for element in found["elements"]:
         lines.append(f"  {element['dataplane']} at {element['service']} ({element['tier']})")
@@ -78,4 +78,4 @@ def status(state: Path) -> str:
     services = current.built.services if current else {}
     for name in sorted(services):
         lines += [f"  {name} takes requests at http://{address}/" for address in services[name]["entry"]]
-    return "\n".join(lines) + "\n"
+    return bool(found["healthy"]), "\n".join(lines) + "\n"

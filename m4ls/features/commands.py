@@ -180,7 +180,8 @@ def register(server: M4Server) -> None:
         def job(target: Target) -> dict[str, Any]:
             from m4c.cli import jobs
 
-            return {"text": jobs.status(target.workspace, target.mesh)}
+            result = jobs.status(target.workspace, target.mesh)
+            return {"text": "\n".join(filter(None, (result.message, result.text)))}
 
         return await jobs.run("m4.status", given, job)
 

@@ -45,16 +45,20 @@ class Build:
             {"path": f.path, "dataplane": f.dataplane, "service": f.service, "kind": f.kind, "sha256": f.sha256}
             for f in self.files
         ]
-        return json.dumps({"mesh": self.mesh, "artifacts": artifacts}, indent=2) + "\n"
+        wiring = hashlib.sha256(self.wiring.encode()).hexdigest()
+        return json.dumps({"mesh": self.mesh, "artifacts": artifacts, "wiring": wiring}, indent=2) + "\n"
 
 
 class TemplateFailure(Exception):
-    """A template of a spec does not render: what is wrong, in which file, on which line (from 1; 0: unknown)."""
+    """A template of a spec does not render: what is wrong, for which element, in which file, on which line (from 1;
+    0: unknown)."""
 
-    def __init__(self, message: str, file: str, line: int) -> None:
+    def __init__(self, message: str, file: str, line: int, dataplane: str = "", service: str = "") -> None:
         super().__init__(message)
         self.file = file
         self.line = line
+        self.dataplane = dataplane
+        self.service = service
 
 
 def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: int = BASE_PORT) -> Build:
@@ -68,7 +72,11 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
         service = element["service"]
         variables = {**element, "wiring": wiring[service].plain()}
         for artifact in dataplane.artifacts:
-            text = _render(dataplane, artifact.template, variables)
+            try:
+                text = _render(dataplane, artifact.template, variables)
+            except TemplateFailure as e:
+                e.dataplane, e.service = dataplane.name, service
+                raise
             path = PurePosixPath(*map(_safe, (dataplane.name, service, artifact.name)))
             files.append(RenderedFile(str(path), text, dataplane.name, service, artifact.name))
     files.sort(key=lambda f: f.path)
@@ -121,10 +129,17 @@ def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -
     except TemplateSyntaxError as e:
         raise TemplateFailure(e.message or "syntax error", e.filename or template, e.lineno) from None
     except TemplateNotFound as e:
-        raise TemplateFailure(f"there is no template `{e.name}`", f"{dataplane.folder}/{e.name}", 0) from None
-    except (TemplateError, TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as e:
-        file, line = _where(e, dataplane.folder, template)
-        raise TemplateFailure(str(e), file, line) from None
+        message = f"there is no template `{e.name}` beside the spec: write it, or correct the name in the spec"
+        raise TemplateFailure(message, *_where(e, dataplane.folder, template)) from None
+    except UnicodeDecodeError as e:
+        message = "the template that is named here is not UTF-8"
+        raise TemplateFailure(message, *_where(e, dataplane.folder, template)) from None
+    except RecursionError as e:
+        message = "its macros call each other without end"
+        raise TemplateFailure(message, *_where(e, dataplane.folder, template)) from None
+    except Exception as e:  # a template can raise whatever the code that it calls can
+        said = str(e) if isinstance(e, TemplateError) else f"{type(e).__name__}: {e}"
+        raise TemplateFailure(said, *_where(e, dataplane.folder, template)) from None
 
 
 def _where(error: BaseException, folder: str, template: str) -> tuple[str, int]:

@@ -16,8 +16,13 @@ from m4c.semantics.model import Graph
 OUTSIDE = "outside"
 BASE_PORT = 20000
 HOST = "127.0.0.1"
+LAST_PORT = 65535
 
 Versions = dict[str, str]  # version ("" for a service without versions) → address
+
+
+class NoPortLeft(Exception):
+    """The mesh needs more ports than there are from the base port on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Wiring:
 
 
 def wire(graph: Graph, proxies: Iterable[str], base_port: int = BASE_PORT, host: str = HOST) -> dict[str, Wiring]:
-    """The addresses of every service. `proxies`: the services with a proxy element beside them."""
+    """The addresses of every service. `proxies`: the services with a proxy element beside them. Raises NoPortLeft."""
     ports: Iterator[int] = count(base_port)
     proxied = frozenset(proxies)
     callers: dict[str, list[str]] = {name: [] for name in graph.services}
@@ -71,7 +76,10 @@ def wire(graph: Graph, proxies: Iterable[str], base_port: int = BASE_PORT, host:
         callees[call.caller].append(call.callee)
 
     def address() -> str:
-        return f"{host}:{next(ports)}"
+        number = next(ports)
+        if number > LAST_PORT:
+            raise NoPortLeft(f"the mesh needs more ports than there are from {base_port} on")
+        return f"{host}:{number}"
 
     apps: dict[str, Versions] = {}
     ingress: dict[str, dict[str, Versions]] = {}

@@ -13,7 +13,8 @@ from m4c.cli.paths import relative
 
 def run(args: argparse.Namespace) -> int:
     workspace = open_workspace([args.path])
-    result = jobs.build(workspace, choose_mesh(workspace, args.mesh), Path(args.output), force=args.force)
+    mesh = choose_mesh(workspace, args.mesh)
+    result = jobs.build(workspace, mesh, Path(args.output), force=args.force, base_port=args.base_port)
     for file in result.files:
         print(relative(str(file)))
     print(f"{counted(len(result.files), 'artifact')} in {relative(str(result.folder))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -16,18 +17,20 @@ def run(args: argparse.Namespace) -> int:
     mesh = choose_mesh(workspace, args.mesh)
     match args.command:
         case "status":
-            print(jobs.status(workspace, mesh), end="")
-            return 0
+            result = jobs.status(workspace, mesh)
         case "undeploy":
             result = jobs.undeploy(workspace, mesh)
         case _:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.default_int_handler)  # a clean end, as for Ctrl-C
             if args.target == "directory" and not args.output:
                 raise UsageError("the target `directory` needs a folder: -o OUT")
             output = Path(args.output) if args.output else None
             result = jobs.deploy(workspace, mesh, args.target, _progress, output, args.base_port)
-    print(result.message, file=sys.stdout if result.ok else sys.stderr)
-    if result.text:
-        print(result.text.rstrip(), file=sys.stdout if result.ok else sys.stderr)
+    stream = sys.stdout if result.ok or (args.command == "status" and not result.message) else sys.stderr
+    for text in (result.message, result.text.rstrip()):
+        if text:
+            print(text, file=stream)
     return 0 if result.ok else 1
 
 

@@ -6,17 +6,17 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from m4c import project
 from m4c.backends.render import Build, TemplateFailure, render
-from m4c.backends.wiring import BASE_PORT
+from m4c.backends.wiring import BASE_PORT, NoPortLeft
 from m4c.cli.common import errors
 from m4c.cli.errors import UsageError
-from m4c.cli.output import counted
+from m4c.cli.output import counted, excerpt
 from m4c.cli.paths import relative
 from m4c.cli.plugins import plugin
 from m4c.placement.elements import elements
@@ -84,8 +84,10 @@ def rendered(
     try:
         return render(program, elements(program, plan), base_port)
     except TemplateFailure as e:
-        where = f"{relative(e.file)}:{e.line}" if e.line else relative(e.file)
-        raise JobError(f"a template fails: {e} ({where})") from None
+        what = f"a template of `{e.dataplane}` fails for `{e.service}`: {e}"
+        raise JobError("\n".join((what, *excerpt(e.file, e.line)))) from None
+    except NoPortLeft as e:
+        raise JobError(f"{e}; choose a smaller --base-port") from None
 
 
 def build(
@@ -112,54 +114,71 @@ def build(
 
 
 def write(made: Build, out: Path, force: bool = False) -> BuildResult:
-    """Writes a build; refuses to overwrite a file that an earlier build did not write, unless forced."""
+    """Writes a build; refuses to overwrite a file that an earlier build did not write, unless forced.
+
+    Nothing is put in place before everything is written, so a full disk leaves what was there.
+    """
     earlier = _manifest(out)
     texts = {f.path: f.text for f in made.files} | {WIRING: made.wiring, MANIFEST: made.manifest()}
     if not force:
         for path, text in texts.items():
-            _may_write(out / path, text, earlier.get(path), known=path in (WIRING, MANIFEST) and bool(earlier))
-    for path, text in texts.items():
-        _write_atomic(out / path, text)
-    for path, digest in earlier.items():
+            if path != MANIFEST or earlier is None:
+                _may_write(out / path, text, (earlier or {}).get(path))
+    _write_all({out / path: text for path, text in texts.items()})
+    for path, digest in (earlier or {}).items():
         if path not in texts and (out / path).is_file() and _digest(out / path) == digest:
             (out / path).unlink()
             _remove_empty((out / path).parent, out)
     return BuildResult(out, tuple(out / f.path for f in made.files))
 
 
-def _manifest(out: Path) -> dict[str, str]:
+def _manifest(out: Path) -> dict[str, str] | None:
+    """The digests of what an earlier build wrote; None if `out` holds no manifest of ours."""
     try:
         plain = json.loads((out / MANIFEST).read_text("utf-8"))
-        return {str(a["path"]): str(a["sha256"]) for a in plain["artifacts"]}
+        digests = {str(a["path"]): str(a["sha256"]) for a in plain["artifacts"]}
+        if "wiring" in plain:
+            digests[WIRING] = str(plain["wiring"])
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return None
+    return {path: d for path, d in digests.items() if not path.startswith("/") and ".." not in Path(path).parts}
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _may_write(path: Path, text: str, earlier: str | None, known: bool) -> None:
+def _may_write(path: Path, text: str, earlier: str | None) -> None:
+    shown = relative(str(path))
     try:
-        if known or not path.exists() or path.read_bytes() == text.encode():
-            return
-        if earlier == _digest(path):
+        if path.is_symlink() and not path.exists():
+            raise JobError(f"{shown} is a link that leads nowhere; --force replaces it")
+        if not path.exists() or path.read_bytes() == text.encode() or earlier == _digest(path):
             return
     except OSError as e:
-        raise JobError(f"cannot read {relative(str(path))}: {e.strerror}") from None
-    raise JobError(f"{relative(str(path))} was not written by `m4 build`, or changed since; --force overwrites it")
+        raise JobError(f"cannot read {shown}: {e.strerror}") from None
+    raise JobError(f"{shown} was not written by `m4 build`, or changed since; --force overwrites it")
 
 
-def _write_atomic(path: Path, text: str) -> None:
+def _write_all(texts: Mapping[Path, str]) -> None:
+    """Writes files beside their places, then puts all of them there."""
+    partial: dict[Path, Path] = {}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".m4-")
-        with os.fdopen(handle, "w", encoding="utf-8") as f:
-            f.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".m4-")
+            partial[path] = Path(name)
+            with os.fdopen(handle, "w", encoding="utf-8") as f:
+                f.write(text)
+            Path(name).chmod(0o644)
+        for path in texts:
+            partial[path].replace(path)
+            del partial[path]
     except OSError as e:
         raise JobError(f"cannot write {relative(str(path))}: {e.strerror}") from None
+    finally:
+        for left in partial.values():
+            left.unlink(missing_ok=True)
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
@@ -264,7 +283,7 @@ class Targets(Protocol):
 
     def undeploy(self, state: Path) -> bool: ...
 
-    def status(self, state: Path) -> str: ...
+    def status(self, state: Path) -> tuple[bool, str]: ...
 
 
 def _targets() -> Targets:
@@ -322,6 +341,11 @@ def undeploy(workspace: Workspace, mesh: str) -> DeployResult:
     return DeployResult(True, f"mesh `{mesh}` is {'stopped' if stopped else 'not deployed'}", "")
 
 
-def status(workspace: Workspace, mesh: str) -> str:
-    """What is deployed, as people read it."""
-    return _targets().status(state_dir(workspace, mesh))
+def status(workspace: Workspace, mesh: str) -> DeployResult:
+    """What is deployed; `ok` if all of it lives."""
+    targets = _targets()
+    try:
+        healthy, text = targets.status(state_dir(workspace, mesh))
+    except targets.DeployError as e:
+        return DeployResult(False, *_said(e))
+    return DeployResult(healthy, "", text)

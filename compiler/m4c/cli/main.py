@@ -60,7 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     mesh(deploy)
     deploy.add_argument("--target", choices=("local", "directory"), default="local")
     deploy.add_argument("-o", "--output", metavar="OUT", help="the folder of the target `directory`")
-    deploy.add_argument("--base-port", type=int, default=20000, help="the first port of the target `local`")
+    for sub in (build, deploy):
+        sub.add_argument(
+            "--base-port", type=_port, default=20000, metavar="N", help="the first port that is listened at"
+        )
     for name, help_ in (("status", "show what is deployed"), ("undeploy", "stop what is deployed")):
         mesh(add(name, help_, "deploy"))
 
@@ -121,6 +124,12 @@ def input_options(trace: argparse.ArgumentParser) -> None:
         help="what a state answers (true unless told otherwise)",
     )
     trace.add_argument("--entity", help="what is on the path, if it is no request")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"`{text}` is no port (1 to 65535)")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

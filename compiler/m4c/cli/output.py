@@ -8,9 +8,14 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from m4c.workspace import Span
+from m4c.cli.paths import relative
+
+if TYPE_CHECKING:
+    from m4c.workspace import Span
+
+LINE = 160  # columns of a source line that are shown
 
 
 def print_json(value: Any) -> None:
@@ -59,3 +64,16 @@ def range_json(span: Span) -> dict[str, Any]:
         "start": {"line": span.start_line, "character": span.start_char},
         "end": {"line": span.end_line, "character": span.end_char},
     }
+
+
+def excerpt(file: str, line: int) -> list[str]:
+    """Where something is in a file that is no program, as lines for people. `line` counts from 1; 0: unknown."""
+    where = relative(file)
+    try:
+        shown = Path(file).read_text("utf-8").splitlines()[line - 1] if line else ""
+    except (OSError, ValueError, IndexError):
+        shown = ""
+    if not shown:
+        return [f"  --> {where}" + (f":{line}" if line else "")]
+    margin = " " * len(str(line))
+    return [f"  {margin}--> {where}:{line}", f"  {margin} |", f"  {line} | {shown[:LINE]}"]

@@ -6,6 +6,7 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable
 
+from m4c.cli.output import LINE
 from m4c.cli.paths import relative
 from m4c.diagnostics.registry import Severity, rule
 from m4c.semantics.problems import Problem
@@ -13,7 +14,7 @@ from m4c.workspace import Span, Workspace
 
 _COLORS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFORMATION: "36", Severity.HINT: "36"}
 WIDTH = 100  # columns of a message
-LINE, BEFORE = 160, 60  # columns of a source line that are shown, and of them before the place that is meant
+BEFORE = 60  # columns of a long source line that are shown before the place that is meant
 
 # What would move the cursor or turn the order of letters around is shown as a picture of itself.
 _SAFE: dict[int, int | str] = {c: 0x2400 + c for c in range(32)}

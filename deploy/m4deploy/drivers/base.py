@@ -10,6 +10,7 @@ from typing import Protocol
 
 from m4deploy.built import Element
 
+LOOK_AT_IT = "`m4 build -o OUT` writes what was refused, to look at; the templates stand beside the dataplane's spec."
 Counters = Mapping[str, Mapping[str, int]]  # site to what was counted there
 
 

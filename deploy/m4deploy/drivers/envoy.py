@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from m4deploy.built import Element
-from m4deploy.drivers.base import Counters, Place
+from m4deploy.drivers.base import LOOK_AT_IT, Counters, Place
 from m4deploy.errors import DeployError
 from m4deploy.processes import spawn, split_address, stop
 
@@ -113,8 +113,8 @@ class EnvoyDriver:
         asked = [*command(config), "--mode", "validate"]
         done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
-            message = f"Envoy rejects the configuration of {element.service}: {config}"
-            raise DeployError(message, said(done.stdout + done.stderr))
+            message = f"Envoy rejects the configuration of {element.service}."
+            raise DeployError(message, said(done.stdout + done.stderr), LOOK_AT_IT)
 
     def start(self, element: Element, place: Place) -> EnvoyProcess:
         return EnvoyProcess(element, place)

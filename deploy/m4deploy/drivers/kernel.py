@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from m4deploy.built import Element
-from m4deploy.drivers.base import Counters, Place
+from m4deploy.drivers.base import LOOK_AT_IT, Counters, Place
 from m4deploy.errors import DeployError
 
 SOURCE = "m4.bpf.c"
@@ -27,7 +27,7 @@ class KernelElement:
         try:
             self._attached = attach(place.folder / _OBJECT, place.cgroup, element.file(HOPS))
         except KernelError as error:
-            raise DeployError(f"{element}: {error.message}", error.detail, NO_KERNEL) from error
+            raise DeployError(f"{element}: {error.message}", error.detail, f"{LOOK_AT_IT}\n{NO_KERNEL}") from error
 
     def counters(self) -> Counters:
         """Per site: requests `seen`, `allowed`, `denied`, `tagged`, and `errors`."""
@@ -56,7 +56,7 @@ class KernelDriver:
         try:
             compile_program(element.file(SOURCE), folder / _OBJECT)
         except KernelError as error:
-            raise DeployError(f"{element}: {error.message}", error.detail) from error
+            raise DeployError(f"{element}: {error.message}", error.detail, LOOK_AT_IT) from error
 
     def start(self, element: Element, place: Place) -> KernelElement:
         return KernelElement(element, place)

@@ -1,0 +1,293 @@
+"""`m4 deploy` as people run it: every way to fail says what is wrong and where, and what ran before runs on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import m4bpf
+import pytest
+from local_kit import free_base
+from m4deploy import local
+from m4deploy.client import send
+from m4deploy.processes import born, listening
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNEL = m4bpf.probe()
+GRAPH = "services:\n  web: {entry: true, origin: false}\n  cart: {origin: false}\ncalls:\n  - [web, cart]\n"
+MESH = 'mesh shop {\n    graph "graph.yaml";\n    dataplanes envoy;\n}\n'
+POLICY = 'policy teapot (HttpRequest r) on web -> cart when r.method == "GET" { r.DropRequest(418); }\n'
+WORKING = 418
+
+
+class Shop:
+    """A workspace with specs of its own, and what is deployed from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "shop"
+        self.home = folder / "state"
+        self.base = free_base()
+
+    def renew(self) -> None:
+        """Puts the files back as they were."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for name in ("envoy", "ebpf"):
+            shutil.copytree(ROOT / "specs" / name, self.folder / name)
+        self.write("graph.yaml", GRAPH)
+        self.write("shop.m4", MESH)
+        self.write("policies.m4", POLICY)
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text, "utf-8")
+
+    def change(self, name: str, old: str, new: str) -> None:
+        text = (self.folder / name).read_text("utf-8")
+        assert old in text
+        self.write(name, text.replace(old, new))
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "m4c.cli.main", *args]
+        env = {**os.environ, "XDG_STATE_HOME": str(self.home)}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder, env=env, stdout=pipe, stderr=pipe, text=True)
+
+    def m4(self, *args: str) -> tuple[int, str, str]:
+        """A command's exit code, output and errors; it never ends in a traceback."""
+        process = self.start(*args)
+        out, err = process.communicate(timeout=120)
+        assert "Traceback" not in out + err, err
+        assert "bug in M4" not in err, err
+        return process.returncode, out, err
+
+    def deploy(self, *args: str) -> tuple[int, str, str]:
+        return self.m4("deploy", "--base-port", str(self.base), *args)
+
+    @property
+    def state(self) -> Path:
+        (found,) = (self.home / "m4").iterdir()
+        return found
+
+    def answer(self) -> int | None:
+        """What a request on the mesh's call gets now."""
+        mesh = local.current(self.state)
+        assert mesh is not None
+        return send(mesh, ["web", "cart"], outside=True).status
+
+    def processes(self) -> list[int]:
+        found = local.status(self.state)
+        assert found is not None
+        return [p["pid"] for p in found["processes"]]
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A deployed shop; nothing of it is left after the tests."""
+    made = Shop(tmp_path_factory.mktemp("deployed"))
+    made.renew()
+    code, out, err = made.deploy()
+    assert code == 0, err
+    assert "mesh `shop` is deployed to `local`" in out
+    yield made
+    made.renew()
+    processes = made.processes()
+    assert made.m4("undeploy") == (0, "mesh `shop` is stopped\n", "")
+    assert not any(born(pid) for pid in processes)
+    assert {p.name for p in made.state.iterdir()} <= {"lock", "supervisor.log"}
+
+
+@pytest.fixture
+def shop(deployed: Shop) -> Shop:
+    """The deployed shop with its files as they were."""
+    deployed.renew()
+    if local.current(deployed.state) is None:  # another test failed
+        deployed.deploy()
+    assert deployed.answer() == WORKING
+    return deployed
+
+
+def undefined_in_a_template(shop: Shop) -> None:
+    shop.change("envoy/drop.yaml.j2", "{direct_response", "{{ rule.reason }}{direct_response")
+
+
+def syntax_error_in_a_template(shop: Shop) -> None:
+    shop.change("envoy/drop.yaml.j2", "{% macro route(rule, listener) %}", "{% macro route(rule %}")
+
+
+def reach_out_of_the_sandbox(shop: Shop) -> None:
+    shop.change("envoy/drop.yaml.j2", "{direct_response", "{{ rule.__class__.mro() }}{direct_response")
+
+
+def no_template(shop: Shop) -> None:
+    (shop.folder / "envoy/drop.yaml.j2").unlink()
+
+
+def rejected_by_envoy(shop: Shop) -> None:
+    shop.change("envoy/envoy.yaml.j2", "codec_type: HTTP1", "codec_tipe: HTTP1")
+
+
+def dead_after_the_start(shop: Shop) -> None:
+    """What no validation can see: an address that this machine does not have."""
+    shop.change(
+        "envoy/envoy.yaml.j2", "address: {{ lib.socket(listener.address) }}", 'address: {{ lib.socket("192.0.2.1:7") }}'
+    )
+
+
+def no_c(shop: Shop) -> None:
+    shop.change("shop.m4", "dataplanes envoy", "dataplanes ebpf, envoy")
+    shop.write("ebpf/m4.bpf.c.j2", (shop.folder / "ebpf/m4.bpf.c.j2").read_text("utf-8") + "\nthis is no C\n")
+
+
+def refused_by_the_kernel(shop: Shop) -> None:
+    loop = 'SEC("sockops") int m4_extra(struct bpf_sock_ops *s) { volatile int i = 0; while (1) i++; return i; }'
+    shop.change("shop.m4", "dataplanes envoy", "dataplanes ebpf, envoy")
+    shop.write("ebpf/m4.bpf.c.j2", (shop.folder / "ebpf/m4.bpf.c.j2").read_text("utf-8") + f"\n{loop}\n")
+
+
+def a_contradiction(shop: Shop) -> None:
+    shop.write(
+        "more.m4", POLICY.replace("teapot", "gone").replace("418", "410").replace("Drop", "Allow").replace("410", "")
+    )
+
+
+def nothing_that_can_do_it(shop: Shop) -> None:
+    shop.change("envoy/spec.m4", 'operation DropRequest  emits "drop.yaml.j2";', "")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "said"),
+    [
+        (undefined_in_a_template, 2, ("a template of `envoy` fails for `cart`", "'reason'", "envoy/drop.yaml.j2:")),
+        (syntax_error_in_a_template, 2, ("a template of `envoy` fails", "envoy/drop.yaml.j2:", "macro route(rule %}")),
+        (reach_out_of_the_sandbox, 2, ("access to attribute '__class__'", "is unsafe", "envoy/drop.yaml.j2:")),
+        (no_template, 2, ("no template `drop.yaml.j2` beside the spec: write it, or correct",)),
+        (rejected_by_envoy, 1, ("not deployed, nothing changed: Envoy rejects", "codec_tipe", "m4 build -o OUT")),
+        (dead_after_the_start, 1, ("envoy at cart ", "192.0.2.1", "previous deployment is in force again")),
+        (no_c, 1, ("not deployed, nothing changed: ebpf at web", "does not compile", "error:", "m4 build -o OUT")),
+        (refused_by_the_kernel, 1, ("not deployed, nothing changed: ebpf at web", "the kernel refuses", "m4_extra")),
+        (a_contradiction, 2, ("contradiction in ", ".m4:1", "`m4 check` shows them")),
+        (nothing_that_can_do_it, 2, ("unenforceable in policies.m4:1", "`m4 check` shows them")),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_failure_is_explained_and_changes_nothing(
+    shop: Shop, spoil: Callable[[Shop], None], code: int, said: tuple[str, ...]
+) -> None:
+    if spoil in (no_c, refused_by_the_kernel) and not KERNEL.ok:
+        pytest.skip("; ".join(KERNEL.reasons))
+    before = shop.processes()
+    spoil(shop)
+    found, out, err = shop.deploy()
+    assert (found, out) == (code, ""), err
+    for words in said:
+        assert words in err
+    assert shop.answer() == WORKING
+    if spoil is not dead_after_the_start:
+        assert shop.processes() == before
+    assert len(list(shop.state.glob("generation-*"))) == 1
+
+
+def test_a_busy_port(shop: Shop) -> None:
+    base = free_base() + 7
+    holder = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); print(flush=True); input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", holder, str(base)], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        code, out, err = shop.m4("deploy", "--base-port", str(base))
+        other.communicate("\n")
+    assert (code, out) == (1, "")
+    assert f"Port {base} of 127.0.0.1" in err
+    assert f"(process {other.pid})" in err
+    assert "--base-port" in err
+    assert shop.answer() == WORKING
+
+
+def test_ports_that_do_not_exist(shop: Shop) -> None:
+    for base, said in (("65533", "choose a smaller --base-port"), ("65536", "no port"), ("-1", "no port")):
+        code, out, err = shop.m4("deploy", f"--base-port={base}")
+        assert (code, out) == (2, "")
+        assert said in err
+    assert shop.answer() == WORKING
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("at", ["Validating", "Starting the applications", "Waiting"])
+def test_an_interrupt_changes_nothing(shop: Shop, number: signal.Signals, at: str) -> None:
+    shop.change("policies.m4", "418", "410")
+    process = shop.start("deploy", "--base-port", str(shop.base))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if at in line:
+            process.send_signal(number)
+            break
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == (-number if number == signal.SIGKILL else 130)
+    assert "Traceback" not in said
+    if number == signal.SIGKILL:  # the supervisor takes it back by itself
+        wait(lambda: len(list(shop.state.glob("generation-*"))) == 1 and local.current(shop.state) is not None)
+        wait(lambda: all(listening(f"127.0.0.1:{shop.base + n}") for n in range(2)))
+    assert shop.answer() == WORKING
+    assert len(list(shop.state.glob("generation-*"))) == 1
+
+
+def wait(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_dead_proxy_is_told_and_replaced(shop: Shop) -> None:
+    status = local.status(shop.state)
+    assert status is not None
+    (victim,) = (p for p in status["processes"] if p["what"] == "envoy at cart")
+    os.kill(victim["pid"], signal.SIGKILL)
+    wait(lambda: shop.m4("status")[0] == 1)
+    code, out, err = shop.m4("status")
+    assert (code, err) == (1, "")
+    assert "mesh shop: NOT healthy" in out
+    assert f"dead: envoy at cart (process {victim['pid']})" in out
+    assert shop.deploy()[0] == 0
+    code, out, err = shop.m4("status")
+    assert (code, err) == (0, "")
+    assert "mesh shop: healthy" in out
+    assert shop.answer() == WORKING
+
+
+def test_a_supervisor_that_does_not_answer(shop: Shop) -> None:
+    socket = shop.state / "socket"
+    aside = socket.rename(shop.state / "aside")
+    try:
+        for name, expected in (("status", 1), ("undeploy", 1)):
+            code, out, err = shop.m4(name)
+            assert (code, out) == (expected, "")
+            assert "does not answer" in err
+            assert "kill " in err
+    finally:
+        aside.rename(socket)
+
+
+def test_the_target_directory(shop: Shop, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    code, out, err = shop.m4("deploy", "--target", "directory", "-o", str(target))
+    assert (code, err) == (0, "")
+    assert f"The artifacts are in {target}." in out
+    before = {p: p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    assert {p.name for p in before} == {"envoy.yaml", "manifest.json", "wiring.json"}
+    (target / "mine").mkdir()
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years")
+    code, out, err = shop.m4("deploy", "--target", "directory", "-o", str(precious))
+    assert (code, out) == (1, "")
+    assert "holds something else than a built mesh" in err
+    assert "Choose an empty folder" in err
+    undefined_in_a_template(shop)
+    assert shop.m4("deploy", "--target", "directory", "-o", str(target))[0] == 2
+    assert {p: p.read_bytes() for p in before} == before
