@@ -56,6 +56,8 @@ ATTRIBUTES = {
     "status": Attribute(E, "status", INT, merge="min", default=403),
     "limit": Attribute(E, "limit", INT, merge="min"),
     "retries": Attribute(E, "retries", INT, merge="max", default=0),
+    "more": Attribute(E, "more", Type("set", (STRING,)), key=ISTRING, merge="union", added_to="header"),
+    "log": Attribute(E, "log", INT, merge="max", roles=frozenset({"outward"})),
 }
 OPERATIONS = {
     "Allow": Operation(E, "Allow", (), None, (WriteDecl("verdict", value="allow"),)),
@@ -74,6 +76,14 @@ OPERATIONS = {
         (WriteDecl("header", "name", True, "value", True),),
     ),
     "Unset": Operation(E, "Unset", (Param("name", ISTRING),), None, (WriteDecl("header", "name", True, ABSENT),)),
+    "Add": Operation(
+        E,
+        "Add",
+        (Param("name", ISTRING), Param("value", STRING)),
+        None,
+        (WriteDecl("more", "name", True, "value", True, in_set=True),),
+    ),
+    "Log": Operation(E, "Log", (Param("n", INT),), None, (WriteDecl("log", value="n", value_is_param=True),)),
     "Limit": Operation(E, "Limit", (Param("n", INT),), "egress", (WriteDecl("limit", value="n", value_is_param=True),)),
     "Retry": Operation(E, "Retry", (Param("n", INT),), None, (WriteDecl("retries", value="n", value_is_param=True),)),
 }
@@ -95,7 +105,7 @@ def call(index: int, operation: str, guard=TRUE, side=None, **args) -> OpCall:
     writes = tuple(
         Write(
             AttrKey(E, w.attribute, full[w.key] if w.key_is_param else w.key),
-            full[w.value] if w.value_is_param else w.value,
+            w.given(full),
         )
         for w in op.writes
     )
@@ -220,6 +230,8 @@ def random_call(dice: Dice, index: int) -> OpCall:
         ("Set", {"name": dice.one(*HEADERS, "c"), "value": dice.one("0", "1")}),
         ("Set", {"name": "c", "value": dice.one("0", "1")}),
         ("Unset", {"name": dice.one(*HEADERS, "c")}),
+        ("Add", {"name": dice.one(*HEADERS, "c"), "value": dice.one("0", "1")}),
+        ("Log", {"n": dice.one(1, 2)}),
         ("Limit", {"n": dice.one(1, 2)}),
         ("Retry", {"n": dice.one(0, 1, 2)}),
     )
@@ -397,7 +409,10 @@ class Rules:
             merge = ATTRIBUTES[key[0]].merge
             if len(values) > 1 and merge is None:
                 wrong = True
-            out[key] = max(values) if merge == "max" else min(values) if merge else next(iter(values))
+            if merge == "union":
+                out[key] = tuple(sorted({x for value in values for x in value}))
+            else:
+                out[key] = max(values) if merge == "max" else min(values) if merge else next(iter(values))
         return out, wrong
 
     def run(self, request: dict) -> Result:
@@ -420,7 +435,7 @@ class Rules:
 
 
 def undeclared(writes: dict) -> dict:
-    plain = {k: None if v is ABSENT else v for k, v in writes.items()}
+    plain = {k: None if v is ABSENT else tuple(v) if isinstance(v, list) else v for k, v in writes.items()}
     return {k: v for k, v in plain.items() if v is None or ATTRIBUTES[k[0]].default != v}
 
 

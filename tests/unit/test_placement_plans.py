@@ -188,6 +188,7 @@ def test_a_default_is_the_refusal_of_everything_else(load):
                     {"attribute": "status", "key": None, "value": 403},
                 ],
                 "terminal": True,
+                "outward": False,
                 "when": {
                     "kind": "not",
                     "of": {

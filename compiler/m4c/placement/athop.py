@@ -37,12 +37,14 @@ from m4c.semantics.model import (
 
 
 def better(merge: str | None, a: Value, b: Value) -> bool:
-    """Does `a` beat `b` where both are written? Only merges that choose one of the values have an answer."""
+    """Does `a` beat `b` where both are written? Of a union, the set that holds all of the other and more."""
     match merge:
         case "min" | "and":
             return a < b  # type: ignore[operator]
         case "max" | "or":
             return a > b  # type: ignore[operator]
+        case "union" if isinstance(a, tuple) and isinstance(b, tuple):
+            return set(a) > set(b)
         case _:
             return False
 

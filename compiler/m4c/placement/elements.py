@@ -117,6 +117,7 @@ def _rule(program: Program, number: int, run: Run, letters: Sequence[Letter], sp
             for w in rule.writes
         ],
         "terminal": rule.terminal,
+        "outward": rule.outward,
         "when": _when(program, run, letters),
     }
 

@@ -9,7 +9,7 @@ other, or where only their paths differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
@@ -19,16 +19,14 @@ from m4c.paths.classes import Version
 from m4c.paths.pattern import Dfa, compile_pattern
 from m4c.paths.product import JointPaths, Situation, TooManyStates, matching_hops
 from m4c.placement.athop import AtHop
-from m4c.placement.logic import Logic, fired_patterns, firing, substitute, with_firings
+from m4c.placement.logic import Logic, fired_patterns, firing, with_firings
+from m4c.placement.orders import Ordered, orders_of
 from m4c.placement.rules import Case, Effect, Order, Rule, Source, Unenforceable
-from m4c.predicates.atoms import check_of, passes, view_of
 from m4c.semantics.effects import orders
 from m4c.semantics.model import (
     FALSE,
-    Atom,
     AttrKey,
     Cond,
-    Const,
     Default,
     OpCall,
     Operation,
@@ -36,12 +34,10 @@ from m4c.semantics.model import (
     Policy,
     Program,
     Side,
-    StateAtom,
     Value,
     Write,
     all_of,
     any_of,
-    atoms,
     negate,
 )
 
@@ -139,15 +135,37 @@ class _Resolver:
         for index, default, pattern in here.defaults:
             source = _default_source(index, default)
             wanted += self._bounded(here.hop, source, pattern, partial(self._of_default, here, index, default, pattern))
-        wanted = self._fold(here.hop, wanted)
+        wanted = self._apart(here.hop, self._fold(here.hop, wanted))
         first = len(self.rules)
         for w in wanted:
             patterns, cases = self._cases(w.when, here.hop)
             terminal = any(self._is_terminal(write) for write in w.writes)
+            outward = any("outward" in self.program.attribute(write.attr).roles for write in w.writes)
             self.rules.append(
-                Rule(here.hop, w.operation, w.args, w.writes, terminal, w.side, w.sources, w.carries, patterns, cases)
+                Rule(
+                    here.hop,
+                    w.operation,
+                    w.args,
+                    w.writes,
+                    terminal,
+                    outward,
+                    w.side,
+                    w.sources,
+                    w.carries,
+                    patterns,
+                    cases,
+                )
             )
-        self.orders += _orders_of(self, here, wanted, first)
+        pairs = zip(wanted, self.rules[first:], strict=True)
+        made = [Ordered(w.when, r.writes, r.terminal, r.outward, r.sources) for w, r in pairs]
+        self.orders += orders_of(self.program, here, made, partial(self._meet, here.hop), first)
+
+    def _meet(self, hop: Hop, *conds: Cond) -> bool:
+        """Can conditions hold together on the hop? Where the paths are too many to say: yes."""
+        try:
+            return self.possible(hop, all_of(*conds))
+        except TooManyStates:
+            return True
 
     # --- what is wanted ---
 
@@ -266,12 +284,19 @@ class _Resolver:
             if not differing:
                 continue
             beaten = [w for w in differing if here.beats(theirs[w.attr], w)]
-            summed = [w for w in differing if merges[w.attr] in ("union", "sum")]
+            mixed = [w for w in differing if merges[w.attr] == "sum" or (w not in beaten and self._mixes(w, theirs))]
             kept = [w for w in call.writes if w not in beaten and theirs.get(w.attr) != w.value]
-            if (summed or (beaten and kept)) and self.possible(here.hop, all_of(mine, here.left(other_policy, other))):
-                attr = (summed or kept)[0].attr
+            if (mixed or (beaten and kept)) and self.possible(here.hop, all_of(mine, here.left(other_policy, other))):
+                attr = (mixed or kept)[0].attr
                 return f"no single operation has the merged result of this and {other_policy.name}'s (of {attr})"
         return None
+
+    def _mixes(self, write: Write, theirs: Mapping[AttrKey, Value]) -> bool:
+        """Whether a set that is written shares elements with another call's and neither holds the other."""
+        mine, other = write.value, theirs[write.attr]
+        if self.program.attribute(write.attr).merge != "union" or not isinstance(mine, tuple):
+            return False
+        return isinstance(other, tuple) and bool(set(mine) & set(other)) and not set(mine) > set(other)
 
     def _is_terminal(self, write: Write) -> bool:
         enum = self.program.enums.get(self.program.attribute(write.attr).type.name)
@@ -339,6 +364,7 @@ class _Resolver:
         """One operation in place of two that do the same, where that is never worse."""
         if (old.operation, old.args, old.writes) != (new.operation, new.args, new.writes):
             return None
+        adds = any(self.program.attribute(w.attr).merge == "union" for w in new.writes)  # both would add the same
         patterns = fired_patterns(old.when) | fired_patterns(new.when)
         try:
             a, b = self.table(old.when, hop, patterns), self.table(new.when, hop, patterns)
@@ -352,9 +378,28 @@ class _Resolver:
         if old.side != new.side and None not in (old.side, new.side):
             return None
         conds = [c for c in (*a.values(), *b.values()) if self.logic.satisfiable(c)]
-        if all(self.logic.equivalent(conds[0], c) for c in conds[1:]):  # only their paths differ
+        if adds or all(self.logic.equivalent(conds[0], c) for c in conds[1:]):  # or only their paths differ
             return replace(both, when=any_of(old.when, new.when), side=old.side or new.side)
         return None
+
+    def _apart(self, hop: Hop, wanted: Sequence[_Wanted]) -> list[_Wanted]:
+        """Operations that add the same to a union, and could not become one: the later one only without the earlier."""
+        out = list(wanted)
+        for i, j in combinations(range(len(out)), 2):
+            a, b = out[i], out[j]
+            mine = {w.attr: w.value for w in a.writes if self.program.attribute(w.attr).merge == "union"}
+            if not any(w.attr in mine and mine[w.attr] == w.value for w in b.writes):
+                continue
+            if set(b.writes) <= set(a.writes):
+                out[j] = replace(b, when=all_of(b.when, negate(a.when)))
+            elif set(a.writes) <= set(b.writes):
+                out[i] = replace(a, when=all_of(a.when, negate(b.when)))
+            elif self._meet(hop, a.when, b.when):
+                for source in b.sources:
+                    reason = f"no single operation has the merged result of this and {a.sources[0].policy}'s"
+                    self._refuse(source, hop, b.when, reason)
+                out[j] = replace(b, when=FALSE)
+        return [w for w in out if self._meet(hop, w.when)]
 
 
 def _default_source(index: int, default: Default) -> Source:
@@ -378,45 +423,3 @@ def _written(operation: Operation, args: dict[str, Value]) -> tuple[Write, ...]:
         )
         for w in operation.writes
     )
-
-
-def _orders_of(resolver: _Resolver, here: AtHop, wanted: Sequence[_Wanted], first: int) -> list[Order]:
-    """What must not stand behind an operation that writes what it reads.
-
-    All conditions are about the request as it arrived, and a position sees what earlier ones wrote. So a reader stands
-    no later than a writer, unless what is written cannot change its answer. A reader that the language puts after the
-    writer has the written value inside its condition already and stands at the same position.
-    """
-    program, hop = resolver.program, here.hop
-    schema = program.attribute
-    ends = [any(resolver._is_terminal(w) for w in wanted_.writes) for wanted_ in wanted]
-    found: dict[tuple[int, int], bool] = {}
-    for i, reader in enumerate(wanted):
-        read = {view_of(a.attr, schema).source for a in atoms(reader.when) if isinstance(a, Atom) and a.attr.entity}
-        writers = [j for j, w in enumerate(wanted) if j != i and not ends[j] and any(x.attr in read for x in w.writes)]
-        for chosen in (c for size in (1, 2) for c in combinations(writers, size)):
-            if all((i, j) in found for j in chosen):
-                continue
-            written = {x.attr: x.value for j in chosen for x in wanted[j].writes}
-
-            def after(atom: Atom | StateAtom, written: dict[AttrKey, Value] = written) -> Cond:
-                if isinstance(atom, StateAtom) or not atom.attr.entity:
-                    return atom
-                view = view_of(atom.attr, schema)
-                value = written.get(view.source)
-                return atom if value is None else Const(passes(check_of(atom, True, view), value))
-
-            changed = substitute(reader.when, after)
-            differs = any_of(all_of(reader.when, negate(changed)), all_of(changed, negate(reader.when)))
-            try:
-                matters = resolver.possible(hop, all_of(differs, *(wanted[j].when for j in chosen)))
-            except TooManyStates:
-                matters = True
-            if matters:
-                for j in chosen:
-                    found[i, j] = any(
-                        a.policy in here.orders.after.get(b.policy, ())
-                        for a in wanted[j].sources
-                        for b in reader.sources
-                    )
-    return [Order(first + i, first + j, same) for (i, j), same in found.items()]

@@ -36,8 +36,9 @@ class Case:
 class Rule:
     """One operation on one hop, with everything that decides whether it runs.
 
-    At any input, the rules of a hop that hold write at most one value to each attribute and key. `patterns` are the
-    numbers of the path patterns that make up the situations; a rule that does the same in all situations has none.
+    At any input, the rules of a hop that hold write at most one value to each attribute and key; where the merge is a
+    union, disjoint sets, which make up the value together. `patterns` are the numbers of the path patterns that make up
+    the situations; a rule that does the same in all situations has none.
     """
 
     hop: Hop
@@ -45,6 +46,7 @@ class Rule:
     args: tuple[tuple[str, Value], ...]
     writes: tuple[Write, ...]
     terminal: bool  # it ends the request
+    outward: bool  # it shows even if the request ends behind it
     side: Side | None
     sources: tuple[Source, ...]  # the first names the rule; the others ask for the same
     carries: tuple[Source, ...]  # calls that need no operation of their own: they only keep this one from running

@@ -6,13 +6,13 @@ arrives at each, the old tag, the tag functions, and applications that copy the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from m4c.paths.callpath import CallPath, Hop
 from m4c.predicates.atoms import compare, cut_at, normal
-from m4c.semantics.model import Program
+from m4c.semantics.model import Entity, Program
 
 Key = tuple[str, str | None]  # (attribute, key)
 
@@ -70,22 +70,53 @@ def _hop(
     sites: Sequence[Mapping[str, Any]], program: Program, path: CallPath, request: dict[Key, Any], tag: int
 ) -> Outcome:
     writes: dict[Key, Any] = {}
+    seen: dict[Key, Any] = {}  # what shows although the request ends
     ran: list[tuple[str, str]] = []
     terminal = False
     for site in sites:
         if not terminal:
             holding = [r for r in site["rules"] if _true(r["when"], r, program, path, request, tag)]
             ending = [r for r in holding if r["terminal"]]
-            for rule in ending or holding:
-                ran.append((rule["policy"], rule["operation"]))
-                for w in rule["writes"]:
-                    writes[w["attribute"], w["key"]] = w["value"]
             if ending:
                 terminal = True
-                writes = {(w["attribute"], w["key"]): w["value"] for r in ending for w in r["writes"]}
-            request |= writes
+                writes = dict(seen)
+            before = set(writes)
+            for rule in ending or holding:
+                ran.append((rule["policy"], rule["operation"]))
+                _write(rule, program, writes, before)
+                if rule["outward"]:
+                    _write(rule, program, seen, set())
+            _apply(writes, program, request)
         tag = _updated(site["tags"], path, tag)  # also behind a refusal: the chain is followed regardless of it
     return Outcome(path.hop, writes, tuple(ran), terminal, tag)
+
+
+def _write(rule: Mapping[str, Any], program: Program, writes: dict[Key, Any], before: Collection[Key]) -> None:
+    """Adds what a rule writes: of a union, the elements. It overwrites what sites before it added to its attribute."""
+    attributes = _entity(rule, program).attributes
+    for w in rule["writes"]:
+        key: Key = (w["attribute"], w["key"])
+        if attributes[w["attribute"]].merge == "union" and key in writes:
+            writes[key] = sorted(writes[key] + w["value"])
+        else:
+            writes[key] = w["value"]
+        for added in attributes.values():
+            if added.added_to == w["attribute"] and (added.name, w["key"]) in before:
+                writes.pop((added.name, w["key"]), None)
+
+
+def _apply(writes: Mapping[Key, Any], program: Program, request: dict[Key, Any]) -> None:
+    """The request as the next site sees it."""
+    request |= writes
+    for (name, key), value in writes.items():
+        attributes = (e.attributes.get(name) for e in program.entities.values())
+        added = next((a.added_to for a in attributes if a is not None and a.added_to is not None), None)
+        if added is not None:
+            request[added, key] = ",".join(filter(None, (request.get((added, key)), *value)))
+
+
+def _entity(rule: Mapping[str, Any], program: Program) -> Entity:
+    return next(e for e in program.entities.values() if rule["operation"] in e.operations)
 
 
 def _updated(tags: Mapping[str, Any] | None, path: CallPath, tag: int) -> int:
@@ -131,7 +162,7 @@ def _true(
 
 
 def _compares(cond: Mapping[str, Any], rule: Mapping[str, Any], program: Program, request: Mapping[Key, Any]) -> bool:
-    entity = next(e for e in program.entities.values() if rule["operation"] in e.operations)
+    entity = _entity(rule, program)
     attribute = entity.attributes[cond["attribute"]]
     key: Key = (cond["attribute"], cond["key"])
     cuts: list[str] = []

@@ -50,6 +50,7 @@ class Attribute:
     travels: bool = False
     derived: tuple[str, str] | None = None  # (source, cut): the part of `source` before the first `cut`
     roles: frozenset[str] = frozenset()  # its annotations: what the analyses may know of it beside its type
+    added_to: str | None = None  # the attribute whose value its elements are added to, behind all else of the hop
     doc: str = ""
     place: Place | None = field(default=None, compare=False)
 

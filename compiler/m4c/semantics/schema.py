@@ -33,6 +33,8 @@ ROLES = {
     "deadline": "how long the caller waits for the response",
     "repeats": "how many more times a failed request may be sent",
     "propagates": "applications hand on those whose keys the mesh lists under `propagate`",
+    "outward": "it shows even if the request ends on the same hop, so what ends the request has to come first",
+    "added_to": "its elements are added to the named attribute when all else of the hop is done",
 }
 ENTITY_ROLES = {
     "connection": "one for many requests, so it has no call path",
@@ -200,6 +202,7 @@ class _SchemaBuilder:
             assert decl.derived is not None  # noqa: S101
             self.problems.append(unknown("attribute", derived[0], known, scope.at(decl.derived[0])))
             derived = None
+        added = self._added_to(roles["added_to"], type_, key, known, scope) if "added_to" in roles else None
         known[decl.name.text] = Attribute(
             entity,
             decl.name.text,
@@ -210,10 +213,30 @@ class _SchemaBuilder:
             decl.travels,
             derived,
             frozenset(roles) & frozenset(ROLES),
+            added,
             decl.doc,
             scope.at(decl.name),
         )
         return None
+
+    def _added_to(
+        self, node: t.Annotation, type_: Type, key: Type | None, known: Mapping[str, Attribute], scope: Scope
+    ) -> str | None:
+        """The attribute that `@added_to("header")` names, if a set of values can be added to it, key by key."""
+        name = node.args[0].value if len(node.args) == 1 and isinstance(node.args[0], t.Lit) else None
+        if not isinstance(name, str):
+            scope.report("type-mismatch", '`added_to` names one attribute, as in `@added_to("header")`', node)
+            return None
+        if name not in known:
+            self.problems.append(unknown("attribute", name, known, scope.at(node.args[0])))
+            return None
+        to = known[name]
+        keys = [None if k is None else k.name for k in (key, to.key)]
+        if type_.name != "set" or type_.args[0].name != to.type.name or keys[0] != keys[1]:
+            message = f"what is added to `{name}` is a set<{to.type.name}>, by the same kind of key"
+            scope.report("type-mismatch", message, node)
+            return None
+        return name
 
     def _constant(self, node: t.Expr, type_: Type, scope: Scope) -> Value | None:
         try:

@@ -1,0 +1,108 @@
+"""What has to stand before what on a hop.
+
+All conditions are about the request as it arrived, and a position sees what earlier ones wrote. So
+
+- a reader stands no later than a writer, unless what is written cannot change its answer. A reader that the language
+  puts after the writer has the written value inside its condition already and stands at the same position;
+- what is added to an attribute when all else is done stands no earlier than what writes that attribute, and no earlier
+  than what reads it;
+- what shows even if the request ends stands no earlier than what may end it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeAlias
+
+from m4c.placement.athop import AtHop
+from m4c.placement.logic import substitute
+from m4c.placement.rules import Order, Source
+from m4c.predicates.atoms import check_of, passes, view_of
+from m4c.semantics.model import (
+    Atom,
+    AttrKey,
+    Cond,
+    Const,
+    Program,
+    StateAtom,
+    Value,
+    Write,
+    all_of,
+    any_of,
+    atoms,
+    negate,
+)
+
+Meet: TypeAlias = Callable[..., bool]  # can these conditions hold together on the hop?
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What orders need to know of a rule."""
+
+    when: Cond
+    writes: tuple[Write, ...]
+    terminal: bool
+    outward: bool
+    sources: tuple[Source, ...]
+
+
+def orders_of(program: Program, here: AtHop, rules: Sequence[Ordered], meet: Meet, first: int) -> list[Order]:
+    """The orders between the rules of one hop; `first` is the index of the first of them among all rules."""
+    added = [_added_to(program, rule) for rule in rules]
+    found: dict[tuple[int, int], bool] = {}
+    for i, rule in enumerate(rules):
+        found |= {(i, j): same for j, same in _readers(program, here, rules, i, added, meet)}
+        written = {w.attr for w in rule.writes}
+        for j, other in enumerate(rules):
+            behind = (written & added[j]) or (rule.terminal and other.outward)
+            if i != j and behind and meet(rule.when, other.when):
+                found.setdefault((i, j), False)
+    return [Order(first + i, first + j, same) for (i, j), same in found.items()]
+
+
+def _added_to(program: Program, rule: Ordered) -> set[AttrKey]:
+    """The attributes to whose values a rule adds when all else of the hop is done."""
+    targets = ((w.attr, program.attribute(w.attr).added_to) for w in rule.writes)
+    return {AttrKey(attr.entity, name, attr.key) for attr, name in targets if name is not None}
+
+
+def _readers(
+    program: Program, here: AtHop, rules: Sequence[Ordered], i: int, added: Sequence[set[AttrKey]], meet: Meet
+) -> Iterator[tuple[int, bool]]:
+    """The rules that must not stand before rule `i`, because they change what it reads; whether at the same place."""
+    reader = rules[i]
+    schema = program.attribute
+    read = {view_of(a.attr, schema).source for a in atoms(reader.when) if isinstance(a, Atom) and a.attr.entity}
+    for j, other in enumerate(rules):
+        if j != i and added[j] & read and meet(other.when):
+            yield j, False
+    writers = [j for j, r in enumerate(rules) if j != i and not r.terminal and any(w.attr in read for w in r.writes)]
+    said: set[int] = set()
+    for chosen in (c for size in (1, 2) for c in combinations(writers, size)):
+        if all(j in said for j in chosen):
+            continue
+        written = {w.attr: w.value for j in chosen for w in rules[j].writes}
+        changed = _after(program, reader.when, written)
+        differs = any_of(all_of(reader.when, negate(changed)), all_of(changed, negate(reader.when)))
+        if meet(differs, *(rules[j].when for j in chosen)):
+            said |= set(chosen)
+            for j in chosen:
+                later = (here.orders.after.get(b.policy, frozenset()) for b in reader.sources)
+                names = {a.policy for a in rules[j].sources}
+                yield j, any(names & policies for policies in later)
+
+
+def _after(program: Program, cond: Cond, written: dict[AttrKey, Value]) -> Cond:
+    """A condition about the request with these values written."""
+
+    def change(atom: Atom | StateAtom) -> Cond:
+        if isinstance(atom, StateAtom) or not atom.attr.entity:
+            return atom
+        view = view_of(atom.attr, program.attribute)
+        value = written.get(view.source)
+        return atom if value is None else Const(passes(check_of(atom, True, view), value))
+
+    return substitute(cond, change)
