@@ -1,7 +1,7 @@
 """The packaged extension in a real VS Code: code-server, with headless Chromium as its window.
 
 The scenarios are the scripts in `vscode/`; this file packages and installs the extension, starts the server of VS Code
-once, and runs each scenario on a fresh workspace. M4_SCREENSHOTS names a folder for screenshots.
+once, and runs each scenario on a fresh workspace. M4_SCREENSHOTS names a folder for a picture of each step.
 """
 
 import json
@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TOOLS = ROOT / ".tools"
 EXTENSION = ROOT / "vscode-extension"
+SEARCH = f"{TOOLS / 'bin'}:{os.environ['PATH']}"
 VSCODE = TOOLS / "vscode/node_modules/code-server/lib/vscode/out/server-main.js"
 LOG_WRITER = VSCODE.parents[1] / "node_modules/@vscode/spdlog/build/Release/spdlog.node"
 # As on a desktop, and only what the screenshots should show.
@@ -32,10 +33,13 @@ QUIET = {
     "chat.disableAIFeatures": True,
     "remote.autoForwardPorts": False,
     "editor.minimap.enabled": False,
+    "editor.cursorBlinking": "solid",  # a window that changes nothing costs nothing
+    "workbench.reduceMotion": "on",
+    "git.enabled": False,
     "files.autoSave": "off",  # as on a desktop; in a browser the default is to save after a second
     "workbench.secondarySideBar.defaultVisibility": "hidden",
 }
-SECONDS = 120.0  # how long a scenario may take on a busy machine before it is given up
+SECONDS = 300.0  # how long a scenario may take on a busy machine before it is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class VsCode:
     port: int
     chromium: str
     environment: dict[str, str]
-    screenshots: Path
+    failures: Path  # a folder for pictures of windows that failed
 
     def run(self, scenario: str, workspace: Path, **variables: str) -> str:
         """Runs a script of `vscode/` and returns what it printed; fails if it failed."""
@@ -55,7 +59,8 @@ class VsCode:
             "VSCODE_PORT": str(self.port),
             "M4_CHROMIUM": self.chromium,
             "M4_TOOLS": str(TOOLS),
-            "M4_SCREENSHOTS": str(self.screenshots),
+            "M4_SCREENSHOTS": os.environ.get("M4_SCREENSHOTS", ""),
+            "M4_FAILURES": str(self.failures),
             "M4_WORKSPACE": str(workspace),
         }
         process = subprocess.Popen(
@@ -72,7 +77,7 @@ class VsCode:
             end_session(process)
             output, _ = process.communicate()
             pytest.fail(f"{scenario} did not end\n{output}")
-        assert process.returncode == 0, f"{scenario}; screenshots in {self.screenshots}\n{output}"
+        assert process.returncode == 0, f"{scenario}; a picture is in {self.failures}\n{output}"
         return output
 
 
@@ -113,16 +118,19 @@ def tools() -> str:
     return shutil.which("chromium") or shutil.which("google-chrome") or missing("Chromium", "setup-test")
 
 
-def package(folder: Path, environment: dict[str, str]) -> Path:
-    """Builds and packages the extension as a user would install it."""
-    vsix = folder / "xmesh-m4.vsix"
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The extension, built and packaged as a user would install it."""
+    tools()
+    vsix = tmp_path_factory.mktemp("package") / "xmesh-m4.vsix"
     command: list[str | Path] = ["npm", "run", "--silent", "package", "--", "--out", vsix]
+    environment = os.environ | {"PATH": SEARCH}
     subprocess.run(command, cwd=EXTENSION, env=environment, check=True, stdout=subprocess.DEVNULL)
     return vsix
 
 
 @contextmanager
-def vscode(folder: Path, server: Path, *options: str) -> Iterator[VsCode]:
+def vscode(folder: Path, server: Path, package: Path, *options: str) -> Iterator[VsCode]:
     """A VS Code server whose every file lies in a folder, and that is gone afterwards with all it started."""
     chromium = tools()
     extensions, pid, data = folder / "extensions", folder / "server.pid", folder / "data"
@@ -136,7 +144,7 @@ def vscode(folder: Path, server: Path, *options: str) -> Iterator[VsCode]:
     environment = inherited | {
         "HOME": str(folder),
         "XDG_STATE_HOME": str(folder / "state"),
-        "PATH": f"{TOOLS / 'bin'}:{os.environ['PATH']}",
+        "PATH": SEARCH,
         "EXTENSIONS_GALLERY": "{}",  # keeps it off the network
         "M4_EXTENSIONS": str(extensions),
         "M4_DETECT": str(HERE / "detect"),
@@ -144,7 +152,7 @@ def vscode(folder: Path, server: Path, *options: str) -> Iterator[VsCode]:
     }
     port = free_port()
     start: list[str | Path] = [TOOLS / "bin/node", VSCODE, "--extensions-dir", extensions, "--server-data-dir", data]
-    start += ["--install-extension", package(folder, environment), "--start-server"]
+    start += ["--install-extension", package, "--start-server"]
     start += ["--host", "127.0.0.1", "--port", str(port), "--without-connection-token", "--telemetry-level", "off"]
     start += ["--accept-server-license-terms", *options]
     with (folder / "vscode.log").open("w") as log:
@@ -159,25 +167,25 @@ def vscode(folder: Path, server: Path, *options: str) -> Iterator[VsCode]:
         )
         try:
             wait_until_it_answers(f"http://127.0.0.1:{port}/version", process)
-            screenshots = Path(os.environ.get("M4_SCREENSHOTS", folder / "screenshots"))
-            screenshots.mkdir(parents=True, exist_ok=True)
-            yield VsCode(port, chromium, environment, screenshots)
+            if wanted := os.environ.get("M4_SCREENSHOTS"):
+                Path(wanted).mkdir(parents=True, exist_ok=True)
+            yield VsCode(port, chromium, environment, folder)
         finally:
             end_session(process)
 
 
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory, server: Path) -> Iterator[VsCode]:
+@pytest.fixture
+def window(tmp_path_factory: pytest.TempPathFactory, server: Path, package: Path) -> Iterator[VsCode]:
     """VS Code as a person has it: it asks whether to trust a folder, and shows notifications."""
-    with vscode(tmp_path_factory.mktemp("window"), server) as code:
+    with vscode(tmp_path_factory.mktemp("window"), server, package) as code:
         yield code
 
 
 @pytest.fixture
-def driven(tmp_path_factory: pytest.TempPathFactory, server: Path) -> Iterator[VsCode]:
+def driven(tmp_path_factory: pytest.TempPathFactory, server: Path, package: Path) -> Iterator[VsCode]:
     """VS Code that runs checks inside its extension host; it asks and notifies nobody then."""
     options = ["--enable-smoke-test-driver", "--disable-workspace-trust"]
-    with vscode(tmp_path_factory.mktemp("driven"), server, *options) as code:
+    with vscode(tmp_path_factory.mktemp("driven"), server, package, *options) as code:
         yield code
 
 
@@ -199,24 +207,18 @@ def test_providers_and_commands(driven: VsCode, workspace: Path) -> None:
     assert output.count("ok: ") == (HERE / "vscode/host/checks.cjs").read_text().count('  async "')
 
 
-def test_window(window: VsCode, tmp_path: Path) -> None:
+def test_window(window: VsCode, server: Path, tmp_path: Path) -> None:
     if not LOG_WRITER.exists():
         missing("the log writer of code-server, without which its Output panel is empty,", "setup-test")
     application = Path(shutil.copytree(ROOT / "examples", tmp_path / "examples"))
-    silent = program(tmp_path / "silent", 'touch "$0.runs"\nexec cat >/dev/null')
-    try:
-        window.run("window", application, M4_SILENT=str(silent))
-    finally:
-        undeploy(application, Path(window.environment["XDG_STATE_HOME"]))
-
-
-def test_untrusted_workspace_runs_nothing_of_its_own(
-    window: VsCode, workspace: Path, server: Path, tmp_path: Path
-) -> None:
     ran = tmp_path / "it-ran"
-    for file in (workspace / ".venv/bin/m4ls", workspace / "own-server"):
-        program(file, f'touch "{ran}"\nexec "{server}" "$@"')
-    settings = workspace / ".vscode/settings.json"
+    for own in (application / ".venv/bin/m4ls", application / "own-server"):
+        program(own, f'touch "{ran}"\nexec "{server}" "$@"')
+    settings = application / ".vscode/settings.json"
     settings.parent.mkdir()
     settings.write_text(json.dumps({"m4.server.path": "${workspaceFolder}/own-server"}))
-    window.run("untrusted", workspace, M4_RAN=str(ran))
+    silent = program(tmp_path / "silent", 'touch "$0.runs"\nexec cat >/dev/null')
+    try:
+        window.run("window", application, M4_RAN=str(ran), M4_SILENT=str(silent))
+    finally:
+        undeploy(application, Path(window.environment["XDG_STATE_HOME"]))

@@ -1,5 +1,6 @@
 // Opens the VS Code under test in headless Chromium, and does there what a person does. The variables come from
-// test_vscode.py: VSCODE_PORT, M4_TOOLS (where playwright-core is), M4_CHROMIUM, M4_SCREENSHOTS (a folder), M4_WORKSPACE.
+// test_vscode.py: VSCODE_PORT, M4_TOOLS (where playwright-core is), M4_CHROMIUM, M4_WORKSPACE, M4_FAILURES (a folder for
+// the last picture of what failed) and M4_SCREENSHOTS (a folder for pictures of each step, or empty).
 //
 // Nothing here waits for a time: each step waits for what a person would see before the next. A click or a key goes to
 // whatever has the focus or lies on top at that moment, so before it is sent that is waited for too.
@@ -47,18 +48,17 @@ export async function run(name, scenario) {
   } catch (error) {
     code = 1;
     step(`${name}: FAILED: ${error.stack}`);
-    await page?.screenshot({ path: screenshotPath(`${name}-failed`) }).catch(() => undefined);
+    await page?.screenshot({ path: path.join(process.env.M4_FAILURES, `vscode-${name}-failed.png`) }).catch(() => undefined);
   }
   await browser.close();
   process.exit(code);
 }
 
-function screenshotPath(name) {
-  return path.join(process.env.M4_SCREENSHOTS, `vscode-${name}.png`);
-}
-
-export function screenshot(page, name) {
-  return page.screenshot({ path: screenshotPath(name), animations: "disabled" });
+/** Takes a picture, if pictures are wanted. */
+export async function screenshot(page, name) {
+  if (process.env.M4_SCREENSHOTS !== "") {
+    await page.screenshot({ path: path.join(process.env.M4_SCREENSHOTS, `vscode-${name}.png`), animations: "disabled" });
+  }
 }
 
 /**
@@ -205,7 +205,7 @@ export async function until(what, condition) {
     if (Date.now() > end) {
       throw new Error(`never happened: ${what}`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
 

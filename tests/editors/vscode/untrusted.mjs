@@ -1,41 +1,39 @@
-// A workspace that is not trusted: it is checked, but nothing that lies in it runs, and nothing is built or deployed.
-// Once it is trusted, the server that it names takes over.
+// In a workspace that is not trusted: it is checked, but nothing that lies in it runs, and nothing is built or deployed.
 import { existsSync } from "node:fs";
 
 import {
-  active, check, clickInLine, command, inEditor, open, palette, restricted, run, screenshot, squiggles, step, trust, until, workspace,
+  check, clickInLine, command, notification, palette, restricted, screenshot, squiggles, step, trust, until,
 } from "./browser.mjs";
 
-await run("untrusted", async (page) => {
-  await open(page, [["openFile", inEditor(`${workspace}/shop.m4`)]]);
+/** Goes through this at a squiggle under the given text, then trusts the workspace. Its own server makes the file M4_RAN. */
+export async function untrusted(page, text, within) {
   await restricted(page);
   await squiggles(page).first().waitFor();
-  step("the conflict is found");
+  step("not trusted: a squiggle under a policy in conflict");
 
   const rows = await palette(page, "M4: Show plan");
   await page.locator(".quick-input-widget:visible input").fill(">M4: ");
-  await until("all entries of M4", async () => (await rows.filter({ hasText: "M4: Restart server" }).count()) > 0);
+  await rows.filter({ hasText: "M4: Restart server" }).waitFor();
   const offered = (await rows.allInnerTexts()).map((row) => row.split("\n")[0]).filter((row) => row.startsWith("M4: "));
-  step(`offered: ${offered.join(", ")}`);
+  step(`not trusted: the palette offers ${offered.join(", ")}`);
   check(offered.sort().join() === "M4: Restart server,M4: Show plan", "nothing is offered that builds or deploys");
-  await screenshot(page, "untrusted");
+  await screenshot(page, "01-untrusted");
   await page.keyboard.press("Escape");
   await rows.first().waitFor({ state: "hidden" });
 
-  await clickInLine(page, "r.Split", "Split");
+  await clickInLine(page, text, within);
   await command(page, "Source Action...");
   await page.locator(".monaco-editor-overlaymessage", { hasText: "No source actions available" }).waitFor();
-  step("no artifacts are offered");
+  step("not trusted: no artifacts are offered");
 
   await command(page, "M4: Show plan");
-  await active(page, "Plan of shop.m4");
-  step("the plan is asked for");
-  check(!existsSync(process.env.M4_RAN), "nothing of the workspace ran");
+  step(`not trusted: the plan is asked for: ${await notification(page, "the workspace has errors", "02-no-plan")}`);
+  await page.locator('.tab.active[data-resource-name^="Plan of"]').waitFor();
+  await command(page, "View: Close Editor");
+  await page.locator('.tab[data-resource-name^="Plan of"]').waitFor({ state: "detached" });
 
+  check(!existsSync(process.env.M4_RAN), "nothing of the workspace ran");
   await trust(page);
   await until("the workspace's own server runs", () => existsSync(process.env.M4_RAN));
-  await page.locator('.tab[data-resource-name="shop.m4"]').click();
-  await active(page, "shop.m4");
-  await squiggles(page).first().waitFor();
-  step("the server of the trusted workspace takes over");
-});
+  step("trusted: the workspace's own server takes over");
+}

@@ -1,12 +1,13 @@
 // The journey of a person in the window, on the application of the demo: sees a conflict and where it comes from, reads
 // about it, mends it, writes with completion, plans, builds, deploys. Last, what the window says when the server fails.
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 import {
   active, check, clickInLine, command, editorText, hoverOver, line, notification, open, openFile, pick, run, save, screenshot,
-  squiggles, step, trust, until, workspace,
+  squiggles, step, until, workspace,
 } from "./browser.mjs";
+import { untrusted } from "./untrusted.mjs";
 
 const PATH = "outside -> frontend -> checkoutservice -> paymentservice";
 const SPLIT = "v1: 80%, v2: 20%";
@@ -14,9 +15,10 @@ const FIX = "Let `payment_canary` override `even_load`";
 
 await run("window", async (page) => {
   await open(page);
-  await trust(page);
   await openFile(page, "online-boutique-conflict", "balance.m4");
+  await untrusted(page, "r.Split", "Split");
   await squiggles(page).first().waitFor();
+  await clickInLine(page, "r.Split", "Split");
   check((await page.locator('[id="status.editor.mode"]').innerText()) === "M4", "the language in the status bar");
   step("squiggle under a policy in conflict");
 
@@ -31,7 +33,7 @@ await run("window", async (page) => {
   }
   await problems.getByText("`even_load` writes route = { v1: 50%, v2: 50% }", { exact: true }).waitFor();
   step("Problems: both policies, with the witness, each with the other");
-  await screenshot(page, "1-problems");
+  await screenshot(page, "03-problems");
 
   await problem(placeOf(SPLIT)).locator(".marker-message").click();
   await page.locator('.tab.active[data-resource-name="boutique.m4"]').waitFor();
@@ -41,7 +43,7 @@ await run("window", async (page) => {
   await hoverOver(page, "policy payment_canary", "payment_canary", "The new payment gateway gets a fifth of the charges.");
   const hovered = await hoverOver(page, "policy payment_canary", "payment_canary", `- ${PATH}`.slice(2));
   step("hover: what the policy says of itself, and its call paths");
-  await screenshot(page, "2-hover");
+  await screenshot(page, "04-hover");
   await clickInLine(page, SPLIT, "Split");
   await hovered.waitFor({ state: "hidden" });
 
@@ -51,7 +53,7 @@ await run("window", async (page) => {
   await fix.waitFor();
   await menu.filter({ hasText: "Emit sidecar artifacts" }).waitFor();
   step(`the lightbulb offers: ${(await menu.allInnerTexts()).map((text) => text.trim()).join(", ")}`);
-  await screenshot(page, "3-quick-fix");
+  await screenshot(page, "05-quick-fix");
   await fix.click();
   await until("the fix in the text", async () => (await editorText(page)).includes("overrides even_load"));
   await save(page, "boutique.m4");
@@ -59,7 +61,7 @@ await run("window", async (page) => {
   await problems.getByText("No problems have been detected in the workspace.").waitFor();
   await squiggles(page).first().waitFor({ state: "detached" });
   step("quick fix applied and saved, the conflict is gone");
-  await screenshot(page, "4-fixed");
+  await screenshot(page, "06-fixed");
   await page.keyboard.press("Control+J"); // closes the panel
   await problems.waitFor({ state: "hidden" });
 
@@ -73,7 +75,7 @@ await run("window", async (page) => {
   await page.keyboard.press("Control+Space"); // shows the documentation, and from then on always
   await page.locator(".suggest-details:visible", { hasText: "Sets a header field on this hop, in place of what it was." }).waitFor();
   step("completion: what the specs define, with its documentation");
-  await screenshot(page, "5-completion");
+  await screenshot(page, "07-completion");
   await page.keyboard.press("Enter");
   await until("the operation in the text", async () => (await editorText(page)).includes(`r.SetHeader("name", "value");`));
   await page.keyboard.press("Escape");
@@ -84,7 +86,7 @@ await run("window", async (page) => {
   await command(page, "M4: Show plan");
   await active(page, "Plan of boutique.m4");
   await until("the plan", async () => (await editorText(page)).includes("proven optimal"));
-  await screenshot(page, "6-plan");
+  await screenshot(page, "08-plan");
   await page.keyboard.type("x");
   await page.locator(".monaco-editor-overlaymessage", { hasText: "read-only" }).waitFor();
   step("M4: Show plan: read-only, beside the policies");
@@ -93,8 +95,8 @@ await run("window", async (page) => {
   await active(page, "boutique.m4");
 
   await command(page, "M4: Build artifacts");
-  step(`M4: Build artifacts: ${await notification(page, "M4: wrote", "7-built", "Open…")}`);
-  await pick(page, "envoy/frontend/envoy.yaml", "8-artifacts");
+  step(`M4: Build artifacts: ${await notification(page, "M4: wrote", "09-built", "Open…")}`);
+  await pick(page, "envoy/frontend/envoy.yaml", "10-artifacts");
   await active(page, "envoy.yaml");
   await line(page, "static_resources").first().waitFor();
   step("a built artifact is opened");
@@ -103,37 +105,34 @@ await run("window", async (page) => {
 
   const report = (text) => page.locator(".part.panel .view-line", { hasText: text }).waitFor();
   await command(page, "M4: Deploy");
-  await pick(page, "Into a folder…", "9-where");
+  await pick(page, "Into a folder…", "11-where");
   const folder = page.locator(".quick-input-widget:visible input");
   await until("a folder is proposed", async () => (await folder.inputValue()) === path.join(workspace, "out"));
   await page.keyboard.press("Enter");
-  step(`M4: Deploy: ${await notification(page, "is deployed to `directory`", "10-in-folder")}`);
+  step(`M4: Deploy: ${await notification(page, "is deployed to `directory`", "12-in-folder")}`);
   await report("The artifacts are in");
   check(existsSync(path.join(workspace, "out/manifest.json")), "the artifacts are in the folder");
 
   await command(page, "M4: Deploy");
   await pick(page, "On this machine");
   await report("frontend takes requests at http://127.0.0.1:");
-  step(`M4: Deploy: ${await notification(page, "is deployed to `local`", "11-deployed")}`);
+  step(`M4: Deploy: ${await notification(page, "is deployed to `local`", "13-deployed")}`);
   await command(page, "M4: Undeploy");
-  step(`M4: Undeploy: ${await notification(page, "is stopped", "12-stopped")}`);
+  step(`M4: Undeploy: ${await notification(page, "is stopped", "14-stopped")}`);
 
-  // The server fails in three ways, and each time the right one takes over when the setting is right again.
+  // A server that is not there, one that ends at once, and one that never answers; then the setting is right again.
   const settings = path.join(workspace, ".vscode/settings.json");
+  const right = readFileSync(settings);
   const setting = (program) => { writeFileSync(settings, JSON.stringify({ "m4.server.path": program })); };
-  const served = () => hoverOver(page, "policy payment_canary", "payment_canary", "The new payment gateway gets a fifth of the charges.");
-  mkdirSync(path.dirname(settings));
   setting("/nowhere/m4ls");
-  const missing = await notification(page, "names no program", "13-missing");
+  const missing = await notification(page, "names no program", "15-missing");
   check(missing.includes("/nowhere/m4ls"), missing);
-  rmSync(settings);
-  await served();
   step(`a missing server: ${missing}`);
   setting("/bin/false");
-  step(`a broken server: ${await notification(page, "did not start", "14-broken")}`);
+  step(`a broken server: ${await notification(page, "did not start", "16-broken")}`);
   setting(process.env.M4_SILENT);
   await until("the silent server runs", () => existsSync(`${process.env.M4_SILENT}.runs`));
-  rmSync(settings);
-  await served();
-  step("a server that never answers is given up for another one");
+  writeFileSync(settings, right);
+  await hoverOver(page, "policy payment_canary", "payment_canary", "The new payment gateway gets a fifth of the charges.");
+  step("a server that never answers is given up for the right one");
 });
