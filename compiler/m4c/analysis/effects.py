@@ -86,12 +86,17 @@ class Situation:
 
 
 class Effects:
-    """Answers questions about one program; keeps automata and products."""
+    """Answers questions about one program; keeps automata and products.
 
-    def __init__(self, program: Program) -> None:
+    `whole`: what the program is a part of. Its other policies are not looked at for themselves, but answers carry the
+    marks that those on requests leave.
+    """
+
+    def __init__(self, program: Program, whole: Program | None = None) -> None:
         self.program = program
-        self.policies = {p.name: p for p in program.policies}
-        self.orders: Orders = orders(program)
+        self.whole = whole or program
+        self.policies = {p.name: p for p in self.whole.policies}
+        self.orders: Orders = orders(self.whole)
         self._solver = Solver(program.attribute, program.enums)
         self._dfas: dict[Pattern, Dfa] = {}
         self._ends: dict[Pattern, frozenset[str]] = {}

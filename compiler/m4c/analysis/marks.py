@@ -50,7 +50,7 @@ def marked_situations(
     """As `Effects.situations`, told apart by the values of the marks that are read as well."""
     writers, marks = _closure(effects, names, read)
     everyone = [*names, *sorted(writers - set(names))]
-    defaults = [d for d in effects.program.mesh.defaults if d.attr in marks]
+    defaults = [d for d in effects.whole.mesh.defaults if d.attr in marks]
     patterns = [*(effects.policies[n].pattern for n in everyone), *extra, *(d.pattern for d in defaults)]
     joint = JointPaths(effects.program.graph, [effects.dfa(p) for p in patterns])
     must = {*range(len(first)), *(range(len(everyone), len(everyone) + len(extra)) if all_extra else ())}
@@ -76,7 +76,7 @@ def _closure(effects: Effects, names: Iterable[str], read: frozenset[AttrKey]) -
     marks, writers = set(read), set[str]()
     grown = True
     while grown:
-        found = {p.name for p in effects.program.policies if any(w.attr in marks for c in p.calls for w in c.writes)}
+        found = {p.name for p in effects.whole.policies if any(w.attr in marks for c in p.calls for w in c.writes)}
         found |= effects.relevant(found)
         more = effects.marks_read(found)
         grown = not (found <= writers and more <= marks)

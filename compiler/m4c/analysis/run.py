@@ -38,7 +38,7 @@ def analyse(program: Program) -> tuple[Problem, ...]:
     bad |= {name for p in cycles for name in p.policies}
     sound = replace(program, policies=tuple(p for p in program.policies if p.name not in bad))
     for entity in dict.fromkeys((*(p.entity for p in sound.policies), *(d.attr.entity for d in sound.mesh.defaults))):
-        problems += _analyse_entity(about(sound, entity))
+        problems += _analyse_entity(about(sound, entity), sound)
     for state in sound.states:
         users = [p for p in sound.policies if state.name in states_used(p)]
         problems += shared_states(Effects(sound), users, state)
@@ -59,14 +59,17 @@ def about(program: Program, entity: str) -> Program:
     return replace(program, policies=policies, graph=graph, mesh=replace(program.mesh, defaults=defaults))
 
 
-def _analyse_entity(program: Program) -> list[Problem]:
+def _analyse_entity(program: Program, whole: Program) -> list[Problem]:
     problems: list[Problem] = []
-    effects = Effects(program)
+    effects = Effects(program, whole)
     heavy = list(too_complex(effects))
     if heavy:
         problems += heavy
         named = {name for p in heavy for name in p.policies}
-        effects = Effects(replace(program, policies=tuple(p for p in program.policies if p.name not in named)))
+        program, whole = (
+            replace(some, policies=tuple(p for p in some.policies if p.name not in named)) for some in (program, whole)
+        )
+        effects = Effects(program, whole)
     try:
         problems += dead_paths(effects)
         problems += out_of_domain(effects)

@@ -44,7 +44,7 @@ class Inputs:
 def read_inputs(program: Program, args: argparse.Namespace) -> Inputs:
     """What the options of `m4 trace` say; a usage error says what is wrong with them."""
     entity = _entity(program, args.entity)
-    path = call_path(program, args.call_path)
+    path = call_path(program, args.call_path, entity)
     reader = _Reader(program, entity)
     for option, name, given, plain in (
         ("--method", "method", args.method, "GET"),
@@ -87,8 +87,11 @@ def _entity(program: Program, name: str | None) -> Entity:
     return known[name]
 
 
-def call_path(program: Program, text: str) -> CallPath:
-    """The call path that `A,B:v2,D` names; `outside` may come first. Checked against the graph."""
+def call_path(program: Program, text: str, entity: Entity) -> CallPath:
+    """The call path that `A,B:v2,D` names; `outside` may come first. Checked against the graph.
+
+    A connection goes from any service to one that it calls.
+    """
     steps = [s.strip() for s in text.replace("->", ",").split(",") if s.strip()]
     outside = bool(steps) and steps[0] == OUTSIDE
     steps = steps[1:] if outside else steps
@@ -112,6 +115,8 @@ def call_path(program: Program, text: str) -> CallPath:
     first = program.graph.services[services[0]]
     if outside and not first.entry:
         raise UsageError(f"`{first.name}` is no entry: nothing from outside reaches it directly")
+    if entity.connection and len(services) > 1:
+        return CallPath(outside, tuple(services), tuple(versions))
     if not outside and (not first.origin or (len(services) == 1 and first.entry)):
         if not first.entry:
             raise UsageError(f"`{first.name}` never starts a request by itself (`origin: false`)")
