@@ -15,6 +15,7 @@ from m4c.semantics.conditions import unsupported
 from m4c.semantics.model import Attribute, Operation, Param, Type
 from m4c.semantics.values import show
 from m4c.syntax import tree as t
+from m4c.syntax import words
 
 _TEXT_COMPARISONS = ("starts_with", "ends_with", "contains", "matches")
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=", "in", *_TEXT_COMPARISONS)
@@ -159,7 +160,7 @@ def _keys(scene: Scene, scope: str) -> Iterator[Proposal]:
                     found.add(write.attr.key)
         found |= set(program.mesh.propagate) if program else set()
     for key in sorted(found):
-        written = render.quoted(key)
+        written = words.quoted(key)
         yield Proposal(key, "key", insert=written[1:-1] if cursor.quoted else written)
 
 

@@ -16,6 +16,7 @@ from m4c.ide.scene import Proposal, ProposalKind, Scene
 from m4c.semantics.schema import MERGES
 from m4c.semantics.values import SCALARS
 from m4c.syntax import tree as t
+from m4c.syntax import words
 
 
 def plain(kind: ProposalKind, words: Iterable[str]) -> Iterator[Proposal]:
@@ -213,5 +214,5 @@ def _files(scene: Scene, folder: str, endings: tuple[str, ...], rank: int) -> It
 
 
 def _file(scene: Scene, path: str, detail: str, rank: int) -> Proposal:
-    written = render.quoted(path)
+    written = words.quoted(path)
     return Proposal(path, "file", detail, insert=written[1:-1] if scene.cursor.quoted else written, rank=rank)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from m4c.semantics.model import Attribute, Dataplane, Entity, Enum, Operation, Param, WriteDecl
 from m4c.semantics.values import show
-from m4c.syntax.parser import grammar
 
 
 def param(p: Param) -> str:
@@ -68,16 +67,6 @@ def dataplane(d: Dataplane) -> str:
 def code(text: str) -> str:
     """A block of M4 in Markdown."""
     return f"```m4\n{text}\n```"
-
-
-def quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def reserved(word: str) -> bool:
-    """Whether a word is a keyword anywhere in the grammar."""
-    return any(p.pattern.type == "str" and p.pattern.value == word for p in grammar().terminals)
 
 
 def plural(n: int, what: str) -> str:

@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias
 from lark import Token, Tree
 
 from m4c import project
-from m4c.ide import render
 from m4c.ide.cursor import Cursor, Piece, kind_of, text_of
 from m4c.semantics.model import Attribute, Entity, Graph, Operation, Param
 from m4c.semantics.schema import Schema
+from m4c.syntax import words
 from m4c.workspace import Workspace
 
 ProposalKind: TypeAlias = Literal[
@@ -166,13 +166,7 @@ class Scene:
 
     def name(self, text: str) -> str:
         """A name as it must be written at the cursor."""
-        if self.cursor.quoted:
-            return render.quoted(text)[1:-1]
-        plain = re.fullmatch(r"[A-Za-z_]\w*", text, re.A) and not render.reserved(text)
-        return text if plain else render.quoted(text)
+        return words.quoted(text)[1:-1] if self.cursor.quoted else words.name(text)
 
     def service_name(self, text: str) -> str:
-        if self.cursor.quoted:
-            return render.quoted(text)[1:-1]
-        plain = re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?", text, re.A) and "->" not in text
-        return text if plain and not render.reserved(text) else render.quoted(text)
+        return words.quoted(text)[1:-1] if self.cursor.quoted else words.service(text)
