@@ -35,7 +35,12 @@ def syntax_problems(db: Database, file: str) -> tuple[Problem, ...]:
     out = []
     for ref in decls(db, file):
         for p in ref.parsed.problems:
-            out.append(Problem(p.code, p.message, Place(file, ref.key, p.start, p.end)))
+            fixes: tuple[Fix, ...] = ()
+            if p.insert is not None:
+                at, missing = p.insert
+                title = f"Add the missing `{' '.join(missing.split())}`"
+                fixes = (Fix(title, (Edit(Place(file, ref.key, at, at), missing),)),)
+            out.append(Problem(p.code, p.message, Place(file, ref.key, p.start, p.end), fixes=fixes))
         if isinstance(ref.parsed.decl, t.PolicyDecl):
             for text in ref.parsed.decl.during:
                 message = "`during` is reserved for a later version of M4"
@@ -85,7 +90,7 @@ def _homeless(db: Database, file: str) -> list[Problem]:
     known = mesh_names(db)
     if not known:
         message = "no mesh is declared in the workspace (`mesh NAME { graph …; dataplanes …; }`)"
-        return [Problem("missing-declaration", message, place)]
+        return [Problem("missing-declaration", message, place, about="mesh")]
     choices = " or ".join(f"`mesh {n};`" for n in known)
     fixes = tuple(Fix(f"Put the file into mesh `{n}`", (Edit(Place(file, "", 0, 0), f"mesh {n};\n"),)) for n in known)
     message = f"the workspace has several meshes; say {choices} at the top of this file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from lark import Token, Transformer, v_args
@@ -166,7 +167,7 @@ class Builder(Transformer[Token, t.Decl]):
         return t.Unary("exists", c[0], meta.start_pos, meta.end_pos)
 
     def paren_expr(self, meta: Meta, c: list[t.Expr]) -> t.Expr:
-        return c[0]
+        return replace(c[0], start=meta.start_pos, end=meta.end_pos)
 
     # call paths
     def outside(self, meta: Meta, c: list[Any]) -> str:

@@ -7,7 +7,7 @@ item is parsed again, so everything around a mistake keeps its meaning. A missin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
@@ -62,12 +62,16 @@ _TERMINALS = {
 
 @dataclass(frozen=True, slots=True)
 class SyntaxProblem:
-    """What is wrong with the text of an item: a message for people, and where (offsets in the item)."""
+    """What is wrong with the text of an item: a message for people, and where (offsets in the item).
+
+    `insert`: a text that mends it, and the offset where it is missing.
+    """
 
     message: str
     start: int
     end: int
     code: str = "syntax-error"
+    insert: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def parse_item(text: str) -> ParsedItem:
             return ParsedItem(_parse(source, text), tuple(problems))
         except UnexpectedInput as e:
             problem, mended = _recover(source, e)
-            problems.append(problem)
+            _say(problems, _within(problem, len(text)))
             if mended is None or mended == source:
                 break
             source = mended
@@ -118,6 +122,23 @@ def parse_item(text: str) -> ParsedItem:
             problems.append(SyntaxProblem("this is nested too deeply", 0, len(text)))
             break
     return ParsedItem(broken(text), tuple(problems))
+
+
+def _say(problems: list[SyntaxProblem], problem: SyntaxProblem) -> None:
+    """Adds a problem; what is missing at one place several times is one problem."""
+    before = problems[-1] if problems else None
+    if before and before.insert and problem.insert and before.insert[0] == problem.insert[0]:
+        problems[-1] = replace(before, insert=(before.insert[0], before.insert[1] + problem.insert[1]))
+    else:
+        problems.append(problem)
+
+
+def _within(problem: SyntaxProblem, end: int) -> SyntaxProblem:
+    """A problem that may be about what was put behind the end of the text, at that end."""
+    if problem.end <= end:
+        return problem
+    insert = (min(problem.insert[0], end), problem.insert[1]) if problem.insert else None
+    return replace(problem, start=min(problem.start, max(end - 1, 0)), end=end, insert=insert)
 
 
 def _parse(source: str, text: str) -> t.Decl:
@@ -187,19 +208,21 @@ def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | 
     else:  # pragma: no cover - lark has no third kind for an LALR parser
         return SyntaxProblem(str(error), 0, len(source)), None
     expected = _expected(accepts)
-    before = source[:at].rstrip()
-    spot = len(before)
+    spot = _code_end(source, at)
     if "SEMICOLON" in accepts and spot < at and source[at - 1] != ";" and _new_line_or_close(source, spot, at):
-        problem = SyntaxProblem("expected `;` at the end of the statement", max(spot - 1, 0), spot)
-        return problem, source[:spot] + ";" + source[spot + 1 :]
+        message = "expected `;` at the end of the statement"
+        problem = SyntaxProblem(message, max(spot - 1, 0), spot, insert=(spot, ";"))
+        return problem, source[:spot] + ";" + _spaces(source, spot + 1, at)[spot + 1 :]
     if source[at:end].startswith(('"', 'r"')) and not source[at:end].rstrip("\n").endswith('"'):
         message = "the string is not closed on its line"
     elif isinstance(error, UnexpectedToken) and token.type == "$END":
         message = f"the text ends here, but {expected or 'more'} is missing"
         if "RBRACE" in accepts:  # a brace that is missing at the very end: the tree is whole without it
-            return SyntaxProblem("a closing `}` is missing", max(at - 1, 0), at), source.rstrip() + " }"
+            problem = SyntaxProblem("a closing `}` is missing", max(at - 1, 0), at, insert=(at, "\n}"))
+            return problem, source.rstrip() + "\n}"
         if "SEMICOLON" in accepts:
-            return SyntaxProblem("a `;` is missing at the end", max(at - 1, 0), at), source.rstrip() + " ;"
+            problem = SyntaxProblem("a `;` is missing at the end", max(spot - 1, 0), spot, insert=(spot, ";"))
+            return problem, source[:spot] + ";" + source[spot:]
     else:
         message = f"expected {expected}, found {found}" if expected else f"{found} cannot stand here"
     return SyntaxProblem(message, at, max(end, at + 1)), _blank_statement(source, at)
@@ -208,6 +231,17 @@ def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | 
 def _quoted(text: str) -> str:
     """What stands there, as a message shows it."""
     return f"`{text}`" if len(text) <= LONGEST else f"`{text[:LONGEST]}…`"
+
+
+def _code_end(source: str, at: int) -> int:
+    """Where the last token before `at` ends that is no comment."""
+    end = 0
+    for m in TOKEN.finditer(source):
+        if m.start() >= at:
+            break
+        if m.lastgroup != "comment":
+            end = m.end()
+    return end
 
 
 def _new_line_or_close(source: str, spot: int, at: int) -> bool:
