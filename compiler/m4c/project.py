@@ -138,6 +138,12 @@ def all_decls(db: Database) -> tuple[DeclRef, ...]:
     return tuple(ref for file in sources(db) for ref in decls(db, file))
 
 
+@query
+def specs_in(db: Database, file: str) -> tuple[str, ...]:
+    """The names of the specs that a file declares."""
+    return tuple(named(r) for r in decls(db, file) if isinstance(r.parsed.decl, t.SpecDecl))
+
+
 # --- specs, meshes, graphs --------------------------------------------------------------------------------------------
 
 

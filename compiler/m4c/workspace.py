@@ -17,9 +17,18 @@ from pathlib import Path
 from m4c import checks, project
 from m4c.db import Database
 from m4c.files import BOM, Unreadable, looks_like_m4, m4_files, read_text
+from m4c.fixes import fixes
 from m4c.resources import shipped_specs, specs_dir
 from m4c.semantics.model import Place
-from m4c.semantics.problems import Problem
+from m4c.semantics.problems import Fix, Problem
+
+
+def _beside(folder: str) -> tuple[str, ...]:
+    """The names of the files in a folder."""
+    try:
+        return tuple(sorted(f.name for f in Path(folder).iterdir() if f.is_file()))
+    except OSError:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,10 @@ class Workspace:
         found = [*unread.values(), *self.closed, *(p for p in checks.problems(self.db) if p.place.file not in unread)]
         return sorted(found, key=lambda p: (p.place.file, self.offset(p.place), p.code, p.message))
 
+    def fixes(self, problem: Problem) -> tuple[Fix, ...]:
+        """The ways to mend a problem, the best first."""
+        return fixes(self.db, problem, _beside)
+
     def meshes(self) -> tuple[str, ...]:
         return project.mesh_names(self.db)
 
@@ -140,9 +153,11 @@ class Workspace:
             end = next((i.end for k, i in project.keyed(self.db, place.file) if k == place.decl), start)
         else:
             end = start + place.end - place.start
-        l0, c0 = self.position(place.file, start)
-        l1, c1 = self.position(place.file, end)
-        return Span(place.file, start, end, l0, c0, l1, c1)
+        return self.at(place.file, start, end)
+
+    def at(self, file: str, start: int, end: int) -> Span:
+        """The span between two offsets of a file."""
+        return Span(file, start, end, *self.position(file, start), *self.position(file, end))
 
     def _line_starts(self, file: str) -> tuple[str, list[int]]:
         text = self.text(file)

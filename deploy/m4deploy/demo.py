@@ -113,9 +113,9 @@ def _fixed(args: argparse.Namespace, temporary: Path, console: Console) -> Works
     while wrong := errors(workspace.problems()):
         first = wrong[0]
         print(render_text(workspace, [first], color=console.is_terminal and not console.no_color))
-        if not first.fixes:
+        fix = next(iter(workspace.fixes(first)), None)
+        if fix is None:
             raise UsageError(f"nothing is known that mends this: {first.message}")
-        fix = first.fixes[0]
         for file, text in apply_fix(workspace, fix).items():
             Path(file).write_text(text, encoding="utf-8")
         console.print(f"[bold green]Fixed:[/] {escape(fix.title)}\n")

@@ -8,12 +8,10 @@ from itertools import combinations
 from typing import TypeAlias
 
 from m4c.analysis.effects import Effects
-from m4c.paths.product import count_paths
 from m4c.semantics.model import (
     AttrKey,
     Cond,
     OpCall,
-    Place,
     Policy,
     Value,
     Write,
@@ -21,7 +19,7 @@ from m4c.semantics.model import (
     any_of,
     negate,
 )
-from m4c.semantics.problems import Edit, Fix, Problem, Related, Witness
+from m4c.semantics.problems import Problem, Related, Witness
 from m4c.semantics.values import show
 
 
@@ -82,18 +80,16 @@ def _problem(effects: Effects, a: _Writer, b: _Writer, attr: AttrKey, witness: W
     where = f"on {witness}"
     if merges:
         message = f"{first} and {second} {where}; the merge `{attribute.merge}` decides"
-        fixes: tuple[Fix, ...] = ()
     elif a.policy is b.policy:
         message = (
-            f"`{a.policy.name}` contradicts itself {where}: it writes {attr} twice, and `{attr.attribute}` has no merge"
+            f"`{a.policy.name}` contradicts itself {where}: it writes {attr} twice, and `{attr.attribute}` has no "
+            "merge. A body has no order, so only its author can say which of the two is meant"
         )
-        fixes = ()
     else:
         message = (
             f"`{a.policy.name}` and `{b.policy.name}` contradict each other {where}: {first}, {second}, "
             f"and `{attr.attribute}` has no merge. Say which one overrides the other, or narrow a pattern"
         )
-        fixes = override_fixes(effects, a.policy, b.policy)
     return Problem(
         "merged" if merges else "contradiction",
         message,
@@ -101,38 +97,9 @@ def _problem(effects: Effects, a: _Writer, b: _Writer, attr: AttrKey, witness: W
         (Related(a.call.place, first),),
         tuple(dict.fromkeys((a.policy.name, b.policy.name))),
         witness,
-        fixes,
         mirrored=second,
+        about=str(attr),
     )
-
-
-def override_fixes(effects: Effects, a: Policy, b: Policy) -> tuple[Fix, ...]:
-    """Both directions, the policy for fewer services first: it is most likely the exception to the other."""
-
-    def fix(winner: Policy, loser: Policy) -> Fix:
-        return Fix(f"Let `{winner.name}` override `{loser.name}`", (clause_edit(winner, "overrides", loser.name),))
-
-    first, second = (a, b) if effects.orders.over[b.name].isdisjoint({a.name}) else (b, a)
-    if _breadth(effects, second) < _breadth(effects, first):
-        first, second = second, first
-    fixes = []
-    if second.name not in effects.orders.over[first.name]:
-        fixes.append(fix(first, second))
-    if first.name not in effects.orders.over[second.name]:
-        fixes.append(fix(second, first))
-    return tuple(fixes)
-
-
-def _breadth(effects: Effects, policy: Policy) -> int:
-    count = count_paths(effects.dfa(policy.pattern), effects.program.graph)
-    return 2**62 if count is None else count
-
-
-def clause_edit(policy: Policy, clause: str, name: str) -> Edit:
-    """Adds `overrides NAME` or `after NAME` behind the policy's pattern."""
-    at = policy.pattern_place
-    quoted = name if name.isidentifier() else f'"{name}"'
-    return Edit(Place(at.file, at.decl, at.end, at.end), f" {clause} {quoted}")
 
 
 def _default_conflicts(effects: Effects) -> Iterator[Problem]:
@@ -153,7 +120,9 @@ def _default_conflicts(effects: Effects) -> Iterator[Problem]:
                     f"and {_shown(effects, b.attr, b.value)}"
                 )
                 related = (Related(a.place, "the other default"),)
-                yield Problem("contradiction", message, b.place, related, (), witness, mirrored="the other default")
+                mirror = "the other default"
+                about = str(a.attr)
+                yield Problem("contradiction", message, b.place, related, (), witness, mirrored=mirror, about=about)
                 break
 
 
@@ -206,12 +175,8 @@ def _order_problem(effects: Effects, writer: Policy, reader: Policy) -> Problem 
             f"`{writer.name}` writes {what}, which `{reader.name}` reads, so on {witness} the result depends on "
             f"which comes first. Say `after {writer.name}` or `after {reader.name}`"
         )
-        fixes = tuple(
-            Fix(f"Put `{x.name}` after `{y.name}`", (clause_edit(x, "after", y.name),))
-            for x, y in ((reader, writer), (writer, reader))
-        )
         related = (Related(cause.place, f"`{writer.name}` writes it here"),)
         place = reader.when_place or reader.place
         reads = f"`{reader.name}` reads it here"
-        return Problem("order-dependent", message, place, related, names, witness, fixes, mirrored=reads)
+        return Problem("order-dependent", message, place, related, names, witness, mirrored=reads, about=what)
     return None

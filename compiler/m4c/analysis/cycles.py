@@ -18,7 +18,7 @@ def order_cycles(policies: Sequence[Policy]) -> Iterator[Problem]:
             around = " -> ".join(f"`{n}`" for n in (*cycle, cycle[0]))
             message = f"`{clause}` goes round: {around}. Remove one of them"
             related = tuple(Related(by_name[n].place, f"`{n}`") for n in cycle[1:])
-            yield Problem("override-cycle", message, first.place, related, tuple(cycle))
+            yield Problem("override-cycle", message, first.place, related, tuple(cycle), about=clause)
 
 
 def _cycles(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> Iterator[list[str]]:

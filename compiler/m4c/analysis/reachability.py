@@ -24,8 +24,9 @@ from m4c.semantics.model import (
     atoms,
     negate,
 )
-from m4c.semantics.problems import Edit, Fix, Problem
+from m4c.semantics.problems import Problem
 from m4c.semantics.values import show
+from m4c.syntax import words
 
 
 def dead_paths(effects: Effects) -> Iterator[Problem]:
@@ -33,16 +34,15 @@ def dead_paths(effects: Effects) -> Iterator[Problem]:
     for policy in effects.program.policies:
         if effects.ends(policy.pattern):
             continue
-        near, text = _nearest(effects, policy)
-        hint = f"; `{text}` would match" if text else ""
-        fixes = (Fix(f"Change the pattern to `{text}`", (Edit(policy.pattern_place, text),)),) if near else ()
+        near = nearest_pattern(effects, policy.pattern)
+        hint = f"; `{pattern_text(near)}` would match" if near is not None else ""
         message = f"no call path of the graph matches the pattern of `{policy.name}`, so it never fires{hint}"
-        yield Problem("dead-path", message, policy.pattern_place, policies=(policy.name,), fixes=fixes)
+        yield Problem("dead-path", message, policy.pattern_place, policies=(policy.name,))
 
 
-def _nearest(effects: Effects, policy: Policy) -> tuple[Pattern | None, str]:
+def nearest_pattern(effects: Effects, pattern: Pattern) -> Pattern | None:
     """The pattern with `*` put between all steps, or with the chain's origin left open, whichever matches first."""
-    steps = policy.pattern.steps
+    steps = pattern.steps
     anywhere = Step(AnyOne(), True)
     spread: list[Step] = []
     for i, step in enumerate(steps):
@@ -50,33 +50,29 @@ def _nearest(effects: Effects, policy: Policy) -> tuple[Pattern | None, str]:
             spread.append(anywhere)
         spread.append(step)
     for candidate in (
-        replace(policy.pattern, outside=False),
-        Pattern((anywhere, *steps), policy.pattern.outside),
-        Pattern(tuple(spread), policy.pattern.outside),
+        replace(pattern, outside=False),
+        Pattern((anywhere, *steps), pattern.outside),
+        Pattern(tuple(spread), pattern.outside),
         Pattern(tuple(spread), False),
         Pattern((anywhere, *spread), False),
     ):
-        if candidate != policy.pattern and effects.ends(candidate):
-            return candidate, pattern_text(candidate)
-    return None, ""
+        if candidate != pattern and effects.ends(candidate):
+            return candidate
+    return None
 
 
 def pattern_text(pattern: Pattern) -> str:
     """A pattern as M4 writes it."""
     from m4c.semantics.model import GroupOf, Labelled, Named, NotOne, One, OneOf
 
-    def service(name: str) -> str:
-        plain = name.replace("-", "").replace(".", "").replace("_", "").isalnum() and not name.endswith("-")
-        return name if plain and name.isascii() and name != "outside" else f'"{name}"'
-
     def one(x: One) -> str:
         match x:
             case Named(name, version):
-                return service(name) + (f":{version}" if version else "")
+                return words.service(name) + (f":{words.service(version)}" if version else "")
             case Labelled(labels):
-                return f"[{', '.join(f'{service(k)}: {service(v)}' for k, v in labels)}]"
+                return f"[{', '.join(f'{words.service(k)}: {words.service(v)}' for k, v in labels)}]"
             case GroupOf(group, _):
-                return f"@{group}"
+                return f"@{words.name(group)}"
             case OneOf(parts):
                 return f"({' | '.join(map(one, parts))})"
             case NotOne(inner):
@@ -100,11 +96,11 @@ def dead_conditions(effects: Effects) -> Iterator[Problem]:
         place = policy.when_place
         if place is not None and not effects.ever(policy, policy.when):
             message = f"the condition of `{policy.name}` never holds, so the policy never fires"
-            yield Problem("dead-condition", message, place, policies=(policy.name,))
+            yield Problem("dead-condition", message, place, policies=(policy.name,), about="never")
             continue
         if place is not None and not effects.ever(policy, negate(policy.when)):
             message = f"the condition of `{policy.name}` always holds; leave it out"
-            yield Problem("dead-condition", message, place, policies=(policy.name,))
+            yield Problem("dead-condition", message, place, policies=(policy.name,), about="always")
         for branch in policy.ifs:
             reached = all_of(policy.when, branch.guard)
             if not effects.ever(policy, reached):
@@ -112,7 +108,7 @@ def dead_conditions(effects: Effects) -> Iterator[Problem]:
             for cond, always in ((branch.cond, "never"), (negate(branch.cond), "always")):
                 if not effects.ever(policy, all_of(reached, cond)):
                     message = f"this condition {always} holds here, so one branch of the `if` is never taken"
-                    yield Problem("dead-condition", message, branch.place, policies=(policy.name,))
+                    yield Problem("dead-condition", message, branch.place, policies=(policy.name,), about=always)
                     break
 
 
@@ -195,7 +191,14 @@ def unknown_versions(effects: Effects) -> Iterator[Problem]:
                     has = f"it has {', '.join(known)}" if known else "the graph gives it no versions"
                     message = f"`{callee}` has no version `{missing[0]}` ({has}); `{policy.name}` fires there on {path}"
                     witness = effects.witness(policy.entity, Situation(frozenset(), path), None)
-                    yield Problem("unknown-version", message, call.place, policies=(policy.name,), witness=witness)
+                    yield Problem(
+                        "unknown-version",
+                        message,
+                        call.place,
+                        policies=(policy.name,),
+                        witness=witness,
+                        about=missing[0],
+                    )
                     break
 
 

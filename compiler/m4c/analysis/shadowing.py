@@ -26,7 +26,7 @@ from m4c.semantics.model import (
     atoms,
     negate,
 )
-from m4c.semantics.problems import Edit, Fix, Problem, Related, Witness
+from m4c.semantics.problems import Problem, Related, Witness
 
 
 def shadowed(effects: Effects) -> Iterator[Problem]:
@@ -140,7 +140,7 @@ def redundant(effects: Effects, shadowed_names: frozenset[str], ended: Sequence[
     for i, policy in enumerate(policies):
         if policy.name in shadowed_names or not policy.calls or not effects.ends(policy.pattern):
             continue
-        if is_stateful(policy) or not effects.ever(policy, policy.when) or not _without_effect(effects, policy):
+        if is_stateful(policy) or not effects.ever(policy, policy.when) or not without_effect(effects, policy):
             continue
         if any(_equal(effects, policy, q) for q in policies[i + 1 :]):
             continue
@@ -151,9 +151,7 @@ def redundant(effects: Effects, shadowed_names: frozenset[str], ended: Sequence[
         elif policy.name in reasons:
             why, related = "; what it asks for is always ended by something else", reasons[policy.name].related
         message = f"without `{policy.name}` no request would be treated otherwise{why}"
-        whole = Place(policy.place.file, policy.place.decl, 0, -1)
-        fixes = (Fix(f"Remove `{policy.name}`", (Edit(whole, ""),)),)
-        yield Problem("redundant", message, policy.place, related, (policy.name,), fixes=fixes)
+        yield Problem("redundant", message, policy.place, related, (policy.name,))
 
 
 def _equal(effects: Effects, a: Policy, b: Policy) -> bool:
@@ -183,7 +181,7 @@ def _equal(effects: Effects, a: Policy, b: Policy) -> bool:
     return True
 
 
-def _without_effect(effects: Effects, policy: Policy) -> bool:
+def without_effect(effects: Effects, policy: Policy) -> bool:
     """Whether on every input the attributes that the policy touches have the same values with and without it."""
     touched = {w.attr for n in _dependents(effects, policy.name) for c in effects.policies[n].calls for w in c.writes}
     ends = effects.ends(policy.pattern)

@@ -43,8 +43,9 @@ def _problem(workspace: Workspace, problem: Problem, color: bool, advise: bool) 
     lines += _source(workspace, workspace.span(problem.place), "^", paint, _COLORS[r.severity])
     for related in problem.related:
         lines += _source(workspace, workspace.span(related.place), "-", paint, "36", related.message)
-    lines += [paint("   = fix: ", "1") + fix.title.translate(_SAFE) for fix in problem.fixes]
-    if advise and not problem.fixes and r.severity <= Severity.WARNING:
+    fixes = workspace.fixes(problem)
+    lines += [paint("   = fix: ", "1") + fix.title.translate(_SAFE) for fix in fixes]
+    if advise and not fixes and r.severity <= Severity.WARNING:
         lines.append(paint("   = help: ", "1") + r.mend)
     return "\n".join(lines) + "\n"
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from m4c.semantics.model import Call, Graph, Place, Service
-from m4c.semantics.problems import Problem, nearest
+from m4c.semantics.problems import Edit, Fix, Problem, nearest
 
 KEYS = ("versions", "labels", "protocol", "entry", "origin", "propagates", "external")
 _CALL_KEYS = ("from", "to", "rps")
@@ -37,6 +39,7 @@ class _Loader:
         self.file = file
         self.problems: list[Problem] = []
         self.said: dict[str, frozenset[str]] = {}
+        self.nodes: dict[str, Any] = {}  # of each service, what is said of it
 
     def load(self) -> LoadedGraph:
         try:
@@ -73,12 +76,17 @@ class _Loader:
         graph = Graph(ordered, tuple(calls[k] for k in sorted(calls)))
         return LoadedGraph(graph, tuple(self.problems), tuple(places), tuple(sorted(self.said.items())))
 
-    def _say(self, message: str, start: int, end: int, code: str = "bad-graph") -> None:
-        self.problems.append(Problem(code, message, Place(self.file, "", start, max(end, start + 1))))
+    def _say(self, message: str, start: int, end: int, code: str = "bad-graph", fixes: tuple[Fix, ...] = ()) -> None:
+        self.problems.append(Problem(code, message, Place(self.file, "", start, max(end, start + 1)), fixes=fixes))
 
-    def _say_node(self, message: str, node: Any, code: str = "bad-graph") -> None:
+    def _say_node(self, message: str, node: Any, code: str = "bad-graph", near: str | None = None) -> None:
+        """Reports a node; `near` is what it was most likely meant to be."""
         end = min(node.end_mark.index, len(self.text))
-        self._say(message, node.start_mark.index, end, code)
+        fixes = (Fix(f"Change to `{near}`", (self._edit(node.start_mark.index, end, _scalar(near)),)),) if near else ()
+        self._say(message, node.start_mark.index, end, code, fixes)
+
+    def _edit(self, start: int, end: int, text: str) -> Edit:
+        return Edit(Place(self.file, "", start, end), text)
 
     def _text(self, node: Any, what: str) -> str | None:
         if isinstance(node, yaml.ScalarNode):
@@ -91,7 +99,7 @@ class _Loader:
             return
         near = nearest(str(key.value), known)
         hint = f"; did you mean `{near}`?" if near else f"; known are {', '.join(known)}"
-        self._say_node(f"unknown key `{key.value}`{hint}", key)
+        self._say_node(f"unknown key `{key.value}`{hint}", key, near=near)
 
     def _services(self, node: Any, services: dict[str, Service], places: list[tuple[str, Place]]) -> bool:
         if not isinstance(node, yaml.MappingNode):
@@ -111,6 +119,7 @@ class _Loader:
                 continue
             places.append((name, place))
             services[name] = Service(name)
+            self.nodes[name] = value
             if isinstance(value, yaml.MappingNode):
                 said_entry |= self._service(name, value, services)
             elif value.value not in ("", "null", "~"):
@@ -211,7 +220,7 @@ class _Loader:
             if end.value not in services:
                 near = nearest(str(end.value), services)
                 hint = f"; did you mean `{near}`?" if near else ""
-                self._say_node(f"no service is named `{end.value}`{hint}", end, "unknown-name")
+                self._say_node(f"no service is named `{end.value}`{hint}", end, "unknown-name", near)
                 return None
         return Call(str(ends[0].value), str(ends[1].value), rps)
 
@@ -227,4 +236,20 @@ class _Loader:
         who = ", ".join(f"`{n}`" for n in entries) or "none"
         at = max(self.text.find("services:"), 0)
         message = f"no service says `entry:`, so those that nobody calls are taken for entries: {who}"
-        self._say(message, at, at + len("services"), "assumed-entries")
+        edits = tuple(e for n in entries for e in self._entry(self.nodes[n]))
+        fixes = (Fix(f"Say `entry: true` for {who}", edits),) if edits else ()
+        self._say(message, at, at + len("services"), "assumed-entries", fixes)
+
+    def _entry(self, node: Any) -> tuple[Edit, ...]:
+        """Says of a service, in whichever style its map is, that it is an entry."""
+        start, end = node.start_mark.index, node.end_mark.index
+        if not isinstance(node, yaml.MappingNode):
+            return (self._edit(start, end, f"{'' if self.text[start - 1].isspace() else ' '}{{entry: true}}"),)
+        if node.flow_style:
+            return (self._edit(start + 1, start + 1, "entry: true, " if node.value else "entry: true"),)
+        return (self._edit(start, start, f"entry: true\n{' ' * node.start_mark.column}"),)
+
+
+def _scalar(text: str) -> str:
+    """A text as YAML reads it back."""
+    return text if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.A) and yaml.safe_load(text) == text else json.dumps(text)

@@ -7,20 +7,13 @@ from typing import Literal
 
 from m4c import project
 from m4c.ide.diagnostics import Diagnostic, diagnostics
-from m4c.semantics.problems import Fix
+from m4c.ide.edits import TextEdit, text_edits
+from m4c.semantics.problems import Fix, chosen
 from m4c.syntax import tree as t
-from m4c.workspace import Span, Workspace
+from m4c.workspace import Workspace
 
 TIERS = {"proxy": "sidecar", "kernel": "eBPF"}  # what people call what runs in a tier
 BUILD = "m4.build"
-
-
-@dataclass(frozen=True, slots=True)
-class TextEdit:
-    """Replaces a span by a text."""
-
-    span: Span
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +42,13 @@ def actions(workspace: Workspace, file: str, start: int, end: int) -> tuple[Acti
     out = []
     for found in diagnostics(workspace).get(file, ()):
         if found.span.start <= end and start <= found.span.end:
-            fixes = found.problem.fixes
-            out += [_fix(workspace, fix, found, len(fixes) == 1) for fix in fixes]
+            fixes = workspace.fixes(found.problem)
+            out += [_fix(workspace, fix, found, fix is chosen(fixes)) for fix in fixes]
     return (*dict.fromkeys(out), *_builds(workspace, file, start))
 
 
-def _fix(workspace: Workspace, fix: Fix, found: Diagnostic, only: bool) -> Action:
-    edits = tuple(TextEdit(workspace.span(e.place), e.text) for e in fix.edits)
-    return Action(fix.title, "quickfix", edits, found, preferred=only)
+def _fix(workspace: Workspace, fix: Fix, found: Diagnostic, best: bool) -> Action:
+    return Action(fix.title, "quickfix", text_edits(workspace, fix), found, preferred=best)
 
 
 def _builds(workspace: Workspace, file: str, offset: int) -> tuple[Action, ...]:

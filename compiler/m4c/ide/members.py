@@ -128,7 +128,7 @@ def keys(scene: Scene) -> Iterator[Proposal]:
 def _keys_of(scene: Scene, attribute: Attribute) -> Iterator[Proposal]:
     if attribute.key is not None and attribute.key.name == "service":
         for name in scene.graph.services:
-            yield Proposal(name, "service", insert=name if scene.cursor.quoted else render.quoted(name))
+            yield Proposal(name, "service", insert=name if scene.cursor.quoted else words.quoted(name))
     else:
         yield from _keys(scene, f"{attribute.entity}.{attribute.name}")
 

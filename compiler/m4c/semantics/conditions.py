@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from m4c.semantics.amend import Change
 from m4c.semantics.model import (
     TRUE,
     Atom,
@@ -143,7 +144,8 @@ def _bare(ref: t.Ref, cx: ExprContext) -> Cond:
     key, attribute = found
     if attribute.type.name != "bool":
         message = f"`{key}` is {attribute.type}, not a condition; compare it, or ask `exists {cx.var}.{key}`"
-        cx.scope.report("type-mismatch", message, ref)
+        asked = Change(f"Ask whether `{key}` exists", ((ref.start, ref.start, "exists "),), by_hand=True)
+        cx.scope.report("type-mismatch", message, ref, (asked,) if attribute.type.optional else ())
         return TRUE
     return Atom(key, "==", True)
 

@@ -43,10 +43,11 @@ def check_mesh(decl: t.MeshDecl, file: str, key: str, schema: Schema, names: Nam
             )
         )
     if not decl.graphs:
-        scope.report("missing-declaration", f'mesh `{decl.name.text}` names no graph (`graph "file.yaml";`)', decl.name)
+        message = f'mesh `{decl.name.text}` names no graph (`graph "file.yaml";`)'
+        scope.report("missing-declaration", message, decl.name, about="graph")
     if not decl.dataplanes:
         message = f"mesh `{decl.name.text}` names no dataplane (`dataplanes …;`), so nothing can run its policies"
-        scope.report("missing-declaration", message, decl.name)
+        scope.report("missing-declaration", message, decl.name, about="dataplanes")
     dataplanes: list[str] = []
     for name in decl.dataplanes:
         if name.text not in schema.dataplanes:

@@ -39,6 +39,7 @@ from m4c.semantics.problems import Problem, unknown
 from m4c.semantics.schema import Schema
 from m4c.semantics.values import ConstantError, Scope, constant
 from m4c.syntax import tree as t
+from m4c.syntax import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def check_pattern(node: t.PatternNode, scope: Scope, names: Names) -> Pattern:
 def service_name(name: t.Name, scope: Scope, names: Names) -> None:
     if names.services is not None and name.text not in names.services:
         place = scope.at(name)
-        scope.problems.append(unknown("service of the graph", name.text, names.services, place))
+        scope.problems.append(unknown("service of the graph", name.text, names.services, place, written=words.service))
 
 
 def _one(node: t.POne, scope: Scope, names: Names) -> One:
@@ -160,7 +161,8 @@ def _one(node: t.POne, scope: Scope, names: Names) -> One:
                 known = names.versions[service.text]
                 if version.text not in known:
                     what = f"version of `{service.text}`"
-                    scope.problems.append(unknown(what, version.text, known, scope.at(version), "unknown-version"))
+                    at = scope.at(version)
+                    scope.problems.append(unknown(what, version.text, known, at, "unknown-version", words.service))
             return Named(service.text, version.text if version else None)
         case t.PAny():
             return AnyOne()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from m4c.semantics.model import Place, Value
+from m4c.syntax import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,24 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A change of the text after which the problem is gone."""
+    """A change of the text after which the problem is gone.
+
+    `preferred`: the one to make, of several. `by_hand`: it may not be what the author means, so nobody makes it but who
+    was asked for just this one. `meets`: what it changes the meaning of; fixes that share any of it are not made in one
+    go, for each is right only as long as the other is not made.
+    """
 
     title: str
     edits: tuple[Edit, ...]
+    preferred: bool = False
+    by_hand: bool = False
+    meets: frozenset[str] = frozenset()
+
+
+def chosen(fixes: Sequence[Fix]) -> Fix | None:
+    """The fix that can be made unasked: the preferred one, or the only one."""
+    sure = [f for f in fixes if not f.by_hand]
+    return next((f for f in sure if f.preferred), sure[0] if len(sure) == 1 else None)
 
 
 Shown: TypeAlias = tuple[tuple[str, Value, str], ...]  # name, value, the value as M4 writes it; absent ones left out
@@ -65,6 +80,9 @@ class Problem:
     """One finding. `message` says what is wrong and why it matters; fixes say how to mend it.
 
     With a text in `mirrored`, an editor shows it at the first related place too, and there says this of `place`.
+    `fixes` are those that are known where the problem is found; `m4c.fixes` knows more, which need the text, or are
+    worth their time only when somebody looks at the problem. `about` says in one word what the problem turns on, where
+    its places do not: the attribute of a conflict, the clause of a circle, how a condition is constant.
     """
 
     code: str
@@ -75,6 +93,7 @@ class Problem:
     witness: Witness | None = None
     fixes: tuple[Fix, ...] = ()
     mirrored: str = ""
+    about: str = ""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -84,8 +103,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(folded or difflib.get_close_matches(name, names, 1, 0.6)), None)
 
 
-def unknown(what: str, name: str, known: Iterable[str], place: Place, code: str = "unknown-name") -> Problem:
-    """A name that stands for nothing, with the nearest one that does as the fix."""
+def unknown(
+    what: str,
+    name: str,
+    known: Iterable[str],
+    place: Place,
+    code: str = "unknown-name",
+    written: Callable[[str], str] = words.name,
+) -> Problem:
+    """A name that stands for nothing, with the nearest one that does as the fix. `written`: how it is written there."""
     names = sorted(set(known))
     near = nearest(name, names)
     hint = ""
@@ -93,5 +119,5 @@ def unknown(what: str, name: str, known: Iterable[str], place: Place, code: str 
         hint = f"; did you mean `{near}`?"
     elif 0 < len(names) <= 6:
         hint = f"; there is {', '.join(f'`{n}`' for n in names)}"
-    fixes = (Fix(f"Change to `{near}`", (Edit(place, near),)),) if near is not None else ()
+    fixes = (Fix(f"Change to `{near}`", (Edit(place, written(near)),)),) if near is not None else ()
     return Problem(code, f"no {what} is named `{name}`{hint}", place, fixes=fixes)

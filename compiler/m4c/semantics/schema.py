@@ -26,6 +26,7 @@ from m4c.semantics.model import (
 from m4c.semantics.problems import Problem, Related, unknown
 from m4c.semantics.values import ConstantError, Scope, constant, resolve_type, show
 from m4c.syntax import tree as t
+from m4c.syntax import words
 
 MERGES = ("min", "max", "and", "or", "union", "sum")
 # What a spec can say of its declarations beside their types, for analyses that look at several hops.
@@ -162,7 +163,8 @@ class _SchemaBuilder:
             for given, arg in zip(names, a.args, strict=True):
                 if given not in self.attributes[decl.name.text]:
                     known = self.attributes[decl.name.text]
-                    self.problems.append(unknown(f"attribute of {decl.name.text}", given, known, scope.at(arg)))
+                    what = f"attribute of {decl.name.text}"
+                    self.problems.append(unknown(what, given, known, scope.at(arg), written=words.quoted))
             roles[a.name.text] = tuple(n for n in names if n in self.attributes[decl.name.text])
         return roles
 
@@ -341,6 +343,7 @@ class _SchemaBuilder:
                 "missing-declaration",
                 f"spec `{name}` does not say its tier (`tier kernel;` or `tier proxy;`)",
                 spec.name,
+                about="tier",
             )
         elif tier not in ("kernel", "proxy"):
             self.problems.append(unknown("tier", tier, ("kernel", "proxy"), scope.at(spec.tier)))

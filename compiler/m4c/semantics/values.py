@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from m4c.semantics.amend import TEXT_TYPES, WHOLE, Change, as_shares, as_type, percent, to_whole
 from m4c.semantics.model import ABSENT, Absent, Enum, Place, Type, Value
-from m4c.semantics.problems import Problem, unknown
+from m4c.semantics.problems import Edit, Fix, Problem, unknown
 from m4c.syntax import tree as t
+from m4c.syntax import words
 
 SCALARS = ("string", "istring", "int", "bool", "duration", "percent", "rate", "version", "service")
-_TEXT = ("string", "istring", "version", "service")
 _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
 
 
@@ -36,15 +37,22 @@ class Scope:
     def at(self, node: Spanned) -> Place:
         return Place(self.file, self.decl, node.start, node.end)
 
-    def report(self, code: str, message: str, node: Spanned) -> None:
-        self.problems.append(Problem(code, message, self.at(node)))
+    def report(self, code: str, message: str, node: Spanned, changes: Iterable[Change] = (), about: str = "") -> None:
+        fixes = tuple(map(self._fix, changes))
+        self.problems.append(Problem(code, message, self.at(node), fixes=fixes, about=about))
+
+    def _fix(self, change: Change) -> Fix:
+        edits = (Edit(Place(self.file, self.decl, start, end), text) for start, end, text in change.edits)
+        return Fix(change.title, tuple(edits), change.preferred, change.by_hand)
 
     def refuse(self, error: ConstantError, prefix: str = "") -> None:
         """Reports a constant that does not fit; `prefix` says what it is for."""
         if error.known is not None:
-            self.problems.append(unknown("service of the graph", error.name, error.known, self.at(error.node)))
+            written = words.quoted if isinstance(error.node, t.Lit) else words.service
+            place = self.at(error.node)
+            self.problems.append(unknown("service of the graph", error.name, error.known, place, written=written))
         else:
-            self.report(error.code, f"{prefix}{error}", error.node)
+            self.report(error.code, f"{prefix}{error}", error.node, error.changes)
 
 
 def resolve_type(node: t.TypeNode, enums: Mapping[str, Enum], scope: Scope) -> Type:
@@ -65,7 +73,7 @@ def resolve_type(node: t.TypeNode, enums: Mapping[str, Enum], scope: Scope) -> T
 def _limited(plain: Type, domain: t.DomainNode, node: t.TypeNode, enums: Mapping[str, Enum], scope: Scope) -> Type:
     """A type with the limits that its text names; those that do not fit it are reported and left out."""
     if domain.regex is not None:
-        if plain.name in _TEXT:
+        if plain.name in TEXT_TYPES:
             return replace(plain, domain=domain.regex, said=domain.text)
         scope.report("type-mismatch", f"a regular expression limits text, and `{plain.name}` is none", node)
         return plain
@@ -89,13 +97,16 @@ def fold(text: str) -> str:
 
 
 class ConstantError(Exception):
-    """A constant does not fit its type: the message for people and the node it is about. `known`: the graph has no
-    service of that `name`, but these."""
+    """A constant does not fit its type: the message for people, the node it is about, and what may have been meant.
+    `known`: the graph has no service of that `name`, but these."""
 
-    def __init__(self, message: str, node: t.Expr | t.Name, code: str = "type-mismatch") -> None:
+    def __init__(
+        self, message: str, node: t.Expr | t.Name, code: str = "type-mismatch", changes: tuple[Change, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.node = node
         self.code = code
+        self.changes = changes
         self.name = ""
         self.known: frozenset[str] | None = None
 
@@ -157,12 +168,12 @@ def _constant(
             return node.text
         if node.text == "absent" and type_.optional:
             return ABSENT
+        message = f"expected {article(type_)}, found the name `{node.text}`"
         if enum is not None:
-            raise ConstantError(f"`{enum.name}` has no value `{node.text}`, only {', '.join(enum.values)}", node)
-        raise ConstantError(f"expected {article(type_)}, found the name `{node.text}`", node)
-    mismatch = ConstantError(f"expected {article(type_)}, found {describe(node)}", node)
+            message = f"`{enum.name}` has no value `{node.text}`, only {', '.join(enum.values)}"
+        raise ConstantError(message, node, changes=as_type(node, type_, enums))
     match node:
-        case t.Lit(kind="string", value=str(text)) if type_.name in _TEXT:
+        case t.Lit(kind="string", value=str(text)) if type_.name in TEXT_TYPES:
             if "\r" in text or "\n" in text or "\0" in text:
                 raise ConstantError("a value on the wire can hold no line break and no NUL", node)
             return fold(text) if type_.name == "istring" else text
@@ -176,7 +187,8 @@ def _constant(
             return tuple(sorted({constant(i, type_.args[0], enums, lets, services) for i in items}, key=repr))
         case t.MapLit(pairs=pairs) if type_.name == "map":
             return _map(node, pairs, type_, enums, lets, services)
-    raise mismatch
+    message = f"expected {article(type_)}, found {describe(node)}"
+    raise ConstantError(message, node, changes=as_type(node, type_, enums))
 
 
 def _map(
@@ -193,11 +205,18 @@ def _map(
             raise ConstantError(f"`{key.text}` is given twice", key, "duplicate-name")
         if type_.args[0].name == "service":
             _service(key, services)
-        out[key.text] = constant(value, type_.args[1], enums, lets, services)
+        try:
+            out[key.text] = constant(value, type_.args[1], enums, lets, services)
+        except ConstantError as e:
+            if type_.args[1].name == "percent":
+                e.changes = as_shares(pairs) or e.changes
+            raise
     if type_.args[1].name == "percent":
-        total = sum(v for v in out.values() if isinstance(v, int))
-        if total != 10000:
-            raise ConstantError(f"the shares sum to {show(total, Type('percent'))}, not 100%", node, "weights-sum")
+        shares = {k: v for k, v in out.items() if isinstance(v, int)}
+        total = sum(shares.values())
+        if total != WHOLE:
+            message = f"the shares sum to {percent(total)}, not 100%"
+            raise ConstantError(message, node, "weights-sum", to_whole(pairs, shares))
     return tuple(sorted(out.items()))
 
 
@@ -231,7 +250,7 @@ def show(value: Value, type_: Type) -> str:
             unit, name = next((u, n) for u, n in _UNITS if ns % u == 0 and (ns or u == 10**9))
             return f"{ns // unit}{name}"
         case "percent", int(h):
-            return f"{h // 100}{f'.{h % 100:02}'.rstrip('0') if h % 100 else ''}%"
+            return percent(h)
         case "rate", (int(count), int(per)):
             return f"{count}/{next(n for u, n in _UNITS if u == per)}"
         case "bool", _:

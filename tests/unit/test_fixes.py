@@ -1,0 +1,292 @@
+"""Fixes: each does what its title says, mends what it is offered for, and touches nothing else."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from m4c import project
+from m4c.diagnostics.examples import example, setting, workspace_files
+from m4c.diagnostics.registry import RULES, Severity, rule
+from m4c.ide.edits import apply_fix, text_edits
+from m4c.paths.callpath import CallPath
+from m4c.reference import run_hop
+from m4c.semantics.model import Atom, AttrKey, Program, Value, atoms
+from m4c.semantics.problems import Fix, Problem, chosen
+from m4c.syntax.items import TOKEN
+from m4c.workspace import Workspace
+from pages import blocks
+
+CASES = Path(__file__).parents[1] / "fixes" / "cases.md"
+EXAMPLES = [code for code in RULES if example(code)]
+# Nobody but the author can know what was meant, or what is wrong is not in the text.
+NO_FIX = {
+    "merged": "nothing is wrong",
+    "missing-argument": "the value",
+    "reserved-key": "another header",
+    "bad-regex": "the expression",
+    "too-complex": "a simpler condition",
+    "bad-encoding": "the bytes",
+    "too-large": "the size",
+    "no-plan": "the solver's time",
+    "not-optimal": "the solver's time",
+}
+# A policy (or a file) with such an error takes no part in the analyses; what they say of it was hidden until now.
+HIDES = {
+    "syntax-error", "unknown-name", "type-mismatch", "duplicate-name", "wrong-side", "connection-pattern",
+    "which-mesh", "missing-file", "missing-declaration", "bad-graph", "weights-sum",
+}  # fmt: skip
+
+
+@dataclass
+class Case:
+    """A section of the page: the files, the fix by code and title, and one file afterwards."""
+
+    name: str
+    code: str
+    title: str
+    flag: str
+    files: dict[str, str]
+    file: str
+    after: str
+    brings: set[str] = field(default_factory=set)
+    same: bool = False  # means the same before and after
+    like: str = ""  # means the same as another fix
+
+
+def cases() -> Iterator[Case]:
+    _, *parts = re.split(r"^## (.+)$", CASES.read_text("utf-8"), flags=re.M)
+    for name, body in zip(parts[::2], parts[1::2], strict=True):
+        wanted = re.search(r"^fix: ([\w-]+): (.+?)(?: (\*|\(by hand\)))?$", body, re.M)
+        assert wanted is not None, name
+        *before, after = blocks(body)
+        files: dict[str, str] = {}
+        for b in [*blocks(setting()), *before]:
+            files[_file(b.file, b.language)] = b.text
+        without = re.search(r"^without: (.+)$", body, re.M)
+        files.pop(without[1] if without else "", None)
+        brings = re.search(r"^brings: (.+)$", body, re.M)
+        like = re.search(r"^same as: (.+)$", body, re.M)
+        yield Case(
+            name,
+            wanted[1],
+            wanted[2],
+            wanted[3] or "",
+            files,
+            _file(after.file, after.language),
+            after.text,
+            set(brings[1].split(", ")) if brings else set(),
+            "\nmeans the same\n" in body,
+            like[1] if like else "",
+        )
+
+
+def _file(named: str | None, language: str) -> str:
+    return named or ("graph.yaml" if language == "yaml" else "policies.m4")
+
+
+ALL = list(cases())
+
+
+def opened(folder: Path, files: dict[str, str]) -> Workspace:
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_bytes(text.encode("utf-8"))
+    return Workspace([folder])
+
+
+def changed(workspace: Workspace, fix: Fix) -> Workspace:
+    """The workspace with a fix made."""
+    after = Workspace(workspace.paths)
+    for file, text in apply_fix(workspace, fix).items():
+        after.set_text(file, text)
+    return after
+
+
+def identity(p: Problem) -> tuple[object, ...]:
+    return p.code, p.policies, p.about, p.place.file, p.place.decl
+
+
+def weighty(workspace: Workspace) -> Counter[tuple[object, ...]]:
+    found = (p for p in workspace.problems() if rule(p.code).severity <= Severity.WARNING)
+    return Counter(map(identity, found))
+
+
+def offered(workspace: Workspace, code: str) -> Iterator[tuple[Problem, Fix]]:
+    for problem in workspace.problems():
+        if problem.code == code:
+            yield from ((problem, fix) for fix in workspace.fixes(problem))
+
+
+def check_mends(workspace: Workspace, problem: Problem, fix: Fix, brings: set[str]) -> Workspace:
+    """The problem is gone, and nothing weighty has come in its place."""
+    after = changed(workspace, fix)
+    before, now = Counter(map(identity, workspace.problems())), Counter(map(identity, after.problems()))
+    assert now[identity(problem)] < before[identity(problem)], fix.title
+    if problem.code not in HIDES:
+        new = weighty(after) - weighty(workspace)
+        assert {str(code) for code, *_ in new} == brings, fix.title
+    return after
+
+
+def comments(text: str) -> list[str]:
+    return [m.group() for m in TOKEN.finditer(text) if m.lastgroup == "comment"]
+
+
+# --- every fix of every example ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_each_fix_of_an_example_mends_it(tmp_path: Path, code: str) -> None:
+    shown = example(code)
+    assert shown is not None
+    workspace = opened(tmp_path / "ws", workspace_files(shown.wrong))
+    for problem, fix in offered(workspace, code):
+        disclosed = {"shadowed"} if "never takes effect" in fix.title else set[str]()
+        disclosed |= {"dead-condition"} if "constant" in fix.title else set()
+        if problem.code == "override-cycle" and not fix.preferred:
+            disclosed |= {"shadowed"}  # the edge that closes the circle goes first; any other is the author's choice
+        check_mends(workspace, problem, fix, disclosed)
+
+
+def test_every_code_has_a_fix_where_there_can_be_one() -> None:
+    assert {c.code for c in ALL} == set(RULES) - set(NO_FIX)
+
+
+@pytest.mark.parametrize("code", sorted(set(NO_FIX) & set(EXAMPLES)))
+def test_nothing_is_offered_where_only_the_author_can_know(tmp_path: Path, code: str) -> None:
+    shown = example(code)
+    assert shown is not None
+    workspace = opened(tmp_path / "ws", workspace_files(shown.wrong))
+    assert list(offered(workspace, code)) == []
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ALL, ids=lambda c: c.name)
+def test_a_fix_does_what_the_page_says(tmp_path: Path, case: Case) -> None:
+    workspace = opened(tmp_path / "ws", case.files)
+    titles = [fix.title for _, fix in offered(workspace, case.code)]
+    found = [(p, f) for p, f in offered(workspace, case.code) if f.title == case.title]
+    assert found, titles
+    problem, fix = found[0]
+    fixes = workspace.fixes(problem)
+    assert case.flag == ("*" if chosen(fixes) == fix else "(by hand)" if fix.by_hand else "")
+    made = {Path(f).name: text for f, text in apply_fix(workspace, fix).items()}
+    assert made == {case.file: case.after}
+    after = check_mends(workspace, problem, fix, case.brings)
+    if case.same:
+        assert_alike(program(workspace), program(after))
+    if case.like:
+        other = next(f for f in fixes if f.title == case.like)
+        assert_alike(program(changed(workspace, other)), program(after))
+
+
+@pytest.mark.parametrize("case", ALL, ids=lambda c: c.name)
+def test_line_ends_stay(tmp_path: Path, case: Case) -> None:
+    """The same fix in the same file as another editor writes it."""
+    files = {**case.files, case.file: case.files[case.file].replace("\n", "\r\n")}
+    workspace = opened(tmp_path / "ws", files)
+    fix = next(f for _, f in offered(workspace, case.code) if f.title == case.title)
+    made = {Path(f).name: new for f, new in apply_fix(workspace, fix).items()}
+    assert made == {case.file: case.after.replace("\n", "\r\n")}
+
+
+@pytest.mark.parametrize("case", ALL, ids=lambda c: c.name)
+def test_comments_outside_of_what_goes_stay(tmp_path: Path, case: Case) -> None:
+    workspace = opened(tmp_path / "ws", case.files)
+    fix = next(f for _, f in offered(workspace, case.code) if f.title == case.title)
+    for edit in text_edits(workspace, fix):
+        gone = workspace.text(edit.span.file)[edit.span.start : edit.span.end]
+        if not case.same:  # what never happens goes with what is said about it
+            assert comments(gone) == [] or "Remove" in fix.title
+
+
+def test_problems_of_two_teams_are_not_narrowed(tmp_path: Path) -> None:
+    text = """
+        @owner("a") policy canary (HttpRequest r) on * -> cart -> db { r.Split({ v1: 80%, v2: 20% }); }
+        @owner("b") policy even   (HttpRequest r) on * -> db         { r.Split({ v1: 50%, v2: 50% }); }
+    """
+    workspace = opened(tmp_path / "ws", {**workspace_files(""), "policies.m4": text})
+    assert [f.title for _, f in offered(workspace, "contradiction")] == [
+        "Let `canary` override `even`",
+        "Let `even` override `canary`, which then never takes effect",
+    ]
+
+
+def test_a_contradiction_within_one_policy_has_no_fix_and_says_why(tmp_path: Path) -> None:
+    text = "policy odd (HttpRequest r) on * -> db { r.Split({ v1: 100% }); r.Split({ v2: 100% }); }"
+    workspace = opened(tmp_path / "ws", {**workspace_files(""), "policies.m4": text})
+    (problem,) = workspace.problems()
+    assert problem.code == "contradiction"
+    assert workspace.fixes(problem) == ()
+    assert "only its author can say" in problem.message
+
+
+def test_a_condition_that_asks_a_state_stays(tmp_path: Path) -> None:
+    text = """
+        state TokenBucket some(rate: 5/s, burst: 5);
+        policy limit (HttpRequest r) on * -> db at ingress when some.Take() && r.method == "GET" && r.method == "PUT" {
+            r.DropRequest();
+        }
+    """
+    workspace = opened(tmp_path / "ws", {**workspace_files(""), "policies.m4": text})
+    (problem,) = [p for p in workspace.problems() if p.code == "dead-condition"]
+    assert workspace.fixes(problem) == ()
+
+
+# --- what programs mean -----------------------------------------------------------------------------------------------
+
+
+def program(workspace: Workspace) -> Program:
+    (mesh,) = workspace.meshes()
+    found = project.program(workspace.db, mesh)
+    assert found is not None
+    return found
+
+
+def assert_alike(one: Program, two: Program) -> None:
+    """The interpreter gives the same results, on every call path of up to four services and plain requests."""
+    checked = 0
+    for path in paths(one, 4):
+        for values in inputs(one, two):
+            results = [run_hop(p, path, values, entity="HttpRequest") for p in (one, two)]
+            first, second = ((r.writes, r.contradictions, r.terminal, r.leaves) for r in results)
+            assert first == second, (str(path), values)
+            checked += 1
+    assert checked > 2
+
+
+def paths(of: Program, longest: int) -> Iterator[CallPath]:
+    calls = {(c.caller, c.callee) for c in of.graph.calls}
+    for length in range(1, longest + 1):
+        for services in itertools.product(of.graph.services, repeat=length):
+            if not all(pair in calls for pair in itertools.pairwise(services)):
+                continue
+            first = of.graph.services[services[0]]
+            versions = tuple(next(iter(of.graph.services[s].versions), None) for s in services)
+            if first.entry:
+                yield CallPath(True, services, versions)
+            if first.origin and length > 1:
+                yield CallPath(False, services, versions)
+
+
+def inputs(*of: Program) -> Iterator[dict[AttrKey, Value]]:
+    """Each attribute that a condition reads: absent, each constant that it is compared with, another text."""
+    read: dict[AttrKey, set[Value]] = {}
+    for p in (p for one in of for p in one.policies):
+        for atom in (a for cond in (p.when, *(c.guard for c in p.calls)) for a in atoms(cond)):
+            if isinstance(atom, Atom):
+                values = read.setdefault(atom.attr, {"OTHER"})
+                values |= set(atom.value) if atom.op == "in" and isinstance(atom.value, tuple) else {atom.value}
+    keys = sorted(read)
+    optional = {k for k in keys if of[0].attribute(k).type.optional}
+    choices = [[*sorted(map(str, read[k])), *([None] if k in optional else [])] for k in keys]
+    for combination in itertools.islice(itertools.product(*choices), 200):
+        yield {k: v for k, v in zip(keys, combination, strict=True) if v is not None}
