@@ -60,7 +60,7 @@ def test_what_no_dataplane_can_do(tmp_path: Path) -> None:
     text = m4("check", folder).out
     assert "`good` cannot be enforced on " in text
     assert "ebpf has no SetHeader" in text
-    assert "= help: Add a dataplane to the mesh" in text
+    assert "= fix: Add the dataplane `envoy` to the mesh" in text
     assert "unenforceable" in m4("deploy", folder).err
 
 

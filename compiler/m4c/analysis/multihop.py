@@ -190,4 +190,5 @@ def _lost(effects: Effects, writer: _Writer, reader: Policy, pair: Pair) -> Prob
     place = reader.when_place or reader.place
     related = (Related(writer.call.place, f"`{writer.policy.name}` {does} here"),)
     witness = effects.witness(reader.entity, pair.second, effects.solve(changed))
-    return Problem(code, message, place, related, (writer.policy.name, reader.name), witness)
+    names = (writer.policy.name, reader.name)
+    return Problem(code, message, place, related, names, witness, about=attr.key or "")

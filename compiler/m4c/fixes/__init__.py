@@ -28,9 +28,12 @@ _MAKERS: dict[str, Callable[[Scene], Iterable[Fix]]] = {
     "redundant": dead.redundant,
     "reserved": clauses.reserved,
     "shadowed": orders.shadowed,
+    "suppressed": dead.suppressed,
     "type-mismatch": clauses.type_mismatch,
     "unenforceable": planning.unenforceable,
     "unknown-version": clauses.unknown_version,
+    "unpropagated-read": planning.unpropagated_read,
+    "unsided-state": clauses.unsided_state,
     "wrong-side": clauses.wrong_side,
 }
 

@@ -40,6 +40,17 @@ def wrong_side(scene: Scene) -> Iterator[Fix]:
         yield Fix(f"Leave out `at {side_.text}`", source.cut_clause(at.start, side_.end))
 
 
+def unsided_state(scene: Scene) -> Iterator[Fix]:
+    """Either side, where all that the policy does may happen there: only its author knows which one is meant."""
+    source, decl = scene.source, scene.decl
+    if source is None or not isinstance(decl, t.PolicyDecl) or scene.effects is None:
+        return
+    sides = {c.side for c in scene.effects.policies[scene.problem.policies[0]].calls}
+    for side in SIDES:
+        if sides <= {side, None}:
+            yield Fix(f"Say `at {side}`", (source.edit(decl.pattern.end, decl.pattern.end, f" at {side}"),))
+
+
 def _calls(body: Iterable[t.Statement]) -> Iterator[t.CallExpr]:
     for statement in body:
         match statement:

@@ -31,6 +31,24 @@ def redundant(scene: Scene) -> Iterator[Fix]:
     yield Fix(f"Remove `{name}`", scene.removed(name), meets=scene.meets(name))
 
 
+def suppressed(scene: Scene) -> Iterator[Fix]:
+    """No such operation, if what it writes is seen by nobody else: neither by policies that come after, nor by later
+    hops, nor by what the policy overrides."""
+    source, decl, place, effects = scene.source, scene.decl, scene.problem.place, scene.effects
+    if source is None or not isinstance(decl, t.PolicyDecl) or effects is None:
+        return
+    name = decl.name.text
+    policy = effects.policies[name]
+    call = next(c for c in policy.calls if c.place == place)
+    seen = any(name in effects.orders.after[p] or name in effects.orders.over[p] for p in effects.policies)
+    if seen or any(effects.program.attribute(w.attr).travels for w in call.writes):
+        return
+    if len(policy.calls) == 1:
+        return  # if nothing depended on it, it would be redundant
+    edits = source.cut_statement(place.start, source.after(place.end).end)
+    yield Fix(f"Remove this `{call.operation}`", edits, by_hand=True, meets=scene.meets(name))
+
+
 # --- conditions -------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from m4c import project
 from m4c.fixes.scene import Scene
+from m4c.fixes.surgery import opening
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Edit, Fix, nearest
 from m4c.syntax import tree as t
@@ -47,9 +48,7 @@ def missing_declaration(scene: Scene) -> Iterator[Fix]:
         return
     if not isinstance(decl, t.MeshDecl | t.SpecDecl):
         return
-    brace = source.after(decl.name.end)
-    while brace.text not in ("{", ""):
-        brace = source.after(brace.end)
+    brace = opening(source, decl.name.end)
 
     def add(statement: str, sure: bool = False) -> Fix:
         edit = source.edit(brace.end, brace.end, f"\n    {statement}")

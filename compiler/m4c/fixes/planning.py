@@ -9,7 +9,7 @@ from m4c import project
 from m4c.db import Database, query
 from m4c.fixes.files import dataplanes
 from m4c.fixes.scene import Scene
-from m4c.fixes.surgery import Source
+from m4c.fixes.surgery import Source, opening
 from m4c.placement.plan import plan
 from m4c.placement.solve import NoPlanInTime
 from m4c.semantics.model import STATE, Program
@@ -38,6 +38,20 @@ def unenforceable(scene: Scene) -> Iterator[Fix]:
         if who not in refused_without(scene.db, mesh, i):
             edits = source.cut_statement(source.before(service.start).start, source.after(dataplane.end).end)
             yield Fix(f"Lift `place {service.text} {kind} {dataplane.text}`", edits, by_hand=True)
+
+
+def unpropagated_read(scene: Scene) -> Iterator[Fix]:
+    """The key among those that applications hand on; whether they do, the mesh cannot know."""
+    found = next((r for r in project.mesh_refs(scene.db) if project.named(r) == scene.mesh), None)
+    if found is None or not isinstance(found.parsed.decl, t.MeshDecl) or not scene.problem.about:
+        return
+    decl, source, key = found.parsed.decl, Source(found), words.quoted(scene.problem.about)
+    if decl.propagate:
+        edit = source.edit(decl.propagate[-1].end, decl.propagate[-1].end, f", {key}")
+    else:
+        brace = opening(source, decl.name.end)
+        edit = source.edit(brace.end, brace.end, f"\n    propagate {key};")
+    yield Fix(f"Say that applications hand {key} on", (edit,), by_hand=True)
 
 
 @query

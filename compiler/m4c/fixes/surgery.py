@@ -131,6 +131,14 @@ class Source:
         return (self.edit(name.start, name.end, new),) if new else self.remove_listed(name.start, name.end)
 
 
+def opening(source: Source, at: int) -> Piece:
+    """The first brace behind an offset."""
+    brace = source.after(at)
+    while brace.text not in ("{", ""):
+        brace = source.after(brace.end)
+    return brace
+
+
 def listed(decl: t.PolicyDecl, clause: str) -> tuple[t.Name, ...]:
     """The names in a policy's `overrides` or `after`."""
     return decl.overrides if clause == "overrides" else decl.after
