@@ -11,6 +11,7 @@ export type AskForPlan = (uri: string) => Promise<string | undefined>;
 export class Plans implements vscode.TextDocumentContentProvider {
   private readonly changed = new vscode.EventEmitter<vscode.Uri>();
   readonly onDidChange = this.changed.event;
+  private readonly shown = new Map<string, string>();
 
   constructor(private readonly ask: AskForPlan) {}
 
@@ -18,13 +19,20 @@ export class Plans implements vscode.TextDocumentContentProvider {
     return vscode.Disposable.from(vscode.workspace.registerTextDocumentContentProvider(SCHEME, this), this.changed);
   }
 
+  /** Asks again only for a document that the window had open when it was last closed. */
   async provideTextDocumentContent(uri: vscode.Uri): Promise<string> {
-    return (await this.ask(uri.query)) ?? "There is no plan.\n";
+    return this.shown.get(uri.query) ?? (await this.ask(uri.query)) ?? "There is no plan.\n";
   }
 
   async show(target: vscode.Uri): Promise<void> {
+    const about = target.toString();
+    const text = await this.ask(about);
+    if (text === undefined) {
+      return;
+    }
+    this.shown.set(about, text);
     const name = target.path.split("/").at(-1) ?? "";
-    const uri = vscode.Uri.from({ scheme: SCHEME, path: `/Plan of ${name}`, query: target.toString() });
+    const uri = vscode.Uri.from({ scheme: SCHEME, path: `/Plan of ${name}`, query: about });
     this.changed.fire(uri);
     const document = await vscode.workspace.openTextDocument(uri);
     await vscode.window.showTextDocument(document, { preview: false, viewColumn: vscode.ViewColumn.Beside });

@@ -215,6 +215,22 @@ export class Server {
     }
   }
 
+  /** Tells the user why a command failed, and offers to look closer. A message with something to choose is shown in full. */
+  private async offerReason(message: string): Promise<void> {
+    const wrong = vscode.languages
+      .getDiagnostics()
+      .some(([, found]) => found.some((one) => one.source === LANGUAGE && one.severity === vscode.DiagnosticSeverity.Error));
+    const way = wrong ? "Show problems" : "Show output";
+    if ((await vscode.window.showErrorMessage(message, way)) === undefined) {
+      return;
+    }
+    if (wrong) {
+      await vscode.commands.executeCommand("workbench.panel.markers.view.focus");
+    } else {
+      this.output.show();
+    }
+  }
+
   /** Every command of the server, also that of a code action, passes here: the gate for untrusted workspaces. */
   private middleware(client: () => LanguageClient): Middleware {
     return {
@@ -227,7 +243,7 @@ export class Server {
           return await client().sendRequest(ExecuteCommandRequest.type, { command, arguments: args });
         } catch (error) {
           this.output.error(`${command}: ${describe(error)}`);
-          void vscode.window.showErrorMessage(`M4: ${describe(error)}`);
+          void this.offerReason(`M4: ${describe(error)}`);
           return undefined;
         }
       },
