@@ -35,6 +35,7 @@ QUIET = {
     "editor.minimap.enabled": False,
     "editor.cursorBlinking": "solid",  # a window that changes nothing costs nothing
     "workbench.reduceMotion": "on",
+    "files.exclude": {".venv": True, ".vscode": True, "own-server": True},
     "git.enabled": False,
     "files.autoSave": "off",  # as on a desktop; in a browser the default is to save after a second
     "workbench.secondarySideBar.defaultVisibility": "hidden",
