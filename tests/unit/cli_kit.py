@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
 from m4c.cli.main import main
 
+ROOT = Path(__file__).resolve().parents[2]
+BOUTIQUE = ROOT / "examples/online-boutique"
+CONFLICT = ROOT / "examples/online-boutique-conflict"
 GRAPH = """\
 services:
   web: {entry: true, origin: false}
@@ -30,6 +34,10 @@ mesh shop {
     dataplanes ebpf, envoy;
 }
 """
+CLASH = (
+    'policy one (HttpRequest r) on web -> cart when r.header["x-a"] == "b" { r.SetHeader("x-from", "web"); }\n'
+    'policy two (HttpRequest r) on * -> cart { r.SetHeader("X-From", "shop"); }\n'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +116,22 @@ def errors(folder: Path) -> list[tuple[str, str, int]]:
         for d in found
         if d["severity"] in ("error", "warning")
     ]
+
+
+def closed(schema: Any) -> Any:
+    """A schema that allows no further fields: each one is documented."""
+    if isinstance(schema, dict):
+        out = {key: closed(value) for key, value in schema.items()}
+        return {"additionalProperties": False, **out} if "properties" in out and "type" in out else out
+    return [closed(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def hold(value: Any, name: str) -> Any:
+    """Holds an output to its schema, and returns it."""
+    folder = Path(__file__).parent if name == "sarif" else ROOT / "docs/schemas"
+    file = folder / f"{name}.schema.json"
+    schema = json.loads(file.read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    found = [f"{list(e.absolute_path)}: {e.message}" for e in Draft202012Validator(closed(schema)).iter_errors(value)]
+    assert found == []
+    return value

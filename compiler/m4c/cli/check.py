@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from m4c import project
 from m4c.cli.common import errors, open_workspace
+from m4c.cli.main import VERSION
 from m4c.cli.output import colored, counted, print_json, range_json
 from m4c.cli.paths import relative
 from m4c.cli.text import render_text
@@ -94,6 +95,7 @@ def as_json(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
 def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
     """SARIF 2.1.0."""
     level = {Severity.ERROR: "error", Severity.WARNING: "warning"}
+    indices = {code: index for index, code in enumerate(RULES)}
 
     def location(span: Span) -> dict[str, Any]:
         region = {
@@ -107,12 +109,14 @@ def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
     results = [
         {
             "ruleId": p.code,
+            "ruleIndex": indices[p.code],
             "level": level.get(rule(p.code).severity, "note"),
             "message": {"text": p.message},
             "locations": [location(workspace.span(p.place))],
             "relatedLocations": [
-                {**location(workspace.span(r.place)), "message": {"text": r.message}} for r in p.related
+                {**location(workspace.span(r.place)), "message": {"text": r.message}} for r in dict.fromkeys(p.related)
             ],
+            "properties": {"policies": list(p.policies), "witness": _witness(p.witness) if p.witness else None},
         }
         for p in problems
     ]
@@ -122,10 +126,11 @@ def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
             "shortDescription": {"text": r.title},
             "fullDescription": {"text": r.why},
             "help": {"text": r.mend},
+            "defaultConfiguration": {"level": level.get(r.severity, "note")},
         }
         for r in RULES.values()
     ]
-    driver = {"name": "m4", "rules": rules}
+    driver = {"name": "m4", "semanticVersion": VERSION, "rules": rules}
     run_ = {"tool": {"driver": driver}, "columnKind": "utf16CodeUnits", "results": results}
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
