@@ -2,7 +2,7 @@
 # make test    everything that is tested, with real Envoys, the real kernel, a real Neovim and a real VS Code
 # Both install what they need first; a second run skips what is there.
 
-.PHONY: demo test setup-demo setup-test extension package clean
+.PHONY: demo test setup-demo setup-test extension picture package clean
 
 demo: setup-demo
 	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
@@ -24,6 +24,12 @@ setup-test:
 # The extension as it is installed: vscode-extension/xmesh-m4.vsix
 extension: setup-test
 	@PATH=$(CURDIR)/.tools/bin:$$PATH npm --prefix vscode-extension run --silent package
+
+# The picture of a conflict in VS Code, for README.md and docs/editors.md
+picture: setup-test
+	@M4_SCREENSHOTS=$(CURDIR)/out/pictures .venv/bin/python -m pytest -q tests/editors/test_vscode.py -k test_window
+	@mkdir -p docs/images
+	@cp out/pictures/vscode-05-quick-fix.png docs/images/vscode-conflict.png
 
 # The Python package: dist/*.whl
 package:

@@ -220,6 +220,13 @@ def test_every_page_can_be_reached() -> None:
     assert [name(p) for p in (*PAGES, *GENERATED) if p not in seen] == []
 
 
+def test_pictures_are_shown_and_light() -> None:
+    linked = [(p.parent / link).resolve() for p in PAGES for link in links(p.read_text("utf-8"))]
+    shown = {file for file in linked if file.suffix == ".png"}
+    assert shown == set((ROOT / "docs/images").iterdir())
+    assert [name(p) for p in shown if p.stat().st_size > 150_000] == []
+
+
 def test_the_matcher_tells_outputs_apart() -> None:
     said = pattern_of("cost … (proven)\n…\nlast\n")
     assert said.fullmatch("cost 12 (proven)\nlast\n")

@@ -41,7 +41,7 @@ export async function run(name, scenario) {
   let code = 0;
   let page;
   try {
-    page = await browser.newPage({ viewport: { width: 1360, height: 820 } });
+    page = await browser.newPage({ viewport: { width: 1440, height: 800 } });
     page.setDefaultTimeout(PATIENCE);
     await scenario(page);
     step(`${name}: passed`);
