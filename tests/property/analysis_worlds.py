@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from hypothesis import strategies as st
 from m4c.semantics.model import (
     ABSENT,
@@ -76,7 +78,7 @@ def graphs(draw: st.DrawFn, most: int = 4) -> Graph:
         n: Service(
             n,
             draw(st.sampled_from([(), (), (), ("v1", "v2")])),
-            entry=draw(st.sampled_from([False, False, True])),
+            entry=draw(ONE_IN_THREE),
             origin=draw(st.sampled_from([True, True, False])),
         )
         for n in names
@@ -86,10 +88,9 @@ def graphs(draw: st.DrawFn, most: int = 4) -> Graph:
     return Graph(services, tuple(Call(u, v) for u, v in sorted(calls)))
 
 
-def ones(graph: Graph) -> st.SearchStrategy[One]:
-    names = st.sampled_from(sorted(graph.services))
-    plain: st.SearchStrategy[One] = st.builds(Named, names)
-    versions = [Named(s.name, v) for s in graph.services.values() for v in s.versions]
+@cache
+def ones(names: tuple[str, ...], versions: tuple[Named, ...]) -> st.SearchStrategy[One]:
+    plain: st.SearchStrategy[One] = st.builds(Named, st.sampled_from(names))
     more = [st.just(AnyOne()), plain.map(NotOne), st.builds(lambda a, b: OneOf((a, b)), plain, plain)]
     return st.one_of(plain, plain, *more, *([st.sampled_from(versions)] if versions else []))
 
@@ -97,11 +98,13 @@ def ones(graph: Graph) -> st.SearchStrategy[One]:
 @st.composite
 def patterns(draw: st.DrawFn, graph: Graph) -> Pattern:
     steps: list[Step] = []
-    for _ in range(draw(st.integers(1, 3))):
-        if draw(st.sampled_from([False, False, True])):
+    versions = tuple(Named(s.name, v) for s in graph.services.values() for v in s.versions)
+    one = ones(tuple(sorted(graph.services)), versions)
+    for _ in range(draw(FEW)):
+        if draw(ONE_IN_THREE):
             steps.append(Step(AnyOne(), True))
-        steps.append(Step(draw(ones(graph)), draw(st.sampled_from([False] * 6 + [True]))))
-    return Pattern(tuple(steps), draw(st.sampled_from([False, False, False, True])))
+        steps.append(Step(draw(one), draw(ONE_IN_SEVEN)))
+    return Pattern(tuple(steps), draw(ONE_IN_FOUR))
 
 
 ATOMS = st.one_of(
@@ -114,49 +117,61 @@ ATOMS = st.one_of(
 )
 
 
-def conditions() -> st.SearchStrategy[Cond]:
-    literals = st.one_of(ATOMS, ATOMS.map(Not))
-    both = st.builds(lambda a, b: And((a, b)), literals, literals)
-    either = st.builds(lambda a, b: Or((a, b)), literals, literals)
-    return st.one_of(st.just(TRUE), st.just(TRUE), literals, both, either)
-
-
-def writes() -> st.SearchStrategy[tuple[Write, ...]]:
-    texts: st.SearchStrategy[Value] = st.sampled_from([*TEXTS, ABSENT])
-    single = st.one_of(
-        st.builds(lambda v: Write(key("text"), v), texts),
-        st.builds(lambda v: Write(key("field", "x"), v), texts),
+LITERALS = st.one_of(ATOMS, ATOMS.map(Not))
+CONDITIONS: st.SearchStrategy[Cond] = st.one_of(
+    st.just(TRUE),
+    st.just(TRUE),
+    LITERALS,
+    st.builds(lambda a, b: And((a, b)), LITERALS, LITERALS),
+    st.builds(lambda a, b: Or((a, b)), LITERALS, LITERALS),
+)
+WRITTEN: st.SearchStrategy[Value] = st.sampled_from([*TEXTS, ABSENT])
+WRITES = st.lists(
+    st.one_of(
+        st.builds(lambda v: Write(key("text"), v), WRITTEN),
+        st.builds(lambda v: Write(key("field", "x"), v), WRITTEN),
         st.builds(lambda v: Write(key("number"), v), st.sampled_from(NUMBERS)),
         st.builds(lambda v: Write(key("flag"), v), st.booleans()),
         st.builds(lambda v: Write(key("verdict"), v), st.sampled_from(VERDICT.values)),
         st.builds(lambda m, v: Write(key("mark", m), v), st.sampled_from(["m", "n"]), st.booleans()),
-    )
-    return st.lists(single, min_size=1, max_size=2, unique_by=lambda w: w.attr).map(tuple)
+    ),
+    min_size=1,
+    max_size=2,
+    unique_by=lambda w: w.attr,
+).map(tuple)
+
+# Made once: Hypothesis looks at each new strategy before it draws from it, which takes longer than to draw.
+BOOLEANS = st.booleans()
+ONE_IN_THREE = st.sampled_from([False, False, True])
+ONE_IN_FOUR = st.sampled_from([False, False, False, True])
+ONE_IN_SEVEN = st.sampled_from([False] * 6 + [True])
+SIDES = st.sampled_from([None, None, "egress"])
+FEW = st.integers(1, 3)
 
 
 @st.composite
 def policies(draw: st.DrawFn, number: int, graph: Graph, stateful: bool) -> Policy:
     name = f"p{number}"
     place = Place("test.m4", f"policy:{name}", 0, 1)
-    side = draw(st.sampled_from([None, None, "egress"]))
+    side = draw(SIDES)
     calls: list[OpCall] = []
     ifs: list[If] = []
 
     def call(guard: Cond) -> OpCall:
-        made = draw(writes())
+        made = draw(WRITES)
         return OpCall(len(calls), E, "op", (), guard, made, side, place)
 
-    when = draw(conditions())
-    if stateful and draw(st.sampled_from([False, False, True])):
+    when = draw(CONDITIONS)
+    if stateful and draw(ONE_IN_THREE):
         when = all_of(
             when, draw(st.sampled_from([StateAtom("s", "Ask", name, 0), Not(StateAtom("s", "Ask", name, 0))]))
         )
     calls.append(call(TRUE))
-    if draw(st.sampled_from([False, False, True])):
-        cond = draw(conditions())
+    if draw(ONE_IN_THREE):
+        cond = draw(CONDITIONS)
         ifs.append(If(cond, TRUE, Place("test.m4", f"policy:{name}", 2, 3)))
         calls.append(call(cond))
-        if draw(st.booleans()):
+        if draw(BOOLEANS):
             calls.append(call(negate(cond)))
     before = [f"p{i}" for i in range(number)]
     over = draw(st.lists(st.sampled_from(before), max_size=1)) if before else []

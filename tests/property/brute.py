@@ -215,11 +215,22 @@ class World:
                     if writer in before:
                         continue
                     sees = {**hop.values, **hop.outcome(before)[0]}
-                    would = {**hop.values, **hop.outcome([*before, writer])[0]}
+                    would = {**hop.values, **self._beside(hop, before, writer)}
                     if self._wants(reader, sees, at) != self._wants(reader, would, at):
                         found.add(pair)
             assert names == [p.name for p in hop.matching]
         return found
+
+    def _beside(self, hop: Hop, before: list[Policy], writer: Policy) -> Values:
+        """What policies write by themselves, and another one on this input: what is overridden it does not write."""
+        writes = [(p, c) for p, c in hop.effective(hop.matching)[0] if p is writer]
+        kept = [
+            (p, c)
+            for p, c in hop.effective(before)[0]
+            if writer.name not in self.orders.over[p.name]
+            or not any({w.attr for w in c.writes} & {w.attr for w in d.writes} for _, d in writes)
+        ]
+        return hop.merged([*kept, *writes])[0]
 
     def _wants(self, policy: Policy, values: Values, at: Input) -> tuple[int, ...]:
         from m4c.predicates import holds

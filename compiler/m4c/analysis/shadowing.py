@@ -278,13 +278,12 @@ def _differ(
         out[default] = any_of(out.get(default, FALSE), rest)
         return out
 
-    one, two = results(before), results(after)
-    for value in {*one, *two}:
-        a, b = one.get(value, FALSE), two.get(value, FALSE)
-        changed = any_of(all_of(a, negate(b)), all_of(b, negate(a)))
-        arrived = _arrives_otherwise(effects, attr, value, default)
-        if effects.possible(changed, *arrived, at=at):
-            return True
+    for one, first in results(before).items():
+        for two, second in results(after).items():
+            if one != two:
+                arrived = [_arrives_otherwise(attr, v) for v in (one, two) if v is not None and None in (one, two)]
+                if effects.possible(first, second, *arrived, at=at):
+                    return True
     return False
 
 
@@ -294,8 +293,6 @@ def _rank(effects: Effects, attr: AttrKey, value: Value, values: list[Value]) ->
     return sum(merge(attribute, [value, v]) == v and v != value for v in values)
 
 
-def _arrives_otherwise(effects: Effects, attr: AttrKey, value: Value | None, default: Value | None) -> tuple[Cond, ...]:
-    """Writing what the attribute is anyway changes nothing."""
-    if default is not None or value is None:
-        return ()
-    return (Atom(attr, "exists", True),) if value is ABSENT else (negate(Atom(attr, "==", value)),)
+def _arrives_otherwise(attr: AttrKey, value: Value) -> Cond:
+    """That the attribute arrives as something else: writing what it is anyway changes nothing."""
+    return Atom(attr, "exists", True) if value is ABSENT else negate(Atom(attr, "==", value))
