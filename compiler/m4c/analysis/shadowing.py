@@ -146,12 +146,30 @@ def redundant(effects: Effects, shadowed_names: frozenset[str], ended: Sequence[
             continue
         same = next((q for q in policies[:i] if _equal(effects, policy, q)), None)
         why, related = "", tuple[Related, ...]()
+        general = same or next((q for q in policies if q is not policy and _covers(effects, q, policy)), None)
         if same is not None:
             why, related = f"; `{same.name}` says the same", (Related(same.place, "the same"),)
+        elif general is not None:
+            why = f"; wherever it fires, `{general.name}` asks for the same, and elsewhere too"
+            related = (Related(general.place, f"`{general.name}` is the more general one"),)
         elif policy.name in reasons:
             why, related = "; what it asks for is always ended by something else", reasons[policy.name].related
         message = f"without `{policy.name}` no request would be treated otherwise{why}"
         yield Problem("redundant", message, policy.place, related, (policy.name,))
+
+
+def _covers(effects: Effects, general: Policy, policy: Policy) -> bool:
+    """Whether one policy writes all that another one writes, on every input on which that one's writes take effect."""
+    wanted = [(c, w) for c in policy.calls for w in c.writes]
+    offered = {w: [c for c in general.calls if w in c.writes] for _, w in wanted}
+    if not all(offered.values()) or not effects.ends(policy.pattern) <= effects.ends(general.pattern):
+        return False
+    for at in effects.situations([policy.name], {general.name, *effects.relevant((policy.name, general.name))}):
+        for call, w in wanted:
+            also = any_of(*(effects.effective(general, c, at) for c in offered[w]))
+            if effects.possible(effects.effective(policy, call, at), negate(also), at=at):
+                return False
+    return True
 
 
 def _equal(effects: Effects, a: Policy, b: Policy) -> bool:

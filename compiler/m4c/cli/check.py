@@ -17,7 +17,7 @@ from m4c.cli.output import colored, counted, print_json, range_json
 from m4c.cli.paths import relative
 from m4c.cli.text import render_text
 from m4c.diagnostics.registry import RULES, Severity, rule
-from m4c.semantics.problems import Problem, Witness
+from m4c.semantics.problems import Problem, Shown, Witness
 from m4c.workspace import Span, Workspace
 
 
@@ -63,10 +63,14 @@ def _witness(witness: Witness) -> dict[str, Any]:
         "path": list(witness.path),
         "hop": list(witness.hop),
         "entity": witness.entity,
-        "attributes": {
-            name: value if isinstance(value, str | int | bool) else shown for name, value, shown in witness.attributes
-        },
+        "attributes": _attributes(witness.attributes),
+        "states": dict(witness.states),
+        "earlier": [{"hop": list(hop), "attributes": _attributes(of)} for hop, of in witness.earlier],
     }
+
+
+def _attributes(shown: Shown) -> dict[str, Any]:
+    return {name: value if isinstance(value, str | int | bool) else text for name, value, text in shown}
 
 
 def as_json(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
