@@ -11,6 +11,7 @@ import pytest
 from m4c import project
 from m4c.cli.inputs import read_inputs
 from m4c.cli.main import input_options
+from m4c.cli.trace import refusal_status
 from m4c.diagnostics.registry import rule
 from m4c.reference import HopResult, trace
 from m4c.semantics.model import Program
@@ -71,8 +72,8 @@ def test_section(section: Section, tmp_path: Path) -> None:
 
 
 def check_trace(workspace: Workspace, request: str, outcome: str) -> None:
-    """Sends a request through the reference interpreter; `outcome` is `deny 403 on a -> b`, or `allow` with what the
-    last hop writes: `allow, timeout = 1s`. The line of the request is a path with the options of `m4 trace`.
+    """Sends a request through the reference interpreter; `outcome` is `deny 403 on a -> b`, or another verdict
+    with what the last hop writes: `allow, timeout = 1s`. The request is a path with the options of `m4 trace`.
 
     Behind the last hop's own writes come those of its carriers and of the answer, each behind its entity's name.
     """
@@ -85,7 +86,7 @@ def check_trace(workspace: Workspace, request: str, outcome: str) -> None:
     result = trace(program, inputs.path, inputs.values, inputs.entity, answering(program, inputs.states))
     last = result.hops[-1]
     verdict, *writes = re.split(r",\s*(?=[\w.]+(?:\[\"[^\"]*\"\])? = )", outcome)
-    end = [str(v) for v in (last.value("verdict"), last.value("status")) if v is not None]
+    end = [str(v) for v in (last.value("verdict"), refusal_status(last)) if v is not None]
     seen = f"{' '.join(end)} on {hop_text(last.hop)}" if result.terminal else end[0]
     assert seen == verdict, f"{request}: {seen}, expected {verdict}; fired {last.fired}"
     shown = written(program, last)

@@ -20,7 +20,7 @@ test "carts are stored" {
     expect allow;
     request PUT "/cart"
         on outside -> web -> cart -> db;
-    expect allow, status = 200;
+    expect allow, status = 410;
 }
 """
 BROKEN = 'policy broken (HttpRequest r) on * -> cart { r.SetHedder("x", "y"); }\n'
@@ -35,7 +35,7 @@ def test_a_line_for_what_holds_and_the_trace_of_what_does_not(tmp_path: Path) ->
         "FAIL carts are stored (policies.m4:8)\n"
         '    request PUT "/cart" on outside -> web -> cart -> db\n'
         f"    expected verdict = allow, but it is deny {ended}"
-        f"    expected status = 200, but it is 405 {ended}"
+        f"    expected status = 410, but it is 405 {ended}"
         "        outside -> web\n"
         "            fired: none\n"
         "        web -> cart\n"
@@ -75,7 +75,7 @@ def test_json_holds_the_traces(tmp_path: Path) -> None:
     assert [h["fired"] for h in request["trace"]["hops"]] == [[], [], ["read_only"]]
     assert [(e["expected"], e["holds"]) for e in request["expectations"]] == [
         ("verdict = allow", False),
-        ("status = 200", False),
+        ("status = 410", False),
     ]
     assert (
         request["trace"] == m4("trace", tmp_path, "--path", "web,cart,db", "--method", "PUT", "--format", "json").json

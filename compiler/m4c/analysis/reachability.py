@@ -154,6 +154,13 @@ def out_of_domain(effects: Effects) -> Iterator[Problem]:
             why = _outside(program.attribute(attr), attr, value)
             if why is not None:
                 yield Problem("type-mismatch", why, place, policies=(policy.name,))
+        for call in policy.calls:
+            params = {p.name: p.type for p in program.entities[call.entity].operations[call.operation].params}
+            for name, value in call.args:
+                if not _in_domain(value, params[name]):
+                    shown = show(value, params[name])
+                    message = f"`{name}` of `{call.operation}` is {params[name]}, which {shown} is not"
+                    yield Problem("type-mismatch", message, call.place, policies=(policy.name,))
     for d in program.mesh.defaults:
         why = _outside(program.attribute(d.attr), d.attr, d.value)
         if why is not None:

@@ -62,10 +62,16 @@ def _hop_json(program: Program, hop: HopResult) -> dict[str, Any]:
         "fired": list(hop.fired),
         "dropped": [f"{policy}.{operation}" for policy, operation in hop.dropped],
         "verdict": hop.value("verdict"),
-        "status": hop.value("status") if hop.terminal else None,
+        "status": refusal_status(hop),
         "writes": _plain(program, hop.writes),
         "contradictions": [str(c.attr) for c in hop.contradictions],
     }
+
+
+def refusal_status(hop: HopResult) -> Value | None:
+    """The status of the refusal that ended a request; None where it goes on, or where more is written of its end."""
+    own = {a.attribute for a in hop.writes if a.entity == hop.entity}
+    return hop.value("status") if hop.terminal and own <= {"verdict", "status"} else None
 
 
 def _plain(program: Program, values: Mapping[AttrKey, Value]) -> dict[str, Any]:

@@ -205,6 +205,8 @@ class _SchemaBuilder:
             self.problems.append(unknown("attribute", derived[0], known, scope.at(decl.derived[0])))
             derived = None
         added = self._added_to(roles["added_to"], type_, key, known, scope) if "added_to" in roles else None
+        if added is not None:
+            key = known[added].key  # with what it excludes
         known[decl.name.text] = Attribute(
             entity,
             decl.name.text,

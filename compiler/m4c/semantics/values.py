@@ -235,7 +235,8 @@ def _service(node: t.Expr | t.Name, services: frozenset[str] | None) -> str:
 
 
 def article(type_: Type) -> str:
-    return f"{'an' if type_.name[0] in 'aeio' else 'a'} {type_}"
+    """`an int`: what kind of value a type wants, without its limits."""
+    return f"{'an' if type_.name[0] in 'aeio' else 'a'} {Type(type_.name, type_.args, type_.optional)}"
 
 
 def show(value: Value, type_: Type) -> str:
