@@ -27,6 +27,7 @@ _KINDS = {
     "policy": types.SymbolKind.Function,
     "state": types.SymbolKind.Variable,
     "test": types.SymbolKind.Event,
+    "case": types.SymbolKind.Property,
 }
 
 

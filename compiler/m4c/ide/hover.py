@@ -12,7 +12,18 @@ from m4c.ide.plans import plan_lines
 from m4c.ide.symbols import Found, Symbol, everywhere, symbol_at
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import count_paths, some_paths
-from m4c.semantics.model import Dataplane, Entity, Graph, Policy
+from m4c.semantics.model import (
+    Atom,
+    AttrKey,
+    Cond,
+    Dataplane,
+    Entity,
+    Graph,
+    Operation,
+    Policy,
+    StateCondition,
+    atoms,
+)
 from m4c.semantics.model import Mesh as MeshValue
 from m4c.syntax import tree as t
 from m4c.workspace import Workspace
@@ -50,10 +61,17 @@ def _entity(workspace: Workspace, found: Found) -> list[str]:
     entity = _entity_of(workspace, found.symbol.name)
     if entity is None:
         return []
-    attributes = ", ".join(f"`{a}`" for a in entity.attributes)
-    operations = ", ".join(f"`{o}`" for o in entity.operations)
-    facts = [f"Attributes: {attributes}" if attributes else "", f"Operations: {operations}" if operations else ""]
-    return [render.code(render.entity(entity)), entity.doc, *facts]
+    return [render.code(render.entity(entity)), entity.doc, *_parts(entity)]
+
+
+def _parts(entity: Entity) -> list[str]:
+    """What an entity, or a kind of state, has."""
+    parts = {
+        "Attributes": [*entity.views, *entity.attributes],
+        "Operations": [*entity.operations],
+        "Conditions": [*entity.conditions],
+    }
+    return [f"{what}: {_ticked(names)}" for what, names in parts.items() if names]
 
 
 def _variable(workspace: Workspace, found: Found) -> list[str]:
@@ -68,6 +86,10 @@ def _variable(workspace: Workspace, found: Found) -> list[str]:
 def _attribute(workspace: Workspace, found: Found) -> list[str]:
     entity = _entity_of(workspace, found.symbol.scope)
     attribute = entity.attributes.get(found.symbol.name) if entity else None
+    if entity is not None and found.symbol.name in entity.views:
+        whole = _entity_of(workspace, entity.views[found.symbol.name])
+        declared = render.code(f"attribute {found.symbol.name}: {entity.views[found.symbol.name]};")
+        return [declared, whole.doc, *_parts(whole)] if whole is not None else []
     if entity is None or attribute is None:
         return []
     writers = [o.name for o in entity.operations.values() if any(w.attribute == attribute.name for w in o.writes)]
@@ -76,8 +98,32 @@ def _attribute(workspace: Workspace, found: Found) -> list[str]:
         facts.append("Two policies that write different values to it contradict each other.")
     if writers:
         facts.append(f"Written by {_ticked(writers)}.")
+    if attribute.travels:
+        facts.append("What a hop writes to it, the later ones of the chain begin with.")
     facts.append(_readable(workspace, found, attribute.entity, attribute.name))
     return [render.code(render.attribute(attribute)), attribute.doc, " ".join(f for f in facts if f)]
+
+
+def _key(workspace: Workspace, found: Found) -> list[str]:
+    """A header, a mark: who writes it, and who reads it."""
+    entity, _, name = found.symbol.scope.partition(".")
+    holder = _entity_of(workspace, entity)
+    attribute = holder.attributes.get(name) if holder is not None else None
+    mesh = project.mesh_of_file(workspace.db, found.file)[0]
+    program = project.program(workspace.db, mesh) if mesh is not None else None
+    if attribute is None or program is None:
+        return []
+    attr = AttrKey(entity, name, found.symbol.name)
+    writers = [p.name for p in program.policies if any(w.attr == attr for c in p.calls for w in c.writes)]
+    readers = [p.name for p in program.policies if any(attr in _read(c) for c in (p.when, *(c.guard for c in p.calls)))]
+    facts = [f"Written by {_ticked(writers)}." if writers else "No policy writes it."]
+    facts += [f"Read by {_ticked(readers)}."] if readers else []
+    travels = " travels" if attribute.travels else ""
+    return [render.code(f"{attr}: {attribute.type}{travels}"), " ".join(facts)]
+
+
+def _read(cond: Cond) -> set[AttrKey]:
+    return {a.attr for a in atoms(cond) if isinstance(a, Atom)}
 
 
 def _readable(workspace: Workspace, found: Found, entity: str, attribute: str) -> str:
@@ -127,13 +173,27 @@ def _dataplanes_here(workspace: Workspace, file: str) -> list[Dataplane]:
 
 
 def _param(workspace: Workspace, found: Found) -> list[str]:
-    entity_name, _, operation_name = found.symbol.scope.rpartition(".")
-    entity = _entity_of(workspace, entity_name)
-    operation = entity.operations.get(operation_name) if entity else None
-    param = next((p for p in operation.params if p.name == found.symbol.name), None) if operation else None
-    if operation is None or param is None:
+    entity_name, _, called_name = found.symbol.scope.rpartition(".")
+    entity = _entity_of(workspace, entity_name or found.symbol.scope)
+    called: Operation | StateCondition | Entity | None = entity
+    if entity is not None and entity_name:
+        called = entity.operations.get(called_name) or entity.conditions.get(called_name)
+    param = next((p for p in called.params if p.name == found.symbol.name), None) if called else None
+    if called is None or param is None:
         return []
-    return [render.code(render.param(param)), f"A parameter of `{operation.name}`.", operation.doc]
+    return [render.code(render.param(param)), f"A parameter of `{called.name}`.", called.doc]
+
+
+def _condition(workspace: Workspace, found: Found) -> list[str]:
+    entity = _entity_of(workspace, found.symbol.scope)
+    condition = entity.conditions.get(found.symbol.name) if entity else None
+    if entity is None or condition is None:
+        return []
+    here = _dataplanes_here(workspace, found.file)
+    supported = [f"`{d.name}`" for d in here if (entity.name, condition.name) in d.conditions]
+    runs = f"Supported by {', '.join(supported)}." if supported else "No dataplane of the mesh has it." if here else ""
+    free = "It is asked once, when all before it holds; to the analyses the answer can be either."
+    return [render.code(render.condition(condition)), condition.doc, free, runs]
 
 
 def _enum(workspace: Workspace, found: Found) -> list[str]:
@@ -273,12 +333,11 @@ def _constant(workspace: Workspace, found: Found) -> list[str]:
 
 
 def _state(workspace: Workspace, found: Found) -> list[str]:
-    for ref in project.all_decls(workspace.db):
+    for ref in project.state_refs(workspace.db, found.symbol.scope or None):
         decl = ref.parsed.decl
-        if isinstance(decl, t.StateDecl | t.StateEntityDecl) and decl.name.text == found.symbol.name:
-            whole = isinstance(decl, t.StateDecl)
-            code = ref.text[decl.start : decl.end] if whole else f"state entity {decl.name.text}"
-            return [render.code(code), decl.doc]
+        if isinstance(decl, t.StateDecl) and decl.name.text == found.symbol.name:
+            kind = _entity_of(workspace, decl.kind.text)
+            return [render.code(ref.text[decl.start : decl.end]), decl.doc, *(_parts(kind) if kind else [])]
     return []
 
 
@@ -315,5 +374,7 @@ _PAGES: dict[str, Callable[[Workspace, Found], list[str]]] = {
     "policy": _policy,
     "constant": _constant,
     "state": _state,
-    "state kind": _state,
+    "state kind": _entity,
+    "condition": _condition,
+    "key": _key,
 }

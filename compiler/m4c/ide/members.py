@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from lark import Tree
 
@@ -12,9 +12,8 @@ from m4c.ide.cursor import kind_of, text_of
 from m4c.ide.scene import Proposal, Scene
 from m4c.ide.symbols import in_file
 from m4c.semantics.conditions import unsupported
-from m4c.semantics.model import Attribute, Operation, Param, Type
+from m4c.semantics.model import Attribute, Entity, Operation, Param, StateCondition, Type
 from m4c.semantics.values import show
-from m4c.syntax import tree as t
 from m4c.syntax import words
 
 _TEXT_COMPARISONS = ("starts_with", "ends_with", "contains", "matches")
@@ -43,32 +42,58 @@ def _attribute(a: Attribute) -> Proposal:
     return Proposal(a.name, "attribute", render.attribute_type(a), doc, insert, f'{a.name}["$1"]$0', rank=0)
 
 
+def asked(scene: Scene) -> Iterator[Proposal]:
+    """What of an entity can be compared, and what a state can be asked."""
+    holder = scene.holder()
+    if holder is None:
+        return
+    for name, entity in holder.views.items():
+        yield Proposal(name, "attribute", f": {entity}", _doc_of(scene, entity), insert=f"{name}.", rank=0)
+    for a in () if holder.state else holder.attributes.values():
+        yield _attribute(a)
+    supported = _supported(scene, holder)
+    for c in holder.conditions.values():
+        doc = "\n\n".join(filter(None, (render.code(render.condition(c)), c.doc)))
+        yield _call(scene, c, doc, c.name in supported, "")
+
+
+def _doc_of(scene: Scene, entity: str) -> str:
+    found = scene.schema.entities.get(entity)
+    return found.doc if found is not None else ""
+
+
 def operations(scene: Scene) -> Iterator[Proposal]:
-    """The operations that a dataplane of the mesh has come first."""
-    supported = _supported(scene)
-    for o in scene.entity.operations.values() if scene.entity else ():
-        doc = "\n\n".join(filter(None, (render.code(render.operation(o, scene.entity)), o.doc)))
-        if o.name not in supported:
-            doc += "\n\nNo dataplane of the mesh has it."
-        places = ", ".join(f"{p.name}" for p in o.params)
-        filled = ", ".join(_place(scene, i, p) for i, p in enumerate(_needed(o), 1))
-        rank = 0 if o.name in supported else 1
-        yield Proposal(
-            o.name, "operation", render.signature(o), doc, f"{o.name}({places})", f"{o.name}({filled});$0", rank
-        )
+    """The operations of the entity or state before the cursor; those that a dataplane of the mesh has come first."""
+    holder = scene.holder()
+    if holder is None:
+        return
+    supported = _supported(scene, holder)
+    for o in holder.operations.values():
+        doc = "\n\n".join(filter(None, (render.code(render.operation(o, holder)), o.doc)))
+        yield _call(scene, o, doc, o.name in supported, ";")
 
 
-def _needed(o: Operation) -> tuple[Param, ...]:
+def _call(scene: Scene, called: Operation | StateCondition, doc: str, supported: bool, end: str) -> Proposal:
+    if not supported:
+        doc += "\n\nNo dataplane of the mesh has it."
+    places = ", ".join(f"{p.name}" for p in called.params)
+    filled = ", ".join(_place(scene, i, p) for i, p in enumerate(_needed(called), 1))
+    text, snippet = f"{called.name}({places})", f"{called.name}({filled}){end}$0"
+    return Proposal(called.name, "operation", render.signature(called), doc, text, snippet, 0 if supported else 1)
+
+
+def _needed(o: Operation | StateCondition) -> tuple[Param, ...]:
     """The parameters that must be given; a lone one with a default is shown too."""
     needed = tuple(p for p in o.params if p.default is None)
     return needed or o.params[:1]
 
 
-def _supported(scene: Scene) -> frozenset[str]:
+def _supported(scene: Scene, entity: Entity) -> frozenset[str]:
+    """What of an entity, or of a kind of state, a dataplane of the mesh can do."""
     checked = project.mesh(scene.db, scene.mesh) if scene.mesh else None
     known = scene.schema.dataplanes
     planes = [known[d] for d in checked.mesh.dataplanes] if checked else list(known.values())
-    return frozenset(o for d in planes for e, o in d.operations if scene.entity and e == scene.entity.name)
+    return frozenset(name for d in planes for e, name in (*d.operations, *d.conditions) if e == entity.name)
 
 
 def _place(scene: Scene, number: int, p: Param) -> str:
@@ -95,25 +120,56 @@ def _escape(text: str) -> str:
 
 def roots(scene: Scene) -> Iterator[Proposal]:
     """What a statement may begin with."""
-    if scene.variable:
-        detail = scene.entity.name if scene.entity else ""
-        yield Proposal(scene.variable, "variable", detail, insert=f"{scene.variable}.", rank=0)
-    yield from _states(scene)
+    yield from _variable(scene)
+    yield from _states(scene, {name for name, kind in scene.states.items() if kind.operations})
 
 
 def operands(scene: Scene) -> Iterator[Proposal]:
     """What a condition may begin with."""
-    yield from roots(scene)
+    yield from _variable(scene)
+    yield from _states(scene, {name for name, kind in scene.states.items() if kind.conditions})
     for name in scene.lets:
         yield Proposal(name, "constant", rank=2)
     yield Proposal("exists", "keyword", "not absent", rank=3)
 
 
-def _states(scene: Scene) -> Iterator[Proposal]:
-    for ref in project.all_decls(scene.db):
-        decl = ref.parsed.decl
-        if isinstance(decl, t.StateDecl) and project.mesh_of_file(scene.db, ref.file)[0] == scene.mesh:
-            yield Proposal(decl.name.text, "state", decl.kind.text, decl.doc, rank=1)
+def _variable(scene: Scene) -> Iterator[Proposal]:
+    if scene.variable:
+        detail = scene.entity.name if scene.entity else ""
+        yield Proposal(scene.variable, "variable", detail, insert=f"{scene.variable}.", rank=0)
+
+
+def _states(scene: Scene, names: Container[str]) -> Iterator[Proposal]:
+    for name, state in project.states(scene.db, scene.mesh).items():
+        if name in names:
+            yield Proposal(name, "state", state.kind, state.doc, insert=f"{name}.", rank=1)
+
+
+# --- states -----------------------------------------------------------------------------------------------------------
+
+
+def per_variable(scene: Scene) -> Iterator[Proposal]:
+    """What stands before the attribute that a state is kept per value of; its name is free."""
+    yield Proposal("r", "variable", "whatever uses the state", insert="r.", rank=0)
+
+
+def per_attributes(scene: Scene) -> Iterator[Proposal]:
+    """The attributes that a state can be kept per value of."""
+    found: dict[str, Attribute] = {}
+    for a in (a for e in _not_states(scene) for a in e.attributes.values()):
+        found.setdefault(a.name, a)
+    yield from map(_attribute, found.values())
+
+
+def per_keys(scene: Scene) -> Iterator[Proposal]:
+    name = scene.reference()[-1]
+    for e in _not_states(scene):
+        if name in e.attributes:
+            yield from keys_of(scene, e.attributes[name])
+
+
+def _not_states(scene: Scene) -> list[Entity]:
+    return [e for e in scene.schema.entities.values() if not e.state]
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -122,10 +178,10 @@ def _states(scene: Scene) -> Iterator[Proposal]:
 def keys(scene: Scene) -> Iterator[Proposal]:
     """The keys of an attribute that the workspace names."""
     attribute = scene.attribute()
-    return _keys_of(scene, attribute) if attribute else iter(())
+    return keys_of(scene, attribute) if attribute else iter(())
 
 
-def _keys_of(scene: Scene, attribute: Attribute) -> Iterator[Proposal]:
+def keys_of(scene: Scene, attribute: Attribute) -> Iterator[Proposal]:
     if attribute.key is not None and attribute.key.name == "service":
         for name in scene.graph.services:
             yield Proposal(name, "service", insert=name if scene.cursor.quoted else words.quoted(name))
@@ -140,28 +196,42 @@ def all_keys(scene: Scene) -> Iterator[Proposal]:
 def default_keys(scene: Scene) -> Iterator[Proposal]:
     names = scene.names_after("DEFAULT")
     attribute = scene.entity.attributes.get(names[1]) if scene.entity and len(names) > 1 else None
-    return _keys_of(scene, attribute) if attribute else iter(())
+    return keys_of(scene, attribute) if attribute else iter(())
 
 
 def _keys(scene: Scene, scope: str) -> Iterator[Proposal]:
+    """The keys of an attribute ("HttpRequest.header"), or of all: what policies write, what they name, and what
+    applications hand on."""
     cursor = scene.cursor
-    found: set[str] = set()
-    for file in project.sources(scene.db):
-        for f in in_file(scene.workspace, file):
-            here = file == scene.file and f.start <= cursor.offset <= f.end
-            if f.symbol.kind == "key" and f.symbol.scope.startswith(scope) and not here:
-                found.add(f.symbol.name)
+    found: dict[str, str] = {}
     for mesh in project.mesh_names(scene.db):
         program = project.program(scene.db, mesh)
         for policy in program.policies if program else ():
             for write in (w for call in policy.calls for w in call.writes):
                 where = f"{write.attr.entity}.{write.attr.attribute}"
-                if write.attr.key is not None and where.startswith(scope):
-                    found.add(write.attr.key)
-        found |= set(program.mesh.propagate) if program else set()
-    for key in sorted(found):
+                if write.attr.key is not None and scope in ("", where):
+                    found.setdefault(write.attr.key, f"written by {policy.name}")
+        if _handed_on(scene, scope):
+            found |= {
+                k: "handed on by applications" for k in (program.mesh.propagate if program else ()) if k not in found
+            }
+    for file in project.sources(scene.db):
+        for f in in_file(scene.workspace, file):
+            here = file == scene.file and f.start <= cursor.offset <= f.end
+            if f.symbol.kind == "key" and scope in ("", f.symbol.scope) and not here:
+                found.setdefault(f.symbol.name, "")
+    for key, detail in sorted(found.items()):
         written = words.quoted(key)
-        yield Proposal(key, "key", insert=written[1:-1] if cursor.quoted else written)
+        text = written[1:-1] if cursor.quoted else written
+        yield Proposal(key, "key", detail, insert=text, rank=4 if detail.startswith("written") else 5)
+
+
+def _handed_on(scene: Scene, scope: str) -> bool:
+    """Whether applications can hand on what stands under the keys of an attribute."""
+    entity, _, name = scope.partition(".")
+    holder = scene.schema.entities.get(entity)
+    attribute = holder.attributes.get(name) if holder is not None else None
+    return not scope or (attribute is not None and "propagates" in attribute.roles)
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
@@ -169,31 +239,31 @@ def _keys(scene: Scene, scope: str) -> Iterator[Proposal]:
 
 def arguments(scene: Scene) -> Iterator[Proposal]:
     """The value at hand, and the names of the parameters that are not given yet."""
-    operation = scene.operation()
-    if operation is None:
+    called = scene.called()
+    if called is None:
         return
     yield from argument_values(scene)
     if scene.cursor.quoted:
         return
     given = scene.given()
     named = {text_of(a.children[0]) for a in given if isinstance(a.children[0], Tree)}
-    for i, p in enumerate(operation.params):
+    for i, p in enumerate(called.params):
         if p.name not in named and i >= len(given) - len(named):
             yield Proposal(p.name, "param", f": {p.type}", insert=f"{p.name}: ", rank=3)
 
 
 def argument_values(scene: Scene) -> Iterator[Proposal]:
-    param, operation = scene.param(), scene.operation()
-    if param is None or operation is None:
+    param, called = scene.param(), scene.called()
+    if param is None or called is None:
         return
-    if param.type.name in ("string", "istring"):
-        for write in operation.writes:
+    if param.type.name in ("string", "istring") and isinstance(called, Operation):
+        for write in called.writes:
             if write.key_is_param and write.key == param.name:
-                yield from _keys(scene, f"{operation.entity}.{write.attribute}")
+                yield from _keys(scene, f"{called.entity}.{write.attribute}")
     if param.type.name == "service":
         yield from _service_values(scene)
     if not scene.cursor.quoted:
-        yield from _values(scene, param.type)
+        yield from values(scene, param.type)
         for name in scene.lets:
             yield Proposal(name, "constant", rank=2)
 
@@ -220,10 +290,10 @@ def map_keys(scene: Scene) -> Iterator[Proposal]:
 
 def map_values(scene: Scene) -> Iterator[Proposal]:
     param = scene.param()
-    return _values(scene, param.type.args[1]) if param and len(param.type.args) > 1 else iter(())
+    return values(scene, param.type.args[1]) if param and len(param.type.args) > 1 else iter(())
 
 
-def _values(scene: Scene, type_: Type) -> Iterator[Proposal]:
+def values(scene: Scene, type_: Type) -> Iterator[Proposal]:
     enum = scene.schema.enums.get(type_.name)
     for value in enum.values if enum else ():
         detail = f"{enum.name}{', terminal' if value in enum.terminal else ''}" if enum else ""
@@ -255,7 +325,7 @@ def compared_with(scene: Scene) -> Iterator[Proposal]:
     """The values that an attribute is compared with."""
     attribute = scene.attribute()
     if attribute is not None and not scene.cursor.quoted:
-        yield from _values(scene, attribute.type)
+        yield from values(scene, attribute.type)
         for name in scene.lets:
             yield Proposal(name, "constant", rank=2)
 
@@ -270,7 +340,7 @@ def default_attributes(scene: Scene) -> Iterator[Proposal]:
 def default_values(scene: Scene) -> Iterator[Proposal]:
     names = scene.names_after("DEFAULT")
     attribute = scene.entity.attributes.get(names[1]) if scene.entity and len(names) > 1 else None
-    return _values(scene, attribute.type) if attribute else iter(())
+    return values(scene, attribute.type) if attribute else iter(())
 
 
 def spec_attributes(scene: Scene) -> Iterator[Proposal]:
@@ -286,6 +356,13 @@ def spec_operations(scene: Scene) -> Iterator[Proposal]:
         yield Proposal(o.name, "attribute", render.signature(o), doc, snippet=f'{o.name} emits "$1";$0')
 
 
+def spec_conditions(scene: Scene) -> Iterator[Proposal]:
+    """The conditions of a state that a spec may implement by naming them."""
+    for c in scene.entity.conditions.values() if scene.entity else ():
+        doc = "\n\n".join(filter(None, (render.code(render.condition(c)), c.doc)))
+        yield Proposal(c.name, "attribute", render.signature(c), doc, snippet=f'{c.name} emits "$1";$0')
+
+
 def own_params(scene: Scene) -> Iterator[Proposal]:
     """The parameters of the operation that is being declared."""
     params = scene.last("params")
@@ -295,7 +372,7 @@ def own_params(scene: Scene) -> Iterator[Proposal]:
 
 def attribute_values(scene: Scene) -> Iterator[Proposal]:
     """The default of the attribute that is being declared."""
-    return _values(scene, Type(text_of(type_))) if (type_ := scene.last("type")) is not None else iter(())
+    return values(scene, Type(text_of(type_))) if (type_ := scene.last("type")) is not None else iter(())
 
 
 def written_values(scene: Scene) -> Iterator[Proposal]:
@@ -303,4 +380,4 @@ def written_values(scene: Scene) -> Iterator[Proposal]:
     names = [text_of(p) for p in scene.pieces if kind_of(p) == "name"]
     attribute = scene.entity.attributes.get(names[-1]) if scene.entity and names else None
     if attribute is not None:
-        yield from _values(scene, attribute.type)
+        yield from values(scene, attribute.type)

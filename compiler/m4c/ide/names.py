@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from m4c import project
 from m4c.ide import render
 from m4c.ide.cursor import kind_of, text_of
 from m4c.ide.scene import Proposal, ProposalKind, Scene
-from m4c.semantics.schema import MERGES
+from m4c.semantics.schema import ENTITY_ROLES, MERGES, ROLES, WITH_ARGUMENTS
 from m4c.semantics.values import SCALARS
 from m4c.syntax import tree as t
 from m4c.syntax import words
+
+_NEXT = re.compile(r"\b(?:policy|entity|mesh|spec|enum|state|test)\b")  # what a declaration begins with
 
 
 def plain(kind: ProposalKind, words: Iterable[str]) -> Iterator[Proposal]:
@@ -106,10 +109,12 @@ def variable(scene: Scene) -> Iterator[Proposal]:
 
 
 def policies(scene: Scene) -> Iterator[Proposal]:
+    """The policies about the same entity: no others can be overridden, or come before."""
     own = next(iter(scene.names_after("POLICY")), "")
+    entity = scene.entity.name if scene.entity is not None else None
     for ref in project.policy_refs(scene.db, scene.mesh):
         decl = ref.parsed.decl
-        if isinstance(decl, t.PolicyDecl) and decl.name.text != own:
+        if isinstance(decl, t.PolicyDecl) and decl.name.text != own and entity in (None, decl.entity.text):
             pattern = ref.text[decl.pattern.start : decl.pattern.end]
             yield Proposal(decl.name.text, "policy", f"on {pattern}", decl.doc, insert=scene.name(decl.name.text))
 
@@ -138,17 +143,27 @@ def mesh_dataplanes(scene: Scene) -> Iterator[Proposal]:
 
 
 def state_kinds(scene: Scene) -> Iterator[Proposal]:
-    for ref in project.all_decls(scene.db):
-        decl = ref.parsed.decl
-        if isinstance(decl, t.StateEntityDecl):
-            yield Proposal(decl.name.text, "type", doc=decl.doc)
+    for e in scene.schema.entities.values():
+        if e.state:
+            needed = ", ".join(f"{p.name}: ${{{i}:{p.type}}}" for i, p in enumerate(e.params, 2) if p.default is None)
+            snippet = f"{e.name} ${{1:name}}{f'({needed})' if needed else ''};$0"
+            yield Proposal(e.name, "type", render.signature(e) if e.params else "", e.doc, snippet=snippet, rank=0)
 
 
 # --- fixed words ------------------------------------------------------------------------------------------------------
 
 
 def annotation_names(scene: Scene) -> Iterator[Proposal]:
-    yield Proposal("owner", "keyword", "who is asked about this", insert='owner("")', snippet='owner("$1")$0')
+    """What can be said of the declaration behind the cursor; where that is not known, of any."""
+    inside = scene.item in ("ENTITY", "SPEC", "STATE")
+    follows = _NEXT.search(scene.workspace.text(scene.file), scene.cursor.offset)
+    of = "attribute" if inside else follows[0] if follows is not None else ""
+    if of in ("", "policy"):
+        yield Proposal("owner", "keyword", "who is asked about this", insert='owner("")', snippet='owner("$1")$0')
+    roles = ROLES if of == "attribute" else ENTITY_ROLES if of in ("", "entity") else {}
+    for name, meaning in roles.items():
+        snippet = f'{name}("$1")$0' if name in WITH_ARGUMENTS else None
+        yield Proposal(name, "keyword", meaning, insert=f'{name}("")' if snippet else "", snippet=snippet)
 
 
 def tiers(scene: Scene) -> Iterator[Proposal]:
@@ -169,12 +184,6 @@ def types(scene: Scene) -> Iterator[Proposal]:
     yield Proposal("set", "type", insert="set<", snippet="set<$1>")
     for e in scene.schema.enums.values():
         yield Proposal(e.name, "type", render.enum(e), e.doc)
-
-
-def all_enum_values(scene: Scene) -> Iterator[Proposal]:
-    for e in scene.schema.enums.values():
-        for value in e.values:
-            yield Proposal(value, "enum value", e.name, e.doc)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

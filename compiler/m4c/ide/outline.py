@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from m4c import project
@@ -15,7 +15,7 @@ from m4c.workspace import Span, Workspace
 
 EntryKind: TypeAlias = Literal[
     "mesh", "group", "spec", "supports", "entity", "attribute", "operation", "enum", "enum value", "policy", "state",
-    "test",
+    "test", "case",
 ]  # fmt: skip
 
 
@@ -85,9 +85,16 @@ class _Outline:
             case t.StateDecl(name=name, kind=kind):
                 yield self.entry("state", name, 0, size, kind.text)
             case t.TestDecl(title=title):
-                yield self.entry("test", title, 0, size)
+                requests = [s for s in decl.statements if isinstance(s, t.TestRequest)]
+                yield self.entry("test", title, 0, size, "", *map(self.requested, requests))
             case t.Broken(kind="policy", name=t.Name() as name):
                 yield self.entry("policy", name, 0, size)
+
+    def requested(self, r: t.TestRequest) -> Entry:
+        """A request of a test: its words, and its path."""
+        line = self.text[r.name.start : r.text.end if r.text else r.name.end]
+        entry = self.entry("case", r.name, r.start, r.end, f"on {self.text[r.pattern.start : r.pattern.end]}")
+        return replace(entry, name=line)
 
     def members(self, decl: t.EntityDecl | t.EnumDecl | t.StateEntityDecl) -> Iterator[Entry]:
         if isinstance(decl, t.EnumDecl):
@@ -95,7 +102,10 @@ class _Outline:
             yield self.entry("enum", decl.name, decl.start, decl.end, "", *values)
             return
         attributes = [self.entry("attribute", a.name, a.start, a.end, a.type.name.text) for a in decl.attributes]
-        operations = [self.entry("operation", o.name, o.start, o.end) for o in decl.operations]
+        calls: tuple[t.OperationDecl | t.ConditionDecl, ...] = decl.operations
+        if isinstance(decl, t.StateEntityDecl):
+            calls += decl.conditions
+        operations = [self.entry("operation", c.name, c.start, c.end) for c in calls]
         yield self.entry("entity", decl.name, decl.start, decl.end, "", *attributes, *operations)
 
 

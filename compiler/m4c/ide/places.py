@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from m4c import project
-from m4c.ide import members, names
+from m4c.ide import members, names, tests
 from m4c.ide.cursor import keywords
 from m4c.ide.scene import Proposal, Scene
 
@@ -38,6 +38,7 @@ class Kind:
 
 _REF = r"(?:ref |NAME (?:access_member |access_key |DOT NAME |LSQB string RSQB )+)"
 _LIST = r"(?:name COMMA )*"
+_SAID = r"(?:WITH|EXPECT|COMMA) name (?:DOT name )?(?:LSQB string RSQB )?"
 _CALL = r"ref LPAR (?:argument COMMA )*(?:name COLON )?"
 
 PLACES = (
@@ -49,6 +50,7 @@ PLACES = (
     Kind(r"service COLON ", "SERVICE", names.versions),
     Kind(r"LSQB (?:label COMMA )*(?:SERVICE|STRING) COLON ", "SERVICE", names.label_values),
     Kind(r"LSQB (?:label COMMA )*", "SERVICE", names.label_keys),
+    Kind(r"(?:.* )?ON .*", "SERVICE", tests.path_services, "TEST"),
     Kind(r"(?:.* )?ON .*ATSIGN ", "NAME", names.groups),
     Kind(r"ATSIGN ", "NAME", names.annotation_names),
     Kind(r"(?:.* )?ON .*", "QUESTION", names.one_services),
@@ -64,11 +66,26 @@ PLACES = (
     Kind(r"(?:LBRACE|RBRACE|\w+_statement) NAME DOT ", "NAME", members.operations, "POLICY"),
     Kind(r"(?:LBRACE|RBRACE|\w+_statement) ", "LET", members.roots, "POLICY"),
     # conditions
-    Kind(r"NAME (?:access_member |DOT NAME )LSQB ", "STRING", members.keys, "POLICY"),
+    Kind(r"NAME (?:access_member |DOT NAME )+LSQB ", "STRING", members.keys, "POLICY"),
     Kind(rf"{_REF}(?:CMP |IN LSQB (?:scalar COMMA )*)", "STRING", members.compared_with, "POLICY"),
     Kind(_REF, "CMP", members.comparisons, "POLICY"),
-    Kind(r"NAME DOT ", "NAME", members.attributes, "POLICY"),
+    Kind(r"NAME (?:access_member )*DOT ", "NAME", members.asked, "POLICY"),
     Kind(r"(?:WHEN|AND|OR|BANG|EXISTS|LPAR) ", "NAME", members.operands, "POLICY"),
+    # states
+    Kind("STATE ", "NAME", names.state_kinds),
+    Kind(r"STATE name name LPAR (?:argument COMMA )*name COLON ", "NAME", members.argument_values),
+    Kind(r"STATE name name LPAR (?:argument COMMA )*", "NAME", members.arguments),
+    Kind("PER ", "NAME", members.per_variable, "STATE"),
+    Kind("PER NAME DOT ", "NAME", members.per_attributes, "STATE"),
+    Kind("PER NAME access_member LSQB ", "STRING", members.per_keys, "STATE"),
+    # tests
+    Kind("REQUEST ", "NAME", tests.requests),
+    Kind(rf"{_SAID}EQUAL LBRACE (?:pair COMMA )*", "SERVICE", tests.share_versions, "TEST"),
+    Kind(rf"{_SAID}EQUAL ", "STRING", tests.said_values, "TEST"),
+    Kind(r"(?:WITH|EXPECT|COMMA) name (?:DOT name )?LSQB ", "STRING", tests.said_keys, "TEST"),
+    Kind(r"(?:WITH|EXPECT|COMMA) name DOT ", "NAME", tests.said_members, "TEST"),
+    Kind(r"WITH (?:setting COMMA )*", "NAME", tests.settings, "TEST"),
+    Kind(r"EXPECT (?:\w+ COMMA )*", "NAME", tests.expectations, "TEST"),
     # meshes
     Kind("MESH ", "NAME", names.meshes),
     Kind(f"DATAPLANES {_LIST}", "NAME", names.dataplanes),
@@ -88,6 +105,7 @@ PLACES = (
     Kind("PER ", "NAME", names.per, "SPEC"),
     Kind("READS (?:read COMMA )*", "NAME", members.spec_attributes),
     Kind("OPERATION ", "NAME", members.spec_operations, "SPEC"),
+    Kind("CONDITION ", "NAME", members.spec_conditions, "SPEC"),
     Kind(r"WRITES (?:write COMMA )*", "NAME", members.spec_attributes),
     Kind(r"WRITES (?:write COMMA )*name LSQB ", "NAME", members.own_params),
     Kind(r"WRITES (?:write COMMA )*name (?:LSQB key_\w+ RSQB )?EQUAL ", "NAME", members.written_values),
@@ -96,9 +114,6 @@ PLACES = (
     Kind("MERGE ", "NAME", names.merges),
     Kind("FROM ", "NAME", members.spec_attributes),
     Kind(r"(?:name COLON |LESSTHAN (?:type COMMA )*)", "NAME", names.types),
-    # the rest
-    Kind("STATE name ", "NAME", names.state_kinds),
-    Kind("EXPECT ", "NAME", names.all_enum_values),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from m4c.semantics.model import Attribute, Dataplane, Entity, Enum, Operation, Param, WriteDecl
+from m4c.semantics.model import Attribute, Dataplane, Entity, Enum, Operation, Param, StateCondition, WriteDecl
 from m4c.semantics.values import show
 
 
@@ -11,9 +11,9 @@ def param(p: Param) -> str:
     return f"{p.name}: {p.type}{default}"
 
 
-def signature(operation: Operation) -> str:
+def signature(called: Operation | StateCondition | Entity) -> str:
     """`(status: int = 403)`"""
-    return f"({', '.join(map(param, operation.params))})"
+    return f"({', '.join(map(param, called.params))})"
 
 
 def write(w: WriteDecl, entity: Entity | None) -> str:
@@ -29,6 +29,11 @@ def operation(o: Operation, entity: Entity | None) -> str:
     side = f" at {o.side}" if o.side else ""
     writes = f"\n    writes {', '.join(write(w, entity) for w in o.writes)}" if o.writes else ""
     return f"operation {o.name}{signature(o)}{side}{writes};"
+
+
+def condition(c: StateCondition) -> str:
+    """The declaration of a state's condition."""
+    return f"condition {c.name}{signature(c)};"
 
 
 def attribute_type(a: Attribute) -> str:
@@ -57,6 +62,8 @@ def enum(e: Enum) -> str:
 
 
 def entity(e: Entity) -> str:
+    if e.state:
+        return f"state entity {e.name}{signature(e) if e.params else ''}"
     return f"entity {e.name}{f' over {e.over}' if e.over else ''}"
 
 

@@ -11,7 +11,7 @@ from lark import Token, Tree
 
 from m4c import project
 from m4c.ide.cursor import Cursor, Piece, kind_of, text_of
-from m4c.semantics.model import Attribute, Entity, Graph, Operation, Param
+from m4c.semantics.model import Attribute, Entity, Graph, Operation, Param, StateCondition
 from m4c.semantics.schema import Schema
 from m4c.syntax import words
 from m4c.workspace import Workspace
@@ -120,49 +120,75 @@ class Scene:
     def last(self, kind: str) -> Piece | None:
         return next((p for p in reversed(self.pieces) if kind_of(p) == kind), None)
 
-    def attribute(self) -> Attribute | None:
-        """The attribute of the reference that stands last, whole or open."""
-        at = len(self.pieces) - 1
-        members: list[Piece] = []
-        while at >= 0:
+    @cached_property
+    def states(self) -> dict[str, Entity]:
+        """The states of the mesh, each with its kind."""
+        known = self.schema.entities
+        return {n: known[s.kind] for n, s in project.states(self.db, self.mesh).items() if s.kind in known}
+
+    def reference(self) -> list[str]:
+        """The names of the reference that stands last, whole or open: its root, then its members."""
+        names: list[str] = []
+        for at in range(len(self.pieces) - 1, -1, -1):
             piece = self.pieces[at]
             kind = kind_of(piece)
             if kind == "ref" and isinstance(piece, Tree):
-                members = [c for c in piece.children if isinstance(c, Tree)]
-                break
+                inner = [c for c in piece.children if isinstance(c, Tree) and c.data == "access_member"]
+                return [text_of(piece), *map(text_of, inner)]
             after_dot = at > 0 and kind_of(self.pieces[at - 1]) == "DOT"
-            if kind == "access_member" or (kind == "NAME" and after_dot):
-                members.insert(0, piece)
+            if kind == "access_member" or (kind in ("NAME", "STRING") and after_dot):
+                names.insert(0, text_of(piece))
             elif kind == "NAME":
-                break
-            at -= 1
-        name = text_of(members[0]) if members else ""
-        return self.entity.attributes.get(name) if self.entity else None
+                return [text_of(piece), *names]
+        return names
 
-    def operation(self) -> Operation | None:
-        """The operation of the call that is open at the cursor."""
+    def holder(self) -> Entity | None:
+        """What the reference before a dot leads to: the entity, another one that is a part of it, a state's kind."""
+        root, *members = self.reference() or [""]
+        found = self.entity if root == self.variable else self.states.get(root)
+        for name in members:
+            found = self.schema.entities.get(found.views.get(name, "")) if found is not None else None
+        return found
+
+    def attribute(self) -> Attribute | None:
+        """The attribute of the reference that stands last, whole or open."""
+        root, *members = self.reference() or [""]
+        found = self.entity if root == self.variable else None
+        for name in members:
+            if found is None or name in found.attributes:
+                break
+            found = self.schema.entities.get(found.views.get(name, ""))
+        return found.attributes.get(name) if found is not None and members else None
+
+    def called(self) -> Operation | StateCondition | Entity | None:
+        """What the parentheses that are open at the cursor are of: an operation, a state's condition, or a kind of
+        state."""
+        if self.item == "STATE":
+            return self.schema.entities.get(next(iter(self.names_after("STATE")), ""))
         ref = self.last("ref")
-        if not isinstance(ref, Tree) or self.entity is None:
+        if not isinstance(ref, Tree):
             return None
         members = [text_of(c) for c in ref.children if isinstance(c, Tree)]
-        return self.entity.operations.get(members[0]) if members and text_of(ref) == self.variable else None
+        holder = self.entity if text_of(ref) == self.variable else self.states.get(text_of(ref))
+        if holder is None or not members:
+            return None
+        return holder.operations.get(members[0]) or holder.conditions.get(members[0])
 
     def given(self) -> list[Tree[Token]]:
         """The arguments before the cursor."""
-        at = max((i for i, p in enumerate(self.pieces) if kind_of(p) == "ref"), default=len(self.pieces))
+        at = max((i for i, p in enumerate(self.pieces) if kind_of(p) in ("ref", "LPAR")), default=len(self.pieces))
         return [p for p in self.pieces[at:] if isinstance(p, Tree) and p.data == "argument"]
 
     def param(self) -> Param | None:
         """The parameter whose argument is at the cursor."""
-        operation = self.operation()
-        if operation is None:
+        called = self.called()
+        if called is None:
             return None
-        named = re.search(r"ref LPAR (?:argument COMMA )*name COLON ", self.shape)
-        if named:
+        if re.search(r"LPAR (?:argument COMMA )*name COLON ", self.shape):
             name = text_of(next(p for p in reversed(self.pieces) if kind_of(p) == "name"))
-            return next((p for p in operation.params if p.name == name), None)
+            return next((p for p in called.params if p.name == name), None)
         position = len(self.given())
-        return operation.params[position] if position < len(operation.params) else None
+        return called.params[position] if position < len(called.params) else None
 
     def name(self, text: str) -> str:
         """A name as it must be written at the cursor."""

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from m4c import project
 from m4c.db import Database, query
 from m4c.project import DeclRef
-from m4c.semantics.model import Entity, Enum, Operation, Type
+from m4c.semantics.model import Entity, Enum, Operation, StateCondition, Type
 from m4c.semantics.schema import Schema
 from m4c.semantics.values import fold
 from m4c.syntax import tree as t
@@ -17,7 +17,7 @@ from m4c.workspace import Workspace
 
 Kind: TypeAlias = Literal[
     "policy", "service", "version", "group", "label", "mesh", "dataplane", "entity", "operation", "attribute", "key",
-    "param", "enum", "enum value", "constant", "variable", "state", "state kind", "import", "graph",
+    "param", "enum", "enum value", "constant", "variable", "state", "state kind", "condition", "import", "graph",
 ]  # fmt: skip
 
 
@@ -55,7 +55,8 @@ class Found:
 @query
 def occurrences(db: Database, ref: DeclRef, mesh: str | None) -> tuple[Occurrence, ...]:
     """Every name in a declaration, in the order of the text."""
-    found = _Walk(ref, mesh or "", project.schema(db)).declaration(ref.parsed.decl)
+    states = {name: state.kind for name, state in project.states(db, mesh).items()}
+    found = _Walk(ref, mesh or "", project.schema(db), states).declaration(ref.parsed.decl)
     return tuple(sorted(found, key=lambda o: (o.start, o.end)))
 
 
@@ -93,14 +94,14 @@ def everywhere(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
 
 
 class _Walk:
-    def __init__(self, ref: DeclRef, mesh: str, schema: Schema) -> None:
+    def __init__(self, ref: DeclRef, mesh: str, schema: Schema, states: Mapping[str, str]) -> None:
         self.here = f"{ref.file}#{ref.key}"
         self.mesh = mesh
         self.schema = schema
         self.found: list[Occurrence] = []
         self.entity: Entity | None = None
         self.var = ""
-        self.states: Mapping[str, str] = {}
+        self.states = states  # each with its kind
 
     def add(self, kind: Kind, name: t.Name | t.Str | None, scope: str = "", declares: bool = False) -> None:
         if name is not None:
@@ -123,12 +124,9 @@ class _Walk:
             case t.PolicyDecl():
                 self._policy(decl)
             case t.StateDecl():
-                self.add("state", decl.name, self.mesh, True)
-                self.add("state kind", decl.kind)
+                self._state(decl)
             case t.TestDecl():
-                for statement in decl.statements:
-                    if isinstance(statement, t.TestRequest):
-                        self._pattern(statement.pattern)
+                self._test(decl)
             case t.Broken(kind="policy", name=name):
                 self.add("policy", name, self.mesh, True)
         return self.found
@@ -175,6 +173,8 @@ class _Walk:
                 self._attribute_decl(entity_name, attribute)
             for operation in supports.operations:
                 self._operation_decl(entity_name, operation)
+            for condition in supports.conditions:
+                self.add("condition", condition.name, entity_name)
 
     def _enum(self, enum: t.EnumDecl) -> None:
         self.add("enum", enum.name, declares=True)
@@ -184,9 +184,16 @@ class _Walk:
     def _entity(self, entity: t.EntityDecl | t.StateEntityDecl) -> None:
         if isinstance(entity, t.StateEntityDecl):
             self.add("state kind", entity.name, declares=True)
+            self._params(entity.name.text, entity.params)
+            for condition in entity.conditions:
+                self.add("condition", condition.name, entity.name.text, True)
+                self._params(f"{entity.name.text}.{condition.name.text}", condition.params or ())
         else:
             self.add("entity", entity.name, declares=True)
             self.add("entity", entity.over)
+            for arg in (arg for a in entity.annotations for arg in a.args):
+                if isinstance(arg, t.Lit) and isinstance(arg.value, str):
+                    self.add("attribute", t.Str(arg.value, arg.start, arg.end), entity.name.text)
         for attribute in entity.attributes:
             self._attribute_decl(entity.name.text, attribute)
         for operation in entity.operations:
@@ -205,6 +212,8 @@ class _Walk:
     def _type_node(self, node: t.TypeNode) -> None:
         if node.name.text in self.schema.enums:
             self.add("enum", node.name)
+        elif node.name.text in self.schema.entities:
+            self.add("entity", node.name)
         for arg in node.args:
             self._type_node(arg)
 
@@ -213,11 +222,7 @@ class _Walk:
         self.add("operation", operation.name, entity, declares)
         scope = f"{entity}.{operation.name.text}"
         params = {p.name.text for p in operation.params or ()}
-        for p in operation.params or ():
-            self.add("param", p.name, scope, True)
-            self._type_node(p.type)
-            if p.default is not None:
-                self._value(p.default, Type(p.type.name.text))
+        self._params(scope, operation.params or ())
         for w in operation.writes:
             self.add("attribute", w.attribute, entity)
             if isinstance(w.key, t.Name):
@@ -227,6 +232,66 @@ class _Walk:
                 self.add("param", value.root, scope)
             else:
                 self._value(w.value, self._type(entity, w.attribute.text))
+
+    def _params(self, scope: str, params: tuple[t.ParamDecl, ...]) -> None:
+        for p in params:
+            self.add("param", p.name, scope, True)
+            self._type_node(p.type)
+            if p.default is not None:
+                self._value(p.default, Type(p.type.name.text))
+
+    # --- states and tests ---
+
+    def _state(self, state: t.StateDecl) -> None:
+        self.add("state", state.name, self.mesh, True)
+        self.add("state kind", state.kind)
+        kind = self.schema.entities.get(state.kind.text)
+        self._arguments(state.args, kind, state.kind.text, ())
+        per = state.per.accessors if state.per else ()
+        if per and isinstance(per[0], t.Name):
+            having = (e for e in self.schema.entities.values() if not e.state and per[0].text in e.attributes)
+            for entity in list(having)[:1]:  # the one that the checks go by
+                key = per[1] if len(per) > 1 and isinstance(per[1], t.Str) else None
+                self._attribute(entity.name, per[0], key)
+
+    def _test(self, test: t.TestDecl) -> None:
+        entity: Entity | None = None
+        for statement in test.statements:
+            if isinstance(statement, t.TestRequest):
+                entity = self._requested(statement)
+                self._pattern(statement.pattern)
+                for setting in statement.settings:
+                    self._setting(setting, entity)
+                continue
+            for expected in statement.of:
+                if isinstance(expected, t.Setting):
+                    self._setting(expected, entity)
+                elif isinstance(expected, t.Name) and entity is not None:
+                    enums = [self.schema.enums.get(a.type.name) for a in entity.attributes.values()]
+                    for enum in {e.name: e for e in enums if e is not None and expected.text in e.values}:
+                        self.add("enum value", expected, enum)
+
+    def _requested(self, request: t.TestRequest) -> Entity | None:
+        known = [e for e in self.schema.entities.values() if not e.state]
+        if request.text is not None:
+            return next((e for e in known if len(e.request_line) == 2), None)
+        self.add("entity", request.name)
+        return next((e for e in known if e.name == request.name.text), None)
+
+    def _setting(self, setting: t.Setting, entity: Entity | None) -> None:
+        """`header["x"] = "1"`, `limiter.Take = false`, `HttpResponse.status = 200`."""
+        owner, name = entity, setting.name
+        if setting.member is not None:
+            kind = self.states.get(setting.name.text)
+            self.add(*(("entity", name) if kind is None else ("state", name, self.mesh)))
+            owner, name = self.schema.entities.get(kind or setting.name.text), setting.member
+        if owner is None:
+            return
+        if name.text in owner.conditions:
+            self.add("condition", name, owner.name)
+            return
+        self._attribute(owner.name, name, setting.key)
+        self._value(setting.value, self._type(owner.name, name.text))
 
     # --- policies ---
 
@@ -279,25 +344,40 @@ class _Walk:
                     self._call(call, lets)
 
     def _call(self, call: t.CallExpr, lets: tuple[str, ...]) -> None:
-        self._root(call.ref.root, lets)
-        operation: Operation | None = None
-        if self.entity is not None and call.ref.root.text == self.var and call.ref.accessors:
+        root = call.ref.root
+        self._root(root, lets)
+        owner = self.entity if root.text == self.var else self.schema.entities.get(self.states.get(root.text, ""))
+        called: Operation | StateCondition | None = None
+        if owner is not None and call.ref.accessors:
             name = call.ref.accessors[0]
-            self.add("operation", name, self.entity.name)
-            operation = self.entity.operations.get(name.text)
-        positional = iter(operation.params if operation else ())
-        for arg_name, value in call.args:
-            param = None
-            if operation is not None:
-                if arg_name is None:
-                    param = next(positional, None)
-                else:
-                    self.add("param", arg_name, f"{operation.entity}.{operation.name}")
-                    param = next((p for p in operation.params if p.name == arg_name.text), None)
+            called = owner.operations.get(name.text) or owner.conditions.get(name.text)
+            self.add("condition" if name.text in owner.conditions else "operation", name, owner.name)
+        scope = f"{owner.name}.{called.name}" if owner is not None and called is not None else ""
+        self._arguments(call.args, called, scope, lets)
+
+    def _arguments(
+        self,
+        args: tuple[tuple[t.Name | None, t.Expr], ...],
+        called: Operation | StateCondition | Entity | None,
+        scope: str,
+        lets: tuple[str, ...],
+    ) -> None:
+        """The arguments of a call, or of a state of a kind; `scope` is that of their parameters."""
+        params = called.params if called is not None else ()
+        positional = iter(params)
+        for name, value in args:
+            param = next(positional, None) if name is None else next((p for p in params if p.name == name.text), None)
+            if name is not None and scope:
+                self.add("param", name, scope)
             if isinstance(value, t.Ref) and value.root.text in lets:
                 self.add("constant", value.root, self.here)
-            else:
-                self._value(value, param.type if param else None)
+                continue
+            self._value(value, param.type if param else None)
+            if param is not None and isinstance(called, Operation) and isinstance(value, t.Lit):
+                for w in called.writes:
+                    if w.key_is_param and w.key == param.name:
+                        key = t.Str(str(value.value), value.start, value.end)
+                        self._key(called.entity, w.attribute, key, declares=True)
 
     def _root(self, root: t.Name, lets: tuple[str, ...]) -> None:
         if root.text == self.var:
@@ -320,12 +400,18 @@ class _Walk:
                 self._expr(inner, lets)
             case t.CallExpr():
                 self._call(expr, lets)
-            case t.Ref(root=root, accessors=(t.Name() as name, *rest)):
+            case t.Ref(root=root, accessors=(t.Name() as first, *rest)):
                 self._root(root, lets)
-                if root.text == self.var and self.entity is not None:
+                name: t.Name = first
+                entity = self.entity if root.text == self.var else None
+                while entity is not None and name.text in entity.views and rest and isinstance(rest[0], t.Name):
+                    self.add("attribute", name, entity.name)
+                    entity = self.schema.entities.get(entity.views[name.text])
+                    name, rest = rest[0], rest[1:]
+                if entity is not None:
                     key = rest[0] if rest and isinstance(rest[0], t.Str) else None
-                    self._attribute(self.entity.name, name, key)
-                    return self._type(self.entity.name, name.text)
+                    self._attribute(entity.name, name, key)
+                    return self._type(entity.name, name.text)
             case t.Ref(root=root) if root.text == self.var or root.text in lets:
                 self._root(root, lets)
         return None
@@ -334,12 +420,16 @@ class _Walk:
 
     def _attribute(self, entity: str, name: t.Name, key: t.Str | None = None) -> None:
         self.add("attribute", name, entity)
-        found = self.schema.entities.get(entity)
-        attribute = found.attributes.get(name.text) if found else None
-        if key is not None and attribute is not None and attribute.key is not None and attribute.key.name == "service":
-            self.add("service", key, self.mesh)
-        elif key is not None:
-            self.found.append(Occurrence(Symbol("key", fold(key.text), f"{entity}.{name.text}"), key.start, key.end))
+        if key is not None:
+            self._key(entity, name.text, key)
+
+    def _key(self, entity: str, attribute: str, key: t.Str, declares: bool = False) -> None:
+        """A key of an attribute; what writes it is where it comes from."""
+        holder = self.schema.entities.get(entity)
+        known = holder.attributes.get(attribute) if holder else None
+        folds = known is not None and known.key is not None and known.key.name == "istring"
+        symbol = Symbol("key", fold(key.text) if folds else key.text, f"{entity}.{attribute}")
+        self.found.append(Occurrence(symbol, key.start, key.end, declares))
 
     def _type(self, entity: str, attribute: str) -> Type | None:
         found = self.schema.entities.get(entity)
@@ -352,6 +442,8 @@ class _Walk:
         match value:
             case t.Ref(root=root, accessors=()) if enum is not None and root.text in enum.values:
                 self.add("enum value", root, enum.name)
+            case t.Name(text=text) if enum is not None and text in enum.values:
+                self.add("enum value", value, enum.name)
             case t.Ref(root=root, accessors=()) if type_ is not None and type_.name == "service":
                 self.add("service", root, self.mesh)
             case t.Lit(value=str(text)) if type_ is not None and type_.name == "service":

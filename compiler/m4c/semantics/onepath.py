@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +11,7 @@ from m4c.semantics.policies import Names, check_pattern, connection_pattern
 from m4c.semantics.problems import Edit, Fix, Problem
 from m4c.semantics.values import Scope
 from m4c.syntax import tree as t
+from m4c.syntax import words
 
 OUTSIDE = "outside"
 
@@ -119,7 +119,7 @@ class _Path:
                 return None
             services += way[1:]
             versions[len(services) - 1] = version
-        texts = [service_text(s) + (f":{v}" if (v := versions.get(i)) else "") for i, s in enumerate(services)]
+        texts = [words.service(s) + (f":{v}" if (v := versions.get(i)) else "") for i, s in enumerate(services)]
         return " -> ".join([OUTSIDE, *texts] if outside else texts)
 
     def _way(self, starts: Iterable[str], end: str) -> Sequence[str] | None:
@@ -137,9 +137,3 @@ class _Path:
                         following.append((*way, callee))
             level = following
         return None
-
-
-def service_text(name: str) -> str:
-    """A service's name as a pattern writes it."""
-    plain = re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?", name) and "->" not in name
-    return name if plain and name != OUTSIDE else '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -41,6 +41,7 @@ ENTITY_ROLES = {
     "connection": "one for many requests, so it has no call path",
     "request_line": "the attributes that the words of a test's `request` are",
 }
+WITH_ARGUMENTS = ("request_line", "added_to")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,53 @@
+"""Workspaces with a cursor: `$0` in a text stands for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m4c.ide.complete import complete
+from m4c.ide.definition import definition, references
+from m4c.ide.hover import hover
+from m4c.ide.scene import Proposal
+from m4c.workspace import Span, Workspace
+
+
+class Desk:
+    """A folder with some files, and one more, `here.m4`, that the cursor is in."""
+
+    def __init__(self, folder: Path, files: dict[str, str]) -> None:
+        self.folder = folder
+        for name, text in files.items():
+            (folder / name).write_text(text, "utf-8")
+        self.here = (folder / "here.m4").as_posix()
+        self.workspace = Workspace([folder])
+
+    def put(self, text: str) -> int:
+        """Makes a text the one of `here.m4`; returns where the cursor is in it."""
+        at = text.index("$0")
+        self.workspace.set_text(self.here, text.replace("$0", ""))
+        return at
+
+    def proposals(self, text: str) -> list[Proposal]:
+        offset = self.put(text)
+        return [c.proposal for c in complete(self.workspace, self.here, offset).items]
+
+    def labels(self, text: str) -> list[str]:
+        return [p.label for p in self.proposals(text)]
+
+    def inserts(self, text: str) -> dict[str, str]:
+        """What each proposal puts into the text, its places to fill in included."""
+        return {p.label: p.snippet or p.text for p in self.proposals(text)}
+
+    def hover(self, text: str) -> str:
+        found = hover(self.workspace, self.here, self.put(text))
+        return found.text if found is not None else ""
+
+    def definition(self, text: str) -> list[str]:
+        return [self.shown(s) for s in definition(self.workspace, self.here, self.put(text))]
+
+    def references(self, text: str) -> list[str]:
+        return [self.shown(s) for s in references(self.workspace, self.here, self.put(text))]
+
+    def shown(self, span: Span) -> str:
+        """A span as `file:line: text`."""
+        return f"{Path(span.file).name}:{span.start_line + 1}: {self.workspace.text(span.file)[span.start : span.end]}"
