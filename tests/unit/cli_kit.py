@@ -15,6 +15,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from m4c.cli.main import main
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUTIQUE = ROOT / "examples/online-boutique"
@@ -129,9 +131,13 @@ def closed(schema: Any) -> Any:
 def hold(value: Any, name: str) -> Any:
     """Holds an output to its schema, and returns it."""
     folder = Path(__file__).parent if name == "sarif" else ROOT / "docs/schemas"
-    file = folder / f"{name}.schema.json"
-    schema = json.loads(file.read_text("utf-8"))
-    Draft202012Validator.check_schema(schema)
-    found = [f"{list(e.absolute_path)}: {e.message}" for e in Draft202012Validator(closed(schema)).iter_errors(value)]
-    assert found == []
+
+    def read(file: str) -> Any:
+        schema = json.loads((folder / file).read_text("utf-8"))
+        Draft202012Validator.check_schema(schema)
+        return closed(schema)
+
+    beside: Registry[Any] = Registry(retrieve=lambda file: DRAFT202012.create_resource(read(file)))
+    validator = Draft202012Validator(read(f"{name}.schema.json"), registry=beside)
+    assert [f"{list(e.absolute_path)}: {e.message}" for e in validator.iter_errors(value)] == []
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_kit import m4, shop
+from cli_kit import hold, m4, shop
 
 POLICIES = """\
 state Counter hits;
@@ -75,7 +75,7 @@ def test_a_connection_by_itself_and_as_what_carries_a_request(folder: Path) -> N
     assert [h["fired"] for h in alone.json["hops"]] == [[], ["no_shell", "proven"]]
     assert alone.json["verdict"] == "deny"
     carrying = m4("trace", folder, "--path", "web,cart,db", "--set", "TcpConnection.port=22", "--format", "json").json
-    hop = carrying["hops"][-1]
+    hop = hold(carrying, "trace")["hops"][-1]
     assert (carrying["entity"], carrying["verdict"], carrying["status"]) == ("HttpRequest", "deny", None)
     assert (hop["fired"], [c["fired"] for c in hop["carriers"]]) == ([], [["no_shell", "proven"]])
     assert hop["carriers"][0]["writes"] == {"verdict": "deny"}
@@ -85,7 +85,7 @@ def test_a_connection_by_itself_and_as_what_carries_a_request(folder: Path) -> N
 
 def test_answers_on_the_way_back(folder: Path) -> None:
     args = ("trace", folder, "--path", "web,cart,db", "--method", "PUT", "--format", "json")
-    done = m4(*args, "--answer", "status=503").json
+    done = hold(m4(*args, "--answer", "status=503").json, "trace")
     assert [(a["hop"], a["fired"]) for a in done["answers"]] == [
         (["cart", "db"], ["broken"]),
         (["web", "cart"], ["told"]),
