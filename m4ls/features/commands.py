@@ -1,4 +1,4 @@
-"""workspace/executeCommand: build, plan, deploy. Nothing of this happens because a file was opened.
+"""workspace/executeCommand: build, plan, test, deploy. Nothing of this happens because a file was opened.
 
 The first argument of each is the URI or path of a file or folder. `m4.build` then takes a tier and a policy,
 `m4.deploy` a target (`local` without one) and, for `directory`, its folder.
@@ -144,6 +144,17 @@ def register(server: M4Server) -> None:
             return {"text": text, "plan": jobs.plan_json(target.workspace, target.mesh)}
 
         return await jobs.run("m4.plan", given, job)
+
+    @server.command("m4.test")
+    async def test(*given: Any) -> dict[str, Any]:
+        def job(target: Target) -> dict[str, Any]:
+            from m4c.cli.test import as_json, as_text, run_tests
+
+            ran = run_tests(target.workspace, mesh=target.mesh)
+            text = as_text(target.workspace, ran)
+            return {"ok": all(r.passed for r in ran), "text": text, "tests": as_json(target.workspace, ran)}
+
+        return await jobs.run("m4.test", given, job)
 
     @server.command("m4.deploy")
     async def deploy(*given: Any) -> dict[str, Any]:

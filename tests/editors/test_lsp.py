@@ -126,6 +126,28 @@ async def test_completion_hover_and_definition(client: LanguageClient, tmp_path:
 
 
 @pytest.mark.asyncio
+async def test_runs_the_tests_of_a_text_that_is_not_saved(client: LanguageClient, tmp_path: Path) -> None:
+    test = 'test "all" { request GET "/" on web -> f; expect deny; request GET "/" on e -> f; expect allow; }\n'
+    mesh = tmp_path / "ws/shop.m4"
+    uri = opened(client, mesh)
+    found = await until_diagnosed(client, uri, ["contradiction"])
+    text = f"{mesh.read_text()}\n{test}"
+    change = types.TextDocumentContentChangeWholeDocument(text=text)
+    document = types.VersionedTextDocumentIdentifier(uri=uri, version=2)
+    client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
+    found = await until_diagnosed(client, uri, ["contradiction", "failed-test"])
+    (failed,) = (d for d in found if d.code == "failed-test")
+    assert failed.message == "expected verdict = deny, but it is allow on web -> f: no policy writes it"
+    assert [r.message for r in failed.related_information or ()] == [
+        "`even` fires on web -> f: route = { v1: 50%, v2: 50% }"
+    ]
+    answer = await client.workspace_execute_command_async(types.ExecuteCommandParams("m4.test", [uri]))
+    assert isinstance(answer, dict)
+    assert (answer["ok"], answer["tests"]["summary"]) == (False, {"passed": 0, "failed": 1, "not_run": 0})
+    assert "expected verdict = deny, but it is allow on web -> f" in answer["text"]
+
+
+@pytest.mark.asyncio
 async def test_deploys_into_a_folder(client: LanguageClient, tmp_path: Path) -> None:
     mesh = tmp_path / "ws/shop.m4"
     (tmp_path / "ws/even.m4").unlink()

@@ -212,6 +212,19 @@ def test_plan_is_shown_and_cannot_be_changed(start: Any, workspace: Path) -> Non
     assert not shop.lua("return vim.bo[vim.fn.bufnr('m4://plan')].modifiable")
 
 
+def test_tests_are_run_and_shown(start: Any, workspace: Path) -> None:
+    with (workspace / "shop.m4").open("a") as file:
+        file.write('test "labelled" { request GET "/" on web -> e; expect header["x-tier"] = "beta"; }\n')
+    shop: Editor = start(workspace / "shop.m4")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    shop.nvim.command("M4Test")
+    shop.wait("vim.fn.bufwinid('m4://test') ~= -1")
+    shown = shop.lua("return vim.api.nvim_buf_get_lines(vim.fn.bufnr('m4://test'), 0, -1, false)")
+    assert [line.split(" (")[0] for line in shown if line.startswith("FAIL")] == ["FAIL labelled"]
+    assert "        web -> e" in shown
+    assert shown[-1] == "1 test: 1 failed"
+
+
 def test_build_writes_artifacts(start: Any, workspace: Path) -> None:
     (workspace / "even.m4").unlink()
     editor: Editor = start(workspace / "shop.m4")

@@ -28,6 +28,11 @@ interface Planned {
   readonly text: string;
 }
 
+/** The answer of `m4.test`. */
+interface Tested {
+  readonly text: string;
+}
+
 export function registerCommands(server: Server): vscode.Disposable {
   const report = vscode.window.createOutputChannel("M4");
   const plans = new Plans(async (uri) => (await ask<Planned>(server, "m4.plan", uri))?.text);
@@ -57,6 +62,13 @@ export function registerCommands(server: Server): vscode.Disposable {
   const undeploy = async (target: vscode.Uri): Promise<void> => {
     showDeployed(await ask<Deployed>(server, "m4.undeploy", target.toString()));
   };
+  const test = async (target: vscode.Uri): Promise<void> => {
+    const tested = await ask<Tested>(server, "m4.test", target.toString());
+    if (tested !== undefined) {
+      report.appendLine(`${new Date().toLocaleTimeString()}  Tests\n${tested.text}`);
+      report.show(true);
+    }
+  };
 
   return vscode.Disposable.from(
     report,
@@ -65,6 +77,7 @@ export function registerCommands(server: Server): vscode.Disposable {
     registerOnTarget("m4.ui.deploy", deploy),
     registerOnTarget("m4.ui.undeploy", undeploy),
     registerOnTarget("m4.ui.plan", (target) => plans.show(target)),
+    registerOnTarget("m4.ui.test", test),
     vscode.commands.registerCommand("m4.ui.restart", () => server.restart()),
   );
 }

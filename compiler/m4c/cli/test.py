@@ -41,6 +41,10 @@ class Ran:
     def outcome(self) -> str:
         return "not run" if self.result is None else "passed" if self.result.holds else "failed"
 
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "passed"
+
 
 def run(args: argparse.Namespace) -> int:
     workspace = open_workspace(args.paths)
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             print(as_junit(workspace, ran))
         case _:
             print(as_text(workspace, ran, colored(sys.stdout)), end="")
-    return 0 if all(r.outcome == "passed" for r in ran) else 1
+    return 0 if all(r.passed for r in ran) else 1
 
 
 def run_tests(workspace: Workspace, pattern: str = "", mesh: str | None = None) -> list[Ran]:
@@ -103,7 +107,7 @@ def as_text(workspace: Workspace, ran: Sequence[Ran], color: bool = False) -> st
         where = f"{relative(r.span.file)}:{r.span.start_line + 1}"
         of = f" of {r.mesh}" if several and r.mesh else ""
         why = f": {r.why}; `m4 check` shows them" if r.why.endswith("errors") else f": {r.why}" if r.why else ""
-        lines.append(f"{shown} {r.title}{of}{f' ({where}){why}' if r.outcome != 'passed' else ''}")
+        lines.append(f"{shown} {r.title}{of}{f' ({where}){why}' if not r.passed else ''}")
         for case in r.result.cases if r.result is not None and r.program is not None else ():
             lines += _failure(workspace, r, case)
     lines.append(_summary(ran))
@@ -204,7 +208,7 @@ def as_junit(workspace: Workspace, ran: Sequence[Ran]) -> str:
             case = Xml.SubElement(
                 suite, "testcase", classname=text(file), name=text(r.title), file=text(file), line=line
             )
-            if r.outcome == "passed":
+            if r.passed:
                 continue
             detail = [line for c in (r.result.cases if r.result else ()) for line in _failure(workspace, r, c)]
             message = r.result.problems[0].message if r.result else r.why

@@ -5,6 +5,7 @@ vim.g.loaded_m4 = true
 
 for name, command in pairs({
   M4Plan = { 'plan', 'M4: show the plan' },
+  M4Test = { 'test', 'M4: run the tests' },
   M4Build = { 'build', 'M4: build artifacts' },
   M4Deploy = { 'deploy', 'M4: deploy' },
   M4Undeploy = { 'undeploy', 'M4: undeploy' },

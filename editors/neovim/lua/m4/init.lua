@@ -104,6 +104,14 @@ function M.plan(path)
   end)
 end
 
+--- Runs the tests, and shows hop by hop what happened in those that fail.
+--- @param path string?
+function M.test(path)
+  ask('m4.test', path, function(result)
+    show('m4://test', result.text)
+  end)
+end
+
 --- Writes the artifacts.
 --- @param path string?
 function M.build(path)
