@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -117,6 +117,15 @@ class Database:
         self._recent: dict[str, OrderedDict[Key, None]] = {}
         self._durable_changed_at = 1
         self._cancelled = False
+
+    def fork(self) -> Database:
+        """A database that knows what this one knows and goes its own way from here."""
+        other = Database()
+        other.revision, other._durable_changed_at = self.revision, self._durable_changed_at
+        other._inputs = dict(self._inputs)
+        other._memos = {key: replace(memo) for key, memo in self._memos.items()}
+        other._recent = {name: OrderedDict(keys) for name, keys in self._recent.items()}
+        return other
 
     # --- inputs ---
 

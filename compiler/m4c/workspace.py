@@ -16,6 +16,7 @@ from pathlib import Path
 
 from m4c import checks, project
 from m4c.db import Database
+from m4c.diagnostics.registry import Severity, rule
 from m4c.files import BOM, Unreadable, looks_like_m4, m4_files, read_text
 from m4c.fixes import fixes
 from m4c.resources import shipped_specs, specs_dir
@@ -64,6 +65,15 @@ class Workspace:
         for path in shipped.values():
             self._load(path.as_posix(), durable=True)
         self.refresh()
+
+    def fork(self) -> Workspace:
+        """A workspace with the same files; what is set in it changes nothing here."""
+        other = Workspace.__new__(Workspace)
+        other.db = self.db.fork()
+        other.paths, other.closed = list(self.paths), self.closed
+        other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
+        other._open, other._loaded = dict(self._open), set(self._loaded)
+        return other
 
     # --- files ---
 
@@ -125,6 +135,11 @@ class Workspace:
 
     # --- answers ---
 
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """The files whose text is not the disk's but was set."""
+        return tuple(self._open)
+
     def text(self, file: str) -> str:
         return str(self.db.input_or("text", file, default=None) or "")
 
@@ -133,6 +148,10 @@ class Workspace:
         unread = self.read_problems
         found = [*unread.values(), *self.closed, *(p for p in checks.problems(self.db) if p.place.file not in unread)]
         return sorted(found, key=lambda p: (p.place.file, self.offset(p.place), p.code, p.message))
+
+    def severity(self, problem: Problem) -> Severity:
+        """How bad a problem is."""
+        return rule(problem.code).severity
 
     def fixes(self, problem: Problem) -> tuple[Fix, ...]:
         """The ways to mend a problem, the best first."""

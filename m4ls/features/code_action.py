@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from m4ls.server import M4Server
 
 EMIT = "source.emitArtifacts"
-_OFFERED = types.CodeActionOptions([types.CodeActionKind.QuickFix, types.CodeActionKind.Source])
+FIX_ALL = f"{types.CodeActionKind.SourceFixAll.value}.m4"
+_KINDS = [types.CodeActionKind.QuickFix, types.CodeActionKind.Source, FIX_ALL]
+_OFFERED = types.CodeActionOptions(_KINDS)
 
 
 def register(server: M4Server) -> None:
@@ -25,20 +27,27 @@ def register(server: M4Server) -> None:
         only = params.context.only
 
         def question(workspace: Workspace, file: str, convert: Converter) -> list[types.CodeAction]:
-            from m4c.ide.actions import actions
+            from m4c.ide.actions import actions, fix_all_action
 
+            fixed = []
+            if only and _asks(only, FIX_ALL):  # not at every move of the cursor: it checks the workspace several times
+                everything = fix_all_action(workspace, file)
+                fixed = [_action(everything, convert, True)] if everything is not None else []
             lines = convert.lines(file)
             start, end = lines.offset(params.range.start), lines.offset(params.range.end)
             found = (_action(a, convert, bool(only)) for a in actions(workspace, file, start, end))
-            return [a for a in found if only is None or _wanted(a, only)]
+            return fixed + [a for a in found if only is None or _wanted(a, only)]
 
         return await server.ask_file(params.text_document.uri, question, [])
 
 
 def _wanted(action: types.CodeAction, only: Sequence[types.CodeActionKind | str]) -> bool:
-    kind = _text(action.kind) if action.kind else ""
-    wanted = [_text(o) for o in only]
-    return any(not o or kind == o or kind.startswith(f"{o}.") for o in wanted)
+    return _asks(only, _text(action.kind) if action.kind else "")
+
+
+def _asks(only: Sequence[types.CodeActionKind | str], kind: str) -> bool:
+    """Whether one of the kinds that are asked for is this one or above it."""
+    return any(not o or kind == o or kind.startswith(f"{o}.") for o in map(_text, only))
 
 
 def _text(kind: types.CodeActionKind | str) -> str:
@@ -57,7 +66,7 @@ def _action(action: Action, convert: Converter, asked: bool) -> types.CodeAction
         changes.setdefault(at, []).append(types.TextEdit(convert.range(edit.span), edit.text))
     return types.CodeAction(
         action.title,
-        types.CodeActionKind.QuickFix,
+        FIX_ALL if action.kind == "source.fixAll" else types.CodeActionKind.QuickFix,
         diagnostics=[diagnostic(action.fixes, convert)] if action.fixes else None,
         edit=types.WorkspaceEdit(changes=changes),
         is_preferred=action.preferred or None,

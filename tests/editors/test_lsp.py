@@ -105,6 +105,34 @@ async def test_a_contradiction_is_shown_at_both_policies_and_mended(client: Lang
 
 
 @pytest.mark.asyncio
+async def test_everything_in_a_file_is_fixed_when_that_is_asked_for(client: LanguageClient, tmp_path: Path) -> None:
+    file = tmp_path / "ws/more.m4"
+    file.write_text(
+        "policy slow (HttpRequest r) on * -> f { r.SetTimeout(3s) }\n\n"
+        "policy quick (HttpRequest r) on * -> f when r.method == GET { r.SetTimeuot(1s); }\n"
+    )
+    uri = opened(client, file)
+    everywhere = types.Range(types.Position(0, 0), types.Position(0, 0))
+
+    async def asked(*only: str) -> list[types.CodeAction]:
+        context = types.CodeActionContext(diagnostics=[], only=list(only) or None)
+        params = types.CodeActionParams(types.TextDocumentIdentifier(uri), everywhere, context)
+        found = await client.text_document_code_action_async(params)
+        return [a for a in found or () if isinstance(a, types.CodeAction)]
+
+    (action,) = await asked("source.fixAll.m4")
+    assert action.kind == "source.fixAll.m4"
+    assert action.edit is not None and action.edit.changes is not None
+    assert [e.new_text for e in action.edit.changes.pop(uri)] == [
+        "policy slow (HttpRequest r) on * -> f { r.SetTimeout(3s); }\n",
+        'policy quick (HttpRequest r) on * -> f when r.method == "GET" { r.SetTimeout(1s); }\n',
+    ]
+    assert action.edit.changes == {}, "of this file alone"
+    assert [a.title for a in await asked("source.fixAll")] == [action.title]
+    assert "source.fixAll.m4" not in {a.kind for a in await asked()}, "that would be much work at each key"
+
+
+@pytest.mark.asyncio
 async def test_completion_hover_and_definition(client: LanguageClient, tmp_path: Path) -> None:
     file = tmp_path / "ws/shop.m4"
     text = file.read_text()

@@ -11,23 +11,41 @@ from typing import Any
 from urllib.parse import quote
 
 from m4c import project
+from m4c.cli import fixing
 from m4c.cli.common import errors, open_workspace
+from m4c.cli.errors import UsageError
 from m4c.cli.main import VERSION
 from m4c.cli.output import colored, counted, print_json, range_json
 from m4c.cli.paths import relative
 from m4c.cli.text import render_text
 from m4c.diagnostics.registry import RULES, Severity, rule
+from m4c.ide.fixall import Made
 from m4c.semantics.problems import Problem, Shown, Witness
 from m4c.workspace import Span, Workspace
 
 
 def run(args: argparse.Namespace) -> int:
+    if not args.fix and (args.dry_run or args.code):
+        raise UsageError("--dry-run and --code say how to --fix; without it they mean nothing")
     workspace = open_workspace(args.paths)
+    made: list[Made] = []
+    if args.fix:
+        outcome = fixing.fixed(workspace, args.code)
+        made += outcome.made
+        texts = outcome.texts(workspace)
+        said = fixing.report(outcome, args.dry_run)
+        if args.dry_run:
+            said += fixing.diff(workspace, texts)
+        else:
+            fixing.write(workspace, texts)
+        with contextlib.suppress(BrokenPipeError):
+            print(f"{said}\n" if said else "", end="", file=sys.stdout if args.format == "text" else sys.stderr)
+        workspace = outcome.workspace
     problems = workspace.problems()
     with contextlib.suppress(BrokenPipeError):  # whoever stops reading still gets the exit code
         match args.format:
             case "json":
-                print_json(as_json(workspace, problems))
+                print_json(as_json(workspace, problems) | ({"fixed": fixing.as_json(made)} if args.fix else {}))
             case "sarif":
                 print_json(as_sarif(workspace, problems))
             case "github":

@@ -36,6 +36,15 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("paths", metavar="PATH", nargs="*", default=["."], help="folders or files")
     check.add_argument("--format", choices=("text", "json", "sarif", "github"), default="text")
     check.add_argument("--all", action="store_true", help="every conflicting pair by itself")
+    check.add_argument("--fix", action="store_true", help="make the fixes that leave no choice, then check")
+    check.add_argument("--dry-run", action="store_true", help="with --fix: show what it would change, change nothing")
+    check.add_argument(
+        "--code",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="with --fix: only findings of this code (repeatable)",
+    )
 
     plan = add("plan", "show the cheapest set of sidecars and kernel programs")
     mesh(plan)

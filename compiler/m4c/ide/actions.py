@@ -7,11 +7,13 @@ from typing import Literal
 
 from m4c import project
 from m4c.ide.diagnostics import Diagnostic, diagnostics
-from m4c.ide.edits import TextEdit, text_edits
+from m4c.ide.edits import TextEdit, line_edits, text_edits
+from m4c.ide.fixall import fix_all
 from m4c.semantics.problems import Fix, chosen
 from m4c.syntax import tree as t
 from m4c.workspace import Workspace
 
+FIX_ALL = "Fix all that leaves no choice"
 TIERS = {"proxy": "sidecar", "kernel": "eBPF"}  # what people call what runs in a tier
 BUILD = "m4.build"
 
@@ -30,7 +32,7 @@ class Action:
     """Something to do at a place: edits of texts, or a command."""
 
     title: str
-    kind: Literal["quickfix", "source"]
+    kind: Literal["quickfix", "source", "source.fixAll"]
     edits: tuple[TextEdit, ...] = ()
     fixes: Diagnostic | None = None
     command: Command | None = None
@@ -45,6 +47,14 @@ def actions(workspace: Workspace, file: str, start: int, end: int) -> tuple[Acti
             fixes = workspace.fixes(found.problem)
             out += [_fix(workspace, fix, found, fix is chosen(fixes)) for fix in fixes]
     return (*dict.fromkeys(out), *_builds(workspace, file, start))
+
+
+def fix_all_action(workspace: Workspace, file: str) -> Action | None:
+    """All fixes in one file that can be made unasked; None if there is none."""
+    outcome = fix_all(workspace, lambda f: f == file)
+    new = outcome.texts(workspace).get(file)
+    edits = line_edits(workspace, file, new) if new is not None else ()
+    return Action(FIX_ALL, "source.fixAll", edits) if edits else None
 
 
 def _fix(workspace: Workspace, fix: Fix, found: Diagnostic, best: bool) -> Action:

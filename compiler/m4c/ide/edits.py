@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import accumulate
 
 from m4c.semantics.problems import Fix
 from m4c.workspace import Span, Workspace
@@ -26,6 +28,19 @@ def text_edits(workspace: Workspace, fix: Fix) -> tuple[TextEdit, ...]:
         crlf = 2 * text.count("\r\n") > text.count("\n")
         out.append(TextEdit(span, new.replace("\n", "\r\n") if crlf else new))
     return tuple(dict.fromkeys(out))
+
+
+def line_edits(workspace: Workspace, file: str, new: str) -> tuple[TextEdit, ...]:
+    """The edits, line by line, that turn a file's text into another one."""
+    old = workspace.text(file).splitlines(keepends=True)
+    lines = new.splitlines(keepends=True)
+    starts = [0, *accumulate(map(len, old))]
+    found = SequenceMatcher(None, old, lines, autojunk=False).get_opcodes()
+    return tuple(
+        TextEdit(workspace.at(file, starts[i0], starts[i1]), "".join(lines[j0:j1]))
+        for what, i0, i1, j0, j1 in found
+        if what != "equal"
+    )
 
 
 def apply_edits(workspace: Workspace, edits: tuple[TextEdit, ...]) -> dict[str, str]:
