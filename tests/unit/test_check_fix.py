@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_kit import GRAPH, MESH, m4, process, shop, write
+from cli_kit import GRAPH, MESH, hold, m4, process, shop, write
 from m4c import project
 from m4c.db import Database, query
 from m4c.ide.fixall import fix_all
@@ -120,7 +120,7 @@ def test_programs_get_what_was_fixed_too(tmp_path: Path) -> None:
     assert [f["code"] for f in done.json["fixed"]] == [
         "type-mismatch", "syntax-error", "unknown-name", "contradiction", "redundant",
     ]  # fmt: skip
-    assert done.json["fixed"][2] == {
+    assert hold(done.json, "check")["fixed"][2] == {
         "code": "unknown-name",
         "title": "Change to `cart`",
         "file": str(folder / "policies.m4"),

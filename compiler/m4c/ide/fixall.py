@@ -9,7 +9,6 @@ so by itself is left to its author.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -154,8 +153,12 @@ def _worse(before: Workspace, after: Workspace, mended: Problem) -> bool:
     if not analysed:
         return False
 
-    def found(workspace: Workspace) -> Counter[Identity]:
-        bad = (p for p in workspace.problems() if workspace.severity(p) <= min(severity, Severity.WARNING))
-        return Counter(map(_identity, bad))
+    def found(workspace: Workspace) -> dict[Identity, int]:
+        count: dict[Identity, int] = {}
+        for p in workspace.problems():
+            if workspace.severity(p) <= min(severity, Severity.WARNING):
+                count[_identity(p)] = count.get(_identity(p), 0) + 1
+        return count
 
-    return bool(found(after) - found(before))
+    old = found(before)
+    return any(n > old.get(p, 0) for p, n in found(after).items())
