@@ -182,4 +182,7 @@ async def run(config: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     os.umask(0o077)
-    asyncio.run(run(json.loads(sys.argv[1])))
+    try:
+        asyncio.run(run(json.loads(sys.argv[1])))
+    except OSError as error:  # its address is taken, or none of this machine
+        sys.exit(f"cannot listen: {error.strerror or error}")

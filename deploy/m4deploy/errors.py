@@ -4,13 +4,17 @@ from __future__ import annotations
 
 
 class DeployError(Exception):
-    """A deployment cannot be made, or was undone: one line on what is wrong, the tool's own words, and a way out."""
+    """A deployment cannot be made, or was undone: one line on what is wrong, the tool's own words, and a way out.
 
-    def __init__(self, message: str, detail: str = "", hint: str = "") -> None:
+    `changed`: the machine is not as if nothing had been tried; the hint says how it is.
+    """
+
+    def __init__(self, message: str, detail: str = "", hint: str = "", *, changed: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.detail = detail
         self.hint = hint
+        self.changed = changed
 
     def __str__(self) -> str:
         detail = "".join(f"\n    {line}" for line in self.detail.strip().splitlines())

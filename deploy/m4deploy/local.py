@@ -18,7 +18,7 @@ from m4deploy.errors import DeployError
 from m4deploy.mesh import control_sockets
 from m4deploy.processes import tail
 from m4deploy.state import GENERATION, ask, clear_up, locked, read_state
-from m4deploy.supervisor import KEEP
+from m4deploy.supervisor import KEEP, NOTHING_LEFT
 
 Progress = Callable[[str, float], None]
 
@@ -116,9 +116,11 @@ def deploy(
         try:
             _follow(leash, progress, state)
             deployment = Deployment(state, folder, leash, supervisor)
-        except BaseException:
+        except BaseException as error:
             leash.close()
             _wait_for_old_state(state, supervisor)
+            if isinstance(error, DeployError) and running is not None and read_state(state) is None:
+                error.hint, error.changed = NOTHING_LEFT, True
             raise
     if not foreground:
         deployment.keep()
@@ -145,7 +147,8 @@ def _follow(leash: socket.socket, progress: Progress, state: Path) -> None:
             if "ready" in message:
                 return
             if "error" in message:
-                raise DeployError(message["error"], message["detail"], message["hint"])
+                about = message["error"], message["detail"], message["hint"]
+                raise DeployError(*about, changed=message["changed"])
             progress(message["progress"], message["fraction"])
     raise DeployError("The supervisor of the deployment ended unexpectedly.", tail(state / "supervisor.log"))
 

@@ -27,6 +27,7 @@ from m4deploy.processes import check_free
 from m4deploy.state import GENERATION, ask, forget, read_state, short_path, write_state
 
 KEEP = b"keep\n"
+NOTHING_LEFT = "Nothing is in force now: deploy again."
 
 
 class Stopped(Exception):
@@ -136,6 +137,8 @@ class Restored(Exception):
 
 def _restore(state: Path, generation: str, error: BaseException, leash: Leash) -> None:
     reason = error if isinstance(error, DeployError) else DeployError("The deployment was interrupted.")
+    if isinstance(error, OSError):
+        reason = DeployError(_plain(error))
     mesh = Mesh(state / generation, lambda what, fraction: None)
     try:
         mesh.prepare()
@@ -143,8 +146,12 @@ def _restore(state: Path, generation: str, error: BaseException, leash: Leash) -
     except DeployError as again:
         mesh.close()
         detail = f"{reason.detail}\nThe previous deployment did not come back: {again}"
-        raise DeployError(reason.message, detail, "Nothing is in force now: deploy again.") from error
+        raise DeployError(reason.message, detail, NOTHING_LEFT, changed=True) from error
     raise Restored(mesh, reason) from error
+
+
+def _plain(error: OSError) -> str:
+    return f"{error.filename or 'The deployment'}: {error.strerror or error}."
 
 
 def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
@@ -222,16 +229,18 @@ def _life(state: Path, generation: str, leash: Leash, lock_fd: int, wakeup: sock
     except Restored as restored:
         error = restored.error
         hint = f"{error.hint}\nThe previous deployment is in force again.".strip()
-        leash.send(error=error.message, detail=error.detail, hint=hint)
+        leash.send(error=error.message, detail=error.detail, hint=hint, changed=True)
         leash.drop()
         os.close(lock_fd)
         serve(state, restored.mesh, leash, wakeup)
         return 1
     except DeployError as error:
-        leash.send(error=error.message, detail=error.detail, hint=error.hint)
+        leash.send(error=error.message, detail=error.detail, hint=error.hint, changed=error.changed)
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
-        leash.send(error=f"{error.filename or 'The deployment'}: {error.strerror or error}", detail="", hint="")
+        leash.send(
+            error=f"{error.filename or 'The deployment'}: {error.strerror or error}", detail="", hint="", changed=False
+        )
         return 1
     except Stopped:
         return 1

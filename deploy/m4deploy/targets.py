@@ -34,7 +34,7 @@ def unavailable(dataplanes: Iterable[str]) -> dict[str, str]:
 
 
 def deploy(target: str, built: Path, state: Path, output: Path | None, progress: Progress) -> str:
-    """Deploys a built folder; returns what to tell the user. Raises DeployError, and then nothing changed."""
+    """Deploys a built folder; returns what to tell the user. Raises DeployError, which says if anything changed."""
     if target == "directory":
         from m4deploy import directory
 

@@ -122,3 +122,16 @@ def write_manifest(out: Path, artifacts: list[dict[str, str]] | None = None) -> 
     for each in artifacts:
         each["sha256"] = hashlib.sha256((out / each["path"]).read_bytes()).hexdigest()
     (out / "manifest.json").write_text(json.dumps({"mesh": "shop", "artifacts": artifacts}))
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process has started and that are there."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            found.append(int(entry.parent.name))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,3 +68,45 @@ def test_interrupted_it_leaves_nothing(after: float) -> None:
     code = demo.wait(30)
     assert code in (0, 130, -signal.SIGINT)
     assert left_behind() == []
+
+
+def wait_for_nothing() -> None:
+    """What was killed is taken away by those who watch it, a moment later."""
+    end = time.monotonic() + 30
+    while left_behind() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert left_behind() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_killed_it_leaves_nothing(number: signal.Signals) -> None:
+    with subprocess.Popen(command(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if "Deployment" in line:
+                break
+        time.sleep(1.5)
+        demo.send_signal(number)
+        demo.stdout.read()
+        assert demo.wait(30) == (-number if number == signal.SIGKILL else 130)
+    wait_for_nothing()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.skipif(not (ROOT / ".venv/bin/python").exists(), reason="the checkout has no .venv; `make demo` makes it")
+def test_ctrl_c_in_make_demo_leaves_nothing() -> None:
+    make = ["make", "-s", "demo", f"ARGS=--base-port {BASE_PORT}"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(make, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        for line in demo.stdout:
+            if "Deployment" in line:
+                break
+        time.sleep(1.5)
+        os.killpg(demo.pid, signal.SIGINT)
+        said = demo.stdout.read() + demo.stderr.read()
+        assert demo.wait(60) != 0
+    assert "interrupted; nothing is left running" in said
+    assert "Traceback" not in said
+    wait_for_nothing()

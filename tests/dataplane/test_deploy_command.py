@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,8 +15,8 @@ from pathlib import Path
 
 import m4bpf
 import pytest
-from local_kit import free_base
-from m4deploy import local
+from local_kit import children, free_base
+from m4deploy import app, local
 from m4deploy.client import send
 from m4deploy.processes import born, listening
 
@@ -167,7 +169,11 @@ def nothing_that_can_do_it(shop: Shop) -> None:
         (reach_out_of_the_sandbox, 2, ("access to attribute '__class__'", "is unsafe", "envoy/drop.yaml.j2:")),
         (no_template, 2, ("no template `drop.yaml.j2` beside the spec: write it, or correct",)),
         (rejected_by_envoy, 1, ("not deployed, nothing changed: Envoy rejects", "codec_tipe", "m4 build -o OUT")),
-        (dead_after_the_start, 1, ("envoy at cart ", "192.0.2.1", "previous deployment is in force again")),
+        (
+            dead_after_the_start,
+            1,
+            ("not deployed: envoy at cart ", "192.0.2.1", "previous deployment is in force"),
+        ),
         (no_c, 1, ("not deployed, nothing changed: ebpf at web", "does not compile", "error:", "m4 build -o OUT")),
         (refused_by_the_kernel, 1, ("not deployed, nothing changed: ebpf at web", "the kernel refuses", "m4_extra")),
         (a_contradiction, 2, ("contradiction in ", ".m4:1", "`m4 check` shows them")),
@@ -243,6 +249,42 @@ def wait(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def test_a_supervisor_that_is_killed_is_told(shop: Shop) -> None:
+    """After the previous deployment has made way nothing can bring it back; that is said, and the next one succeeds."""
+    shop.change("policies.m4", "418", "410")
+    process = shop.start("deploy", "--base-port", str(shop.base))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "Starting envoy" in line:
+            break
+    (new,) = (p for p in children(process.pid) if "m4deploy.supervisor" in command_line(p))
+    os.kill(new, signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert "not deployed: The supervisor of the deployment ended unexpectedly" in err
+    assert "Nothing is in force now: deploy again." in err
+    assert "Traceback" not in err
+    assert shop.m4("status")[1] == "nothing is deployed\n"
+    shop.renew()
+    assert shop.deploy()[0] == 0
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def test_an_application_whose_address_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        config = {"service": "a", "version": "", "dial": {}, "propagates": True, "context": "x"}
+        listen = f"127.0.0.1:{holder.getsockname()[1]}"
+        config |= {"listen": listen, "control": str(tmp_path / "control")}
+        run = [sys.executable, "-I", "-S", app.__file__, json.dumps(config)]
+        done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("cannot listen: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_dead_proxy_is_told_and_replaced(shop: Shop) -> None:
     status = local.status(shop.state)
     assert status is not None
@@ -261,8 +303,8 @@ def test_a_dead_proxy_is_told_and_replaced(shop: Shop) -> None:
 
 
 def test_a_supervisor_that_does_not_answer(shop: Shop) -> None:
-    socket = shop.state / "socket"
-    aside = socket.rename(shop.state / "aside")
+    door = shop.state / "socket"
+    aside = door.rename(shop.state / "aside")
     try:
         for name, expected in (("status", 1), ("undeploy", 1)):
             code, out, err = shop.m4(name)
@@ -270,7 +312,7 @@ def test_a_supervisor_that_does_not_answer(shop: Shop) -> None:
             assert "does not answer" in err
             assert "kill " in err
     finally:
-        aside.rename(socket)
+        aside.rename(door)
 
 
 def test_the_target_directory(shop: Shop, tmp_path: Path) -> None:

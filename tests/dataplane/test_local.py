@@ -17,7 +17,7 @@ from typing import Any
 import m4bpf
 import pytest
 from envoy_kit import compare, drop, rule, set_header
-from local_kit import build, free_base, write_manifest
+from local_kit import build, children, free_base, write_manifest
 from m4deploy import directory, local
 from m4deploy.app import make_answers
 from m4deploy.client import send
@@ -58,18 +58,6 @@ def eventually(holds: Callable[[], bool]) -> bool:
 def m4_cgroups() -> set[Path]:
     root = m4bpf.cgroup_root()
     return set() if root is None or not (root / "m4").exists() else set((root / "m4").glob("*/*"))
-
-
-def children(supervisor: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == supervisor:
-            found.append(int(entry.parent.name))
-    return found
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_kit import GRAPH, MESH, checked, command, environment, errors, m4, shop, write
-from cli_kit import Done as Done
+from cli_kit import GRAPH, MESH, Done, checked, command, environment, errors, m4, shop, write
+from m4c.resources import specs_dir
 
 GOOD = 'policy good (HttpRequest r) on web -> cart { r.SetHeader("x-from", "web"); }\n'
 CLASH = 'policy clash (HttpRequest r) on * -> cart { r.SetHeader("x-from", "shop"); }\n'
@@ -128,6 +128,50 @@ def test_a_malformed_graph(tmp_path: Path, graph: str, line: int, said: str) -> 
     folder = shop(tmp_path, GOOD, **{"graph.yaml": graph})
     found = [d for d in m4("check", folder, "--format", "json").json["diagnostics"] if d["file"].endswith(".yaml")]
     assert any(said in d["message"] for d in found if d["range"]["start"]["line"] + 1 == line), found
+
+
+# --- templates --------------------------------------------------------------------------------------------------------
+
+TEMPLATE = "envoy/set_header.yaml.j2"
+
+
+@pytest.mark.parametrize(
+    ("template", "said", "where"),
+    [
+        ("\n{% macro filter(rule) %}{{ nope }}{% endmacro %}", "'nope' is undefined", f"{TEMPLATE}:2"),
+        ("{% macro filter(rule) %}{{ rule.nope.x }}{% endmacro %}", "no attribute 'nope'", f"{TEMPLATE}:1"),
+        ("{% macro filter(rule) %}\n{% if %}{% endmacro %}", "Expected an expression", f"{TEMPLATE}:2"),
+        ("{% macro filter(rule) %}", "Unexpected end of template", f"{TEMPLATE}:1"),
+        ("{% macro filter(rule) %}{{ rule.__class__ }}{% endmacro %}", "is unsafe", f"{TEMPLATE}:1"),
+        ("{% macro filter(rule) %}{{ ''.__class__.mro() }}{% endmacro %}", "is unsafe", f"{TEMPLATE}:1"),
+        (
+            '{% macro filter(rule) %}{% include "../shop.m4" %}{% endmacro %}',
+            "no template `../shop.m4`",
+            f"{TEMPLATE}:1",
+        ),
+        ("{% macro filter(rule) %}{{ filter(rule) }}{% endmacro %}", "without end", f"{TEMPLATE}:1"),
+        ("{% macro filter(rule) %}{{ range(10**9) }}{% endmacro %}", "Range too big", f"{TEMPLATE}:1"),
+        ("{% macro filter(rule) %}{{ 1 / 0 }}{% endmacro %}", "division by zero", f"{TEMPLATE}:1"),
+        (b"{# \xff #}", "not UTF-8", "envoy/envoy.yaml.j2:"),
+        (None, "no template `set_header.yaml.j2` beside the spec: write it, or correct", "envoy/envoy.yaml.j2:"),
+    ],
+)
+def test_a_template_that_fails(tmp_path: Path, template: str | bytes | None, said: str, where: str) -> None:
+    folder = shop(tmp_path, GOOD, **{"shop.m4": MESH.replace("ebpf, ", "")})
+    shutil.copytree(specs_dir() / "envoy", folder / "envoy")
+    assert m4("build", ".", "-o", "out", cwd=folder).code == 0
+    before = {p: p.read_bytes() for p in (folder / "out").rglob("*") if p.is_file()}
+    if template is None:
+        (folder / TEMPLATE).unlink()
+    else:
+        write(folder, {TEMPLATE: template})
+    for args in (("build", "-o", "out"), ("deploy", "--target", "directory", "-o", "out")):
+        done = m4(args[0], ".", *args[1:], cwd=folder)
+        assert (done.code, done.out) == (2, "")
+        assert "m4: a template of `envoy` fails for `" in done.err
+        assert said in done.err
+        assert f"--> {where}" in done.err
+        assert {p: p.read_bytes() for p in (folder / "out").rglob("*") if p.is_file()} == before
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

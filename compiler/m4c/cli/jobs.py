@@ -275,7 +275,7 @@ class Targets(Protocol):
 
     @property
     def DeployError(self) -> type[Exception]:
-        """Its first line says what is wrong; the rest is what a tool said, and a way out."""
+        """Its first line says what is wrong; the rest is what a tool said, and a way out. It has a field `changed`."""
 
     def unavailable(self, dataplanes: Iterable[str]) -> dict[str, str]: ...
 
@@ -312,7 +312,8 @@ def deploy(
             text = targets.deploy(target, built, state, output, progress)
         except targets.DeployError as e:
             message, rest = _said(e)
-            return DeployResult(False, f"not deployed, nothing changed: {message}", rest)
+            changed = "" if getattr(e, "changed", False) else ", nothing changed"
+            return DeployResult(False, f"not deployed{changed}: {message}", rest)
     notes = "".join(f"without {name}: {reason}\n" for name, reason in lacking.items())
     return DeployResult(True, f"mesh `{mesh}` is deployed to `{target}`", notes + text)
 
