@@ -141,10 +141,9 @@ class Mesh:
         root = cgroup_root()
         if root is None and not needed:
             return
-        place = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]
-        mesh = re.sub(r"[^A-Za-z0-9_-]", "_", self.built.mesh)
+        group = cgroup_name(self.folder.parent, self.built.mesh) + self.folder.name.removeprefix("generation")
         for number, service in enumerate(sorted(self.built.services)):
-            name = f"m4/{mesh}-{place}/{number}"
+            name = f"m4/{group}/{number}"
             self._journal.add(cgroup=str((root or Path("/")) / name))
             try:
                 self._cgroups[service] = make_cgroup(name)
@@ -242,6 +241,12 @@ class Mesh:
         self._elements.clear()
         self._apps.clear()
         sweep(self.folder, keep=keep)
+
+
+def cgroup_name(state: Path, mesh: str) -> str:
+    """How the names of the cgroups of a state folder's generations begin."""
+    place = hashlib.sha256(os.fsencode(state)).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', mesh)}-{place}"
 
 
 def control_sockets(built: Built, folder: Path) -> Mapping[tuple[str, str], Path]:

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import m4bpf
@@ -18,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "examples/online-boutique"
 CONFLICT = ROOT / "examples/online-boutique-conflict"
 BASE_PORT = "23000"
+TEMPORARY = Path(tempfile.gettempdir(), f"demo-{os.getpid()}")
 
 
 def command(*args: str) -> list[str]:
@@ -25,12 +28,37 @@ def command(*args: str) -> list[str]:
 
 
 def left_behind() -> list[str]:
-    """Processes of a demo, and cgroups of its mesh."""
+    """Processes of these demos, and cgroups of their mesh in which nothing lives (others may run the same demo)."""
     out = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    processes = [line for line in out.splitlines() if "m4-demo-" in line]
+    processes = [line for line in out.splitlines() if f"{TEMPORARY}/m4-demo-" in line]
     root = m4bpf.cgroup_root()
-    cgroups = [str(p) for p in (root / "m4").glob("boutique*")] if root and (root / "m4").is_dir() else []
-    return processes + cgroups
+    found = (root / "m4").glob("boutique*") if root else ()
+    return processes + [str(p) for p in found if is_empty(p)]
+
+
+def is_empty(cgroup: Path) -> bool:
+    try:
+        return "populated 0" in (cgroup / "cgroup.events").read_text()
+    except OSError:
+        return False
+
+
+def wait_for_nothing() -> None:
+    """What was killed is taken away by those who watch it, a moment later."""
+    end = time.monotonic() + 30
+    while left_behind() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert left_behind() == []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def temporary() -> Iterator[None]:
+    """Where the demos keep their files: a place of their own, by which their processes are known."""
+    TEMPORARY.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(TEMPORARY))
+        yield
+    shutil.rmtree(TEMPORARY)
 
 
 def test_every_row_is_as_the_interpreter_says() -> None:
@@ -49,7 +77,7 @@ def test_every_row_is_as_the_interpreter_says() -> None:
         assert seen in done.stdout
     if m4bpf.probe().ok:
         assert "ebpf at cartservice" in done.stdout
-    assert left_behind() == []
+    wait_for_nothing()
 
 
 def test_without_the_kernel_proxies_do_it_all() -> None:
@@ -57,7 +85,7 @@ def test_without_the_kernel_proxies_do_it_all() -> None:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     assert "Without ebpf: taken out of the mesh" in done.stdout
     assert "ebpf at" not in done.stdout
-    assert left_behind() == []
+    wait_for_nothing()
 
 
 @pytest.mark.parametrize("after", [1.0, 2.5, 5.0])
@@ -67,15 +95,7 @@ def test_interrupted_it_leaves_nothing(after: float) -> None:
     os.killpg(demo.pid, signal.SIGINT)
     code = demo.wait(30)
     assert code in (0, 130, -signal.SIGINT)
-    assert left_behind() == []
-
-
-def wait_for_nothing() -> None:
-    """What was killed is taken away by those who watch it, a moment later."""
-    end = time.monotonic() + 30
-    while left_behind() and time.monotonic() < end:
-        time.sleep(0.1)
-    assert left_behind() == []
+    wait_for_nothing()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])

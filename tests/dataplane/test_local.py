@@ -22,6 +22,7 @@ from m4deploy import directory, local
 from m4deploy.app import make_answers
 from m4deploy.client import send
 from m4deploy.errors import DeployError
+from m4deploy.mesh import cgroup_name
 from m4deploy.processes import born, listening
 
 KERNEL = m4bpf.probe()
@@ -55,20 +56,20 @@ def eventually(holds: Callable[[], bool]) -> bool:
     return False
 
 
-def m4_cgroups() -> set[Path]:
+def cgroups_of(state: Path) -> list[Path]:
+    """The cgroups of the deployments of a state folder, one a generation."""
     root = m4bpf.cgroup_root()
-    return set() if root is None or not (root / "m4").exists() else set((root / "m4").glob("*/*"))
+    return [] if root is None else list((root / "m4").glob(f"{cgroup_name(state, 'shop')}*"))
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
     """A state folder with a long name; nothing of its deployments is left after the test."""
     folder = tmp_path / ("state" * 12) / ("folder" * 12)
-    cgroups = m4_cgroups()
     yield folder
     local.undeploy(folder)
     assert not list(folder.glob("generation-*"))
-    assert m4_cgroups() <= cgroups
+    assert cgroups_of(folder) == []
 
 
 def test_requests_along_paths(tmp_path: Path, state: Path) -> None:
@@ -148,7 +149,7 @@ def test_kernel_and_proxy_together(tmp_path: Path, state: Path) -> None:
         assert send(mesh, ["cart", "db"], outside=False).status == 200
         counters = {e["dataplane"]: e["counters"] for e in mesh.status()["elements"]}
         assert (counters["ebpf"]["egress.cart"]["denied"], counters["ebpf"]["egress.pay"]["denied"]) == (1, 1)
-        assert len(m4_cgroups()) >= 4
+        assert [len(list(group.glob("[0-9]*"))) for group in cgroups_of(state)] == [4]
 
 
 @needs_kernel
