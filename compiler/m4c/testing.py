@@ -7,7 +7,7 @@ they may fire at, so that an edit of one runs the tests that pass such a service
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from itertools import pairwise
@@ -100,48 +100,51 @@ def frame(db: Database, mesh: str) -> Program | None:
     return replace(found, policies=()) if found is not None else None
 
 
-@query
-def _by_end(db: Database, mesh: str) -> dict[str, tuple[Policy, ...]]:
+def by_end(program: Program) -> dict[str, tuple[Policy, ...]]:
     """The policies that may fire at each service, in order. Each names all that it overrides and is after, so that it
     does not matter which others are left out."""
-    found = project.program(db, mesh)
-    if found is None:
-        return {}
-    over, after = ({p.name: getattr(p, way) for p in found.policies} for way in ("overrides", "after"))
+    over, after = ({p.name: getattr(p, way) for p in program.policies} for way in ("overrides", "after"))
     out: dict[str, list[Policy]] = {}
-    for p in found.policies:
+    for p in program.policies:
         ways = (tuple(sorted(closure(way[p.name], way) - {p.name})) for way in (over, after))
         whole = replace(p, overrides=next(ways), after=next(ways))
-        for service in _ends(p, found):
-            out.setdefault(service, []).append(whole)
-    return {service: tuple(policies) for service, policies in out.items()}
+        for name, service in program.graph.services.items():
+            if may_end(p.pattern, service):
+                out.setdefault(name, []).append(whole)
+    return {name: tuple(policies) for name, policies in out.items()}
 
 
-def _ends(policy: Policy, program: Program) -> Iterator[str]:
-    return (name for name, service in program.graph.services.items() if may_end(policy.pattern, service))
+def joined(program: Program, some: Iterable[tuple[Policy, ...]]) -> Program:
+    """A program with these policies instead of its own, each row of them in its order."""
+    order: TopologicalSorter[str] = TopologicalSorter()
+    policies: dict[str, Policy] = {}
+    for row in some:
+        policies |= {p.name: p for p in row}
+        for p in row[:1]:
+            order.add(p.name)
+        for before, p in pairwise(row):
+            order.add(p.name, before.name)
+    return replace(program, policies=tuple(policies[name] for name in order.static_order()))
+
+
+@query
+def _ends(db: Database, mesh: str) -> dict[str, tuple[Policy, ...]]:
+    found = project.program(db, mesh)
+    return by_end(found) if found is not None else {}
 
 
 @query
 def policies_at(db: Database, mesh: str, service: str) -> tuple[Policy, ...]:
     """The policies of a mesh that may fire where a hop leads to a service."""
-    return _by_end(db, mesh).get(service, ())
+    return _ends(db, mesh).get(service, ())
 
 
 def program_along(db: Database, mesh: str, services: tuple[str, ...]) -> Program | None:
-    """A mesh with the policies that may fire on the hops to some services."""
+    """A mesh with the policies that may fire on the hops to some services; None if the mesh is not sound."""
     found = frame(db, mesh)
     if found is None:
         return None
-    order: TopologicalSorter[str] = TopologicalSorter()
-    policies: dict[str, Policy] = {}
-    for service in dict.fromkeys(services):
-        here = policies_at(db, mesh, service)
-        policies |= {p.name: p for p in here}
-        for p in here[:1]:
-            order.add(p.name)
-        for before, p in pairwise(here):
-            order.add(p.name, before.name)
-    return replace(found, policies=tuple(policies[name] for name in order.static_order()))
+    return joined(found, [policies_at(db, mesh, service) for service in dict.fromkeys(services)])
 
 
 # --- running ----------------------------------------------------------------------------------------------------------

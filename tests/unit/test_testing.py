@@ -13,7 +13,8 @@ services:
   web: {entry: true}
   cart: {}
   mail: {}
-calls: [[web, cart], [web, mail], [cart, mail]]
+  post: {}
+calls: [[web, cart], [web, mail], [cart, mail], [mail, post]]
 """
 MESH = 'mesh shop { graph "graph.yaml"; dataplanes envoy; }\n'
 CART = 'policy cart (HttpRequest r) on * -> cart { r.SetHeader("x-at", "cart"); }\n'
@@ -103,7 +104,7 @@ def test_an_order_holds_through_policies_that_are_elsewhere(workspace: Workspace
         workspace,
         "mail",
         'policy a (HttpRequest r) on * -> mail overrides b { r.SetHeader("x-at", "a"); }\n'
-        'policy b (HttpRequest r) on * -> cart overrides c { r.SetHeader("x-b", "b"); }\n'
+        'policy b (HttpRequest r) on * -> post overrides c { r.SetHeader("x-b", "b"); }\n'
         'policy c (HttpRequest r) on * -> mail { r.SetHeader("x-at", "c"); }\n',
     )
     assert ran(workspace)[1] == ['expected header["x-at"] = "mail", but it is "a" on cart -> mail: `a` writes it']
