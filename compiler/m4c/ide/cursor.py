@@ -18,8 +18,8 @@ from lark import Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from m4c import project
-from m4c.syntax.build import unescape
 from m4c.syntax.items import KEYWORDS, TOKEN
+from m4c.syntax.literals import unescape
 from m4c.syntax.parser import grammar
 from m4c.workspace import Workspace
 

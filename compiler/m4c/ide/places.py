@@ -67,7 +67,7 @@ PLACES = (
     Kind(r"(?:LBRACE|RBRACE|\w+_statement) ", "LET", members.roots, "POLICY"),
     # conditions
     Kind(r"NAME (?:access_member |DOT NAME )+LSQB ", "STRING", members.keys, "POLICY"),
-    Kind(rf"{_REF}(?:CMP |IN LSQB (?:scalar COMMA )*)", "STRING", members.compared_with, "POLICY"),
+    Kind(rf"{_REF}(?:CMP |LESSTHAN |MORETHAN |IN LSQB (?:scalar COMMA )*)", "STRING", members.compared_with, "POLICY"),
     Kind(_REF, "CMP", members.comparisons, "POLICY"),
     Kind(r"NAME (?:access_member )*DOT ", "NAME", members.asked, "POLICY"),
     Kind(r"(?:WHEN|AND|OR|BANG|EXISTS|LPAR) ", "NAME", members.operands, "POLICY"),

@@ -3,71 +3,18 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lark import Token, Transformer, v_args
+from lark import Token, v_args
 from lark.tree import Meta
+from lark.visitors import Transformer_NonRecursive
 
 from m4c.syntax import tree as t
-
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "0": "\0"}
-_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-
-
-def unescape(literal: str) -> str:
-    """The text of a string literal without its quotes; an unknown escape stands for its own character."""
-    body = literal[1:-1]
-    if "\\" not in body:
-        return body
-    return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), body)
-
-
-def _hundredths(number: str, scale: int) -> int:
-    """`number` times `scale`, exact; digits beyond the unit are cut."""
-    whole, _, part = number.partition(".")
-    return int(whole) * scale + (int(part) * scale // 10 ** len(part) if part else 0)
-
-
-def scalar_value(token: Token) -> t.Lit:
-    s, e = token.start_pos or 0, token.end_pos or 0
-    text = str(token)
-    match token.type:
-        case "STRING":
-            return t.Lit("string", unescape(text), s, e)
-        case "REGEX":
-            return t.Lit("regex", text[2:-1], s, e)
-        case "INT":
-            return t.Lit("int", int(text), s, e)
-        case "PERCENT":
-            return t.Lit("percent", _hundredths(text[:-1], 100), s, e)
-        case "DURATION":
-            number, unit = re.fullmatch(r"([\d.]+)(\w+)", text).groups()  # type: ignore[union-attr]
-            return t.Lit("duration", _hundredths(number, _UNITS[unit]), s, e)
-        case "RATE":
-            count, unit = text.split("/")
-            return t.Lit("rate", (int(count), _UNITS[unit]), s, e)
-        case _:
-            return t.Lit("bool", text == "true", s, e)
-
-
-def _name(token: Token) -> t.Name:
-    text = unescape(token) if token.startswith('"') else str(token)
-    return t.Name(text, token.start_pos or 0, token.end_pos or 0)
-
-
-def doc_before(text: str, start: int) -> str:
-    """The `///` lines that stand directly above the line of `start` (annotations may stand between)."""
-    lines: list[str] = []
-    head = text[:start]
-    for line in reversed(head.split("\n")[:-1]):
-        line = line.strip()
-        if line.startswith("///"):
-            lines.append(line[3:].removeprefix(" "))
-        else:
-            break
-    return "\n".join(reversed(lines))
+from m4c.syntax.items import is_doc
+from m4c.syntax.literals import SyntaxProblem, integer, scalar, text_of
 
 
 def _pick(children: list[Any], kind: type) -> tuple[Any, ...]:
@@ -91,50 +38,70 @@ def _tag(tag: str) -> Callable[[Any, Meta, list[Any]], Tag]:
 
 
 @v_args(meta=True)
-class Builder(Transformer[Token, t.Decl]):
-    """One method a rule of the grammar. `text` is the item at hand, for doc comments."""
+class Builder(Transformer_NonRecursive[Token, t.Decl]):
+    """One method a rule of the grammar. `text` is the item at hand; `problems`, what is wrong within its tokens."""
 
     def __init__(self, text: str) -> None:
         super().__init__(visit_tokens=False)
         self.text = text
+        self.problems: list[SyntaxProblem] = []
+        breaks = list(re.finditer(r"\r\n|\n|\r", text))
+        self.lines = [0, *(m.end() for m in breaks)]  # where each line begins …
+        self.ends = [*(m.start() for m in breaks), len(text)]  # … and ends
+
+    def _doc(self, start: int, name: t.Name | t.Str) -> str:
+        """The `///` lines directly above a declaration, and those between its annotations and its keyword."""
+        first, last = (bisect_right(self.lines, at) - 1 for at in (start, name.start))
+        above = first
+        while above > 0 and is_doc(self._line(above - 1)):
+            above -= 1
+        lines = [self._line(i) for i in (*range(above, first), *range(first + 1, last)) if is_doc(self._line(i))]
+        return "\n".join(line[3:].removeprefix(" ") for line in lines)
+
+    def _line(self, i: int) -> str:
+        return self.text[self.lines[i] : self.ends[i]].strip()
 
     # names and literals
+    def _name(self, token: Token) -> t.Name:
+        text = text_of(token, self.problems) if token.startswith('"') else str(token)
+        return t.Name(text, token.start_pos or 0, token.end_pos or 0)
+
     def name(self, meta: Meta, c: list[Token]) -> t.Name:
-        return _name(c[0])
+        return self._name(c[0])
 
     service = name
     name_value = name
     key_param = name
 
     def string(self, meta: Meta, c: list[Token]) -> t.Str:
-        return t.Str(unescape(c[0]), c[0].start_pos or 0, c[0].end_pos or 0)
+        return t.Str(text_of(c[0], self.problems), c[0].start_pos or 0, c[0].end_pos or 0)
 
     key_text = string
 
     def scalar(self, meta: Meta, c: list[Token]) -> t.Lit:
-        return scalar_value(c[0])
+        return scalar(c[0], self.problems)
 
     def set_literal(self, meta: Meta, c: list[Any]) -> t.SetLit:
         return t.SetLit(tuple(x for x in c if x is not None), meta.start_pos, meta.end_pos)
 
     def element_name(self, meta: Meta, c: list[Token]) -> t.Ref:
-        return t.Ref(_name(c[0]), (), meta.start_pos, meta.end_pos)
+        return t.Ref(self._name(c[0]), (), meta.start_pos, meta.end_pos)
 
     def pair(self, meta: Meta, c: list[Any]) -> tuple[t.Name, t.Expr]:
-        return _name(c[0]), c[1]
+        return self._name(c[0]), c[1]
 
     def map_literal(self, meta: Meta, c: list[Any]) -> t.MapLit:
         return t.MapLit(tuple(x for x in c if x is not None), meta.start_pos, meta.end_pos)
 
     # expressions
     def access_member(self, meta: Meta, c: list[Token]) -> t.Name:
-        return _name(c[0])
+        return self._name(c[0])
 
     def access_key(self, meta: Meta, c: list[t.Str]) -> t.Str:
         return c[0]
 
     def ref(self, meta: Meta, c: list[Any]) -> t.Ref:
-        return t.Ref(_name(c[0]), tuple(c[1:]), meta.start_pos, meta.end_pos)
+        return t.Ref(self._name(c[0]), tuple(c[1:]), meta.start_pos, meta.end_pos)
 
     def argument(self, meta: Meta, c: list[Any]) -> tuple[t.Name | None, t.Expr]:
         return c[0], c[1]
@@ -145,17 +112,24 @@ class Builder(Transformer[Token, t.Decl]):
     def _binary(self, op: str, left: t.Expr, right: t.Expr) -> t.Binary:
         return t.Binary(op, left, right, left.start, right.end)
 
+    def _joined(self, op: str, parts: list[t.Expr]) -> t.Expr:
+        """A balanced tree: `&&` and `||` are associative, and long chains must not nest deeply."""
+        if len(parts) == 1:
+            return parts[0]
+        half = (len(parts) + 1) // 2
+        return self._binary(op, self._joined(op, parts[:half]), self._joined(op, parts[half:]))
+
     def or_expr(self, meta: Meta, c: list[t.Expr]) -> t.Expr:
-        return self._binary("||", c[0], c[1])
+        return self._joined("||", c)
 
     def and_expr_(self, meta: Meta, c: list[t.Expr]) -> t.Expr:
-        return self._binary("&&", c[0], c[1])
+        return self._joined("&&", c)
 
     def compare_expr(self, meta: Meta, c: list[Any]) -> t.Expr:
         return self._binary(str(c[1]), c[0], c[2])
 
     def matches_expr(self, meta: Meta, c: list[Any]) -> t.Expr:
-        return self._binary("matches", c[0], scalar_value(c[1]))
+        return self._binary("matches", c[0], scalar(c[1], self.problems))
 
     def in_expr(self, meta: Meta, c: list[Any]) -> t.Expr:
         return self._binary("in", c[0], c[1])
@@ -183,7 +157,7 @@ class Builder(Transformer[Token, t.Decl]):
         return t.PGroup(c[0], meta.start_pos, meta.end_pos)
 
     def label(self, meta: Meta, c: list[Token]) -> tuple[t.Name, t.Name]:
-        return _name(c[0]), _name(c[1])
+        return self._name(c[0]), self._name(c[1])
 
     def labelled(self, meta: Meta, c: list[Any]) -> t.PLabels:
         return t.PLabels(tuple(c), meta.start_pos, meta.end_pos)
@@ -215,7 +189,7 @@ class Builder(Transformer[Token, t.Decl]):
 
     def annotation(self, meta: Meta, c: list[Any]) -> t.Annotation:
         args = tuple(a for a in c[1:] if a is not None)
-        return t.Annotation(_name(c[0]), args, meta.start_pos, meta.end_pos)
+        return t.Annotation(self._name(c[0]), args, meta.start_pos, meta.end_pos)
 
     # mesh
     mesh_graph = _tag("graph")
@@ -243,12 +217,12 @@ class Builder(Transformer[Token, t.Decl]):
             graphs=tuple(x[0] for x in _tagged(rest, "graph")),
             dataplanes=tuple(n for x in _tagged(rest, "dataplanes") for n in x),
             places=tuple((x[0], x[1], x[2]) for x in _tagged(rest, "place")),
-            costs=tuple((x[0], x[1], int(x[2])) for x in _tagged(rest, "cost")),
+            costs=tuple((x[0], x[1], integer(x[2], self.problems)) for x in _tagged(rest, "cost")),
             propagate=tuple(s for x in _tagged(rest, "propagate") for s in x),
             groups=tuple((x[0], tuple(n for n in x[1:] if n is not None)) for x in _tagged(rest, "group")),
             defaults=_pick(rest, t.MeshDefault),
-            tag_bits=next((int(x[0]) for x in _tagged(rest, "tag_bits")), None),
-            doc=doc_before(self.text, meta.start_pos),
+            tag_bits=next((integer(x[0], self.problems) for x in _tagged(rest, "tag_bits")), None),
+            doc=self._doc(meta.start_pos, rest[0]),
             start=meta.start_pos,
             end=meta.end_pos,
         )
@@ -299,14 +273,14 @@ class Builder(Transformer[Token, t.Decl]):
         return t.SpecDecl(
             name=rest[0],
             tier=next((x[0] for x in _tagged(rest, "tier")), None),
-            cost=next((int(x[0]) for x in _tagged(rest, "cost")), None),
+            cost=next((integer(x[0], self.problems) for x in _tagged(rest, "cost")), None),
             context=tuple(use for x in _tagged(rest, "context") for use in _tagged(x, "use")),
             peer=tuple(n.text for x in _tagged(rest, "peer") for n in x),
             supports=_pick(rest, t.SupportsDecl),
             artifacts=tuple((x[0], x[1], x[2]) for x in _tagged(rest, "artifact")),
             entities=tuple(x for x in rest if isinstance(x, t.EntityDecl | t.StateEntityDecl)),
             enums=_pick(rest, t.EnumDecl),
-            doc=doc_before(self.text, meta.start_pos),
+            doc=self._doc(meta.start_pos, rest[0]),
             start=meta.start_pos,
             end=meta.end_pos,
         )
@@ -324,12 +298,12 @@ class Builder(Transformer[Token, t.Decl]):
         return t.DomainNode(str(c[0]), regex=str(c[0])[2:-1])
 
     def domain_range(self, meta: Meta, c: list[Token | None]) -> t.DomainNode:
-        low, high = (None if x is None else scalar_value(x) for x in c)
+        low, high = (None if x is None else scalar(x, self.problems) for x in c)
         return t.DomainNode("..".join(str(x or "") for x in c), low=low, high=high)
 
-    def domain_set(self, meta: Meta, c: list[t.SetLit]) -> t.DomainNode:
-        items = (self.text[x.start : x.end] for x in c[0].items)
-        return t.DomainNode(f"[{', '.join(items)}]", among=c[0].items)
+    def domain_set(self, meta: Meta, c: list[t.Expr]) -> t.DomainNode:
+        items = (self.text[x.start : x.end] for x in c)
+        return t.DomainNode(f"[{', '.join(items)}]", among=tuple(c))
 
     def type(self, meta: Meta, c: list[Any]) -> t.TypeNode:
         args = _pick(c[1:], t.TypeNode)
@@ -350,7 +324,7 @@ class Builder(Transformer[Token, t.Decl]):
             travels=bool(_tagged(clauses, "travels")),
             derived=next(((x[0], x[1]) for x in _tagged(clauses, "derived")), None),
             annotations=_pick(c, t.Annotation),
-            doc=doc_before(self.text, meta.start_pos),
+            doc=self._doc(meta.start_pos, name),
             start=meta.start_pos,
             end=meta.end_pos,
         )
@@ -372,7 +346,7 @@ class Builder(Transformer[Token, t.Decl]):
             side=self._side(rest),
             writes=_pick(rest, t.WriteNode),
             emits=next(iter(_pick(rest, t.Str)), None),
-            doc=doc_before(self.text, meta.start_pos),
+            doc=self._doc(meta.start_pos, name),
             start=meta.start_pos,
             end=meta.end_pos,
         )
@@ -382,13 +356,13 @@ class Builder(Transformer[Token, t.Decl]):
 
     def enum(self, meta: Meta, c: list[Any]) -> t.EnumDecl:
         name, *values = [x for x in c if not isinstance(x, t.Annotation) and x is not None]
-        doc = doc_before(self.text, meta.start_pos)
+        doc = self._doc(meta.start_pos, name)
         return t.EnumDecl(name, tuple(values), doc, meta.start_pos, meta.end_pos)
 
     def entity(self, meta: Meta, c: list[Any]) -> t.EntityDecl:
         name, over, *members = [x for x in c if not isinstance(x, t.Annotation)]
         attrs, ops = _pick(members, t.AttributeDecl), _pick(members, t.OperationDecl)
-        doc = doc_before(self.text, meta.start_pos)
+        doc = self._doc(meta.start_pos, name)
         return t.EntityDecl(name, over, attrs, ops, _pick(c, t.Annotation), doc, meta.start_pos, meta.end_pos)
 
     # policies
@@ -425,7 +399,7 @@ class Builder(Transformer[Token, t.Decl]):
             during=tuple(x[0] for x in _tagged(rest, "during")),
             body=tuple(rest[-1]),
             annotations=_pick(c, t.Annotation),
-            doc=doc_before(self.text, meta.start_pos),
+            doc=self._doc(meta.start_pos, name),
             start=meta.start_pos,
             end=meta.end_pos,
         )
@@ -435,7 +409,7 @@ class Builder(Transformer[Token, t.Decl]):
         rest = [x for x in c if not isinstance(x, t.Annotation)]
         args = tuple(x for x in rest[2:] if isinstance(x, tuple))
         per = next(iter(_pick(rest, t.Ref)), None)
-        doc = doc_before(self.text, meta.start_pos)
+        doc = self._doc(meta.start_pos, rest[1])
         return t.StateDecl(rest[1], rest[0], args, per, doc, meta.start_pos, meta.end_pos)
 
     def condition(self, meta: Meta, c: list[Any]) -> t.ConditionDecl:
@@ -446,7 +420,7 @@ class Builder(Transformer[Token, t.Decl]):
             params=_pick(params[0], t.ParamDecl) if params else None,
             side=self._side(rest),
             emits=next(iter(_pick(rest, t.Str)), None),
-            doc=doc_before(self.text, meta.start_pos),
+            doc=self._doc(meta.start_pos, name),
             start=meta.start_pos,
             end=meta.end_pos,
         )
@@ -459,7 +433,7 @@ class Builder(Transformer[Token, t.Decl]):
             attributes=_pick(rest, t.AttributeDecl),
             operations=_pick(rest, t.OperationDecl),
             conditions=_pick(rest, t.ConditionDecl),
-            doc=doc_before(self.text, meta.start_pos),
+            doc=self._doc(meta.start_pos, rest[0]),
             start=meta.start_pos,
             end=meta.end_pos,
         )

@@ -1,7 +1,7 @@
 """Splits a file into its top-level items, without parsing them.
 
 An item is the grain of everything incremental: its text alone decides its tree. A broken item must not swallow its
-neighbours, so one whose braces do not close ends where a line begins with the keyword of the next.
+neighbours, so one that does not end by itself ends where a line begins with the keyword of the next.
 """
 
 from __future__ import annotations
@@ -12,25 +12,28 @@ from dataclasses import dataclass
 RESERVED = ("template", "apply")  # items of a later version
 KEYWORDS = ("import", "mesh", "spec", "entity", "enum", "policy", "state", "test", *RESERVED)
 
-# The tokens that decide where an item ends. A string that its line does not close ends with the line.
+WHITE = " \t\r\n\f\ufeff"
+BEFORE_VALUE = frozenset(("(", ",", ":", "[", "="))  # tokens behind which a `{` begins a map or a list, and no block
+
+# The tokens that decide where an item ends. A string that its line does not close ends with the line. Everything else
+# is white space, as the grammar has it.
 TOKEN = re.compile(
-    r"""(?P<comment>//[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/)?)
-      | (?P<string>r?"(?:[^"\\\n]|\\.)*"?)
+    r"""(?P<comment>//[^\r\n]*|/\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/)?)
+      | (?P<string>r?"(?:[^"\\\r\n]|\\[^\r\n])*"?)
       | (?P<punct>[{};])
       | (?P<word>[A-Za-z0-9_@][A-Za-z0-9_.]*)
-      | (?P<other>[^\s])""",
+      | (?P<other>[=!<>]=|->|&&|\|\||[^ \t\r\n\f\ufeff])""",
     re.X,
 )
-_NEVER_INSIDE = frozenset(
-    ("import", "mesh", "spec", "policy", "state", "test")
-)  # at the start of a line, within braces
+# What can never stand at the start of a line within braces, unless these were never closed.
+_NEVER_INSIDE = frozenset(("import", "mesh", "spec", "policy", "state", "test", *RESERVED))
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One top-level item: its text (its doc comment and annotations included) and where it stands in the file."""
 
-    kind: str  # a keyword, or "" for text that begins with none
+    kind: str  # a keyword, or "" for text without one
     text: str
     start: int  # code points from the start of the file
 
@@ -39,77 +42,123 @@ class Item:
         return self.start + len(self.text)
 
 
-def _kind(text: str) -> str:
-    """The keyword of an item, after annotations and comments."""
-    for m in TOKEN.finditer(text):
-        if m.lastgroup == "comment":
-            continue
-        word = m.group()
-        if m.lastgroup == "word" and word in KEYWORDS:
-            return word
-        if m.lastgroup == "word" and word.startswith("@"):
-            continue
-        if m.lastgroup in ("string", "other") and word[0] in '()",@':
-            continue
-        return ""
-    return ""
-
-
 def split(text: str) -> tuple[Item, ...]:
     """The items of a file, in order. Together with the white space and comments between them they are the file."""
     items: list[Item] = []
     pos = 0
-    while True:
-        start, end = _next_item(text, pos)
-        if start is None:
-            return tuple(items)
-        body = text[start:end]
-        items.append(Item(_kind(body), body, start))
-        pos = end
+    while (item := _next_item(text, pos)) is not None:
+        items.append(item)
+        pos = item.end
+    return tuple(items)
 
 
-def _next_item(text: str, pos: int) -> tuple[int | None, int]:
-    """Where the item begins and ends that comes first at or after `pos`; (None, _) if there is none."""
+def is_closed(comment: str) -> bool:
+    """Whether a comment ends by itself; one that does not reaches to the end of the file."""
+    return comment.startswith("//") or (len(comment) > 3 and comment.endswith("*/"))
+
+
+def is_doc(comment: str) -> bool:
+    """Whether a comment documents what follows; a longer row of slashes is a line that somebody drew."""
+    return comment.startswith("///") and not comment.startswith("////")
+
+
+class Head:
+    """The doc comments and annotations in front of what comes next: they belong to the item that follows them."""
+
+    def __init__(self) -> None:
+        self.start: int | None = None
+        self.annotated = False
+        self.last = ""  # "@" or "name" within an annotation
+        self.open: list[str] = []  # the brackets that are open in an annotation's arguments
+
+    @property
+    def whole(self) -> bool:
+        """Whether there are annotations, none of which is half said."""
+        return self.annotated and not self.open and self.last != "@"
+
+    def comment(self, m: re.Match[str], leads: bool) -> None:
+        """Minds a comment. `leads`: it stands where a doc comment of an item can."""
+        if is_doc(m.group()):
+            if leads and self.start is None:
+                self.start = m.start()
+        elif not self.annotated:
+            self.start = None  # what stands between a doc comment and the item parts the two
+
+    def takes(self, m: re.Match[str], leads: bool) -> bool:
+        """Whether a token is part of an annotation. `leads`: one can begin here."""
+        c = m.group()
+        if self.open:
+            if c in ("(", "[", "{"):
+                self.open.append(c)
+            elif c in (")", "]", "}"):
+                self.open.pop()
+            return c != ";"
+        if self.last == "name" and c == "(":
+            self.last = ""
+            self.open.append(c)
+            return True
+        if self.last == "@" and m.lastgroup == "word":
+            self.last = "name"
+            return True
+        self.last = "" if not (leads and c.startswith("@")) else "@" if c == "@" else "name"
+        if self.last:
+            self.annotated = True
+            self.start = m.start() if self.start is None else self.start
+        return bool(self.last)
+
+
+def _next_item(text: str, pos: int) -> Item | None:
+    """The item that comes first at or after `pos`."""
+    head = Head()
     start: int | None = None
-    doc: int | None = None  # of the `///` lines directly above
-    depth = 0
-    kind = ""
+    end = pos  # of the item's last token
+    kind = before = ""  # the item's keyword; the last token that is not in a head
+    count = depth = values = 0  # tokens that are not in a head; open blocks; open maps in front of the block
     for m in TOKEN.finditer(text, pos):
-        if m.lastgroup == "comment":
-            if start is None:
-                if not m.group().startswith("///"):
-                    doc = None
-                elif doc is None:
-                    doc = m.start()
+        c = m.group()
+        if m.lastgroup == "comment" and is_closed(c):
+            head.comment(m, _leads(text, m.start()) if not count else _begins_line(text, m.start()))
+            continue
+        if start is not None and c in KEYWORDS and (head.whole or _begins_line(text, m.start())):
+            in_head = not count and not head.open
+            if not in_head and (_never_inside(c, kind) if depth else (before, c, count) != ("state", "entity", 1)):
+                break
+        if head.takes(m, not count or _begins_line(text, m.start())):
+            start = head.start if start is None else start
+            end = end if count else m.end()
             continue
         if start is None:
-            start = doc if doc is not None else m.start()
-        if m.lastgroup == "word":
-            kind = kind or (m.group() if m.group() in KEYWORDS else "")
-            if depth and _begins_item(text, m, kind):
-                return start, _above(text, m.start(), start)
-            continue
-        match m.group() if m.lastgroup == "punct" else "":
-            case "{":
+            start = m.start() if head.start is None else head.start
+        head, end, count = Head(), m.end(), count + 1
+        if not kind and not depth and c in KEYWORDS:
+            kind = c
+        if c == "{":
+            if not depth and before in BEFORE_VALUE:
+                values += 1
+            else:
                 depth += 1
-            case "}":
-                depth -= 1
-                if depth <= 0:
-                    return start, m.end()
-            case ";" if depth == 0:
-                return start, m.end()
-    return start, len(text.rstrip())
+        elif c == "}" and values and not depth:
+            values -= 1
+        elif c == "}":
+            depth -= 1
+            if depth <= 0:
+                break
+        elif c == ";" and not depth:
+            break
+        before = c
+    return None if start is None else Item(kind, text[start:end], start)
 
 
-def _begins_item(text: str, word: re.Match[str], kind: str) -> bool:
-    """Whether a word inside braces can only be the next item's keyword: the braces before it were never closed."""
-    if word.start() and text[word.start() - 1] != "\n":
-        return False
-    return word.group() in _NEVER_INSIDE or (word.group() in ("entity", "enum") and kind != "spec")
+def _never_inside(word: str, kind: str) -> bool:
+    """Whether a keyword at the start of a line within braces can only be the next item's: these were never closed."""
+    return word in _NEVER_INSIDE or (word in ("entity", "enum") and kind != "spec")
 
 
-def _above(text: str, pos: int, floor: int) -> int:
-    """The end of what stands before the doc comments and annotations directly above the line at `pos`."""
-    while (line := text.rfind("\n", floor, pos - 1) + 1) > floor and text.startswith(("///", "@"), line):
-        pos = line
-    return max(len(text[:pos].rstrip()), floor + 1)
+def _begins_line(text: str, pos: int) -> bool:
+    return pos == 0 or text[pos - 1] in "\r\n"
+
+
+def _leads(text: str, pos: int) -> bool:
+    """Whether nothing but white space is before `pos` on its line."""
+    line = max(text.rfind("\n", 0, pos), text.rfind("\r", 0, pos)) + 1
+    return not text[line:pos].strip(WHITE)

@@ -7,22 +7,21 @@ item is parsed again, so everything around a mistake keeps its meaning. A missin
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
 
-from lark import Lark, Token
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from m4c.syntax import tree as t
 from m4c.syntax.build import Builder
-from m4c.syntax.items import KEYWORDS, RESERVED, TOKEN
+from m4c.syntax.items import BEFORE_VALUE, KEYWORDS, RESERVED, TOKEN, Head, is_closed
+from m4c.syntax.literals import UNITS, SyntaxProblem, unescape
 
 MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
-# What is nested more deeply, or has more operators in a row, is refused here: whatever walks a tree can then recurse.
-MAX_DEPTH = 64
-MAX_OPERATORS = 256
+MAX_DEPTH = 100  # levels of a tree: whatever walks one can then recurse
 LONGEST = 40  # characters of the text that a message repeats
 
 _TERMINALS = {
@@ -48,6 +47,7 @@ _TERMINALS = {
     "STRING": "a string",
     "REGEX": 'a regular expression (r"…")',
     "INT": "a number",
+    "COUNT": "a number",
     "DURATION": "a duration",
     "PERCENT": "a percentage",
     "RATE": "a rate",
@@ -58,20 +58,6 @@ _TERMINALS = {
     "TERMINAL": "`terminal`",
     "$END": "the end",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SyntaxProblem:
-    """What is wrong with the text of an item: a message for people, and where (offsets in the item).
-
-    `insert`: a text that mends it, and the offset where it is missing.
-    """
-
-    message: str
-    start: int
-    end: int
-    code: str = "syntax-error"
-    insert: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +88,25 @@ def parse_item(text: str) -> ParsedItem:
     reserved = _reserved(text)
     if reserved is not None:
         return ParsedItem(broken(text), (reserved,))
-    deep = _too_deep(text)
-    if deep is not None:
-        return ParsedItem(broken(text), (deep,))
     problems: list[SyntaxProblem] = []
     source = text
     for _ in range(MAX_ERRORS):
         try:
-            return ParsedItem(_parse(source, text), tuple(problems))
+            tree = grammar().parse(source)
+            _check_depth(tree, len(text))
         except UnexpectedInput as e:
             problem, mended = _recover(source, e)
-            _say(problems, _within(problem, len(text)))
-            if mended is None or mended == source:
-                break
-            source = mended
-        except (RecursionError, VisitError) as e:
-            if isinstance(e, VisitError) and not isinstance(e.orig_exc, RecursionError):
-                raise
-            problems.append(SyntaxProblem("this is nested too deeply", 0, len(text)))
+        except _TooDeep as e:
+            problem, mended = e.problem, _blank_statement(source, e.problem.start)
+        else:
+            builder = Builder(text)
+            decl = builder.transform(tree)
+            return ParsedItem(decl, _in_order([*problems, *builder.problems]))
+        _say(problems, _within(problem, len(text)))
+        if mended is None or mended == source:
             break
-    return ParsedItem(broken(text), tuple(problems))
+        source = mended
+    return ParsedItem(broken(text), _in_order(problems))
 
 
 def _say(problems: list[SyntaxProblem], problem: SyntaxProblem) -> None:
@@ -135,54 +120,69 @@ def _say(problems: list[SyntaxProblem], problem: SyntaxProblem) -> None:
 
 def _within(problem: SyntaxProblem, end: int) -> SyntaxProblem:
     """A problem that may be about what was put behind the end of the text, at that end."""
-    if problem.end <= end:
-        return problem
+    start = max(0, min(problem.start, end - 1))
     insert = (min(problem.insert[0], end), problem.insert[1]) if problem.insert else None
-    return replace(problem, start=min(problem.start, max(end - 1, 0)), end=end, insert=insert)
+    return replace(problem, start=start, end=min(max(problem.end, start + 1), end), insert=insert)
 
 
-def _parse(source: str, text: str) -> t.Decl:
-    return Builder(text).transform(grammar().parse(source))
+def _in_order(problems: list[SyntaxProblem]) -> tuple[SyntaxProblem, ...]:
+    return tuple(sorted(problems, key=lambda p: (p.start, p.end)))
+
+
+class _TooDeep(Exception):
+    def __init__(self, node: Tree[Token]) -> None:
+        super().__init__()
+        message = f"this is nested too deeply: {MAX_DEPTH} levels are the limit"
+        self.problem = SyntaxProblem(message, node.meta.start_pos, node.meta.start_pos + 1)
+
+
+def _check_depth(tree: Tree[Token], size: int) -> None:
+    """Raises `_TooDeep` for a tree that recursion could not cope with; and keeps spans within the text, to which
+    mending may have added its last token."""
+    level = [tree]
+    for _ in range(MAX_DEPTH):
+        for node in level:
+            node.meta.end_pos = min(node.meta.end_pos, size)
+        level = [child for node in level for child in node.children if isinstance(child, Tree)]
+        if not level:
+            return
+    raise _TooDeep(level[0])
+
+
+def _code(text: str) -> Iterator[re.Match[str]]:
+    """The tokens of a text without its comments."""
+    return (m for m in TOKEN.finditer(text) if m.lastgroup != "comment" or not is_closed(m.group()))
 
 
 def _reserved(text: str) -> SyntaxProblem | None:
     """What to say about an item that begins with a word of a later version, whatever the rest of it says."""
-    for m in TOKEN.finditer(text):
-        if m.lastgroup == "comment":
-            continue
-        if m.group() not in RESERVED:
-            return None
-        return SyntaxProblem(f"`{m.group()}` is reserved for a later version of M4", m.start(), m.end(), "reserved")
-    return None
-
-
-def _too_deep(text: str) -> SyntaxProblem | None:
-    """What to say about brackets in brackets, or operators in one condition, that are too many."""
-    if sum(map(text.count, "([{")) <= MAX_DEPTH and sum(map(text.count, ("&&", "||", "!"))) <= MAX_OPERATORS:
+    head = Head()
+    first = next((m for m in _code(text) if not head.takes(m, leads=True)), None)
+    if first is None or first.group() not in RESERVED:
         return None
-    depth = operators = 0
-    for m in TOKEN.finditer(text):
-        if m.lastgroup in ("comment", "string"):
-            continue
-        at, c = m.start(), m.group()
-        depth += (c in ("(", "[", "{")) - (c in (")", "]", "}"))
-        operators = 0 if c in (";", "{", "}") else operators + (c == "!" or text[at : at + 2] in ("&&", "||"))
-        if depth > MAX_DEPTH:
-            return SyntaxProblem(f"this is nested too deeply: more than {MAX_DEPTH} brackets are open", at, at + 1)
-        if operators > MAX_OPERATORS:
-            return SyntaxProblem(f"this condition has more than {MAX_OPERATORS} operators", at, at + 1)
-    return None
+    message = f"`{first.group()}` is reserved for a later version of M4"
+    return SyntaxProblem(message, first.start(), first.end(), "reserved")
 
 
 def broken(text: str) -> t.Broken:
     """What is left of an item that does not parse: its kind and name, so that references to it still resolve."""
-    m = re.search(r"\b(" + "|".join(KEYWORDS) + r')\s+([A-Za-z_]\w*|"[^"\n]*")?', text)
-    kind = m[1] if m else ""
-    name = t.Name(m[2].strip('"'), m.start(2), m.end(2)) if m and m[2] else None
-    return t.Broken(kind, name, 0, len(text))
+    words = list(_code(text))
+    at = next((i for i, m in enumerate(words) if m.group() in KEYWORDS), None)
+    if at is None:
+        return t.Broken("", None, 0, len(text))
+    kind = words[at].group()
+    named = words[at + 1 : at + (3 if kind == "state" else 2)][-1:]
+    for m in named:
+        if re.fullmatch(r'[A-Za-z_]\w*|"(?:[^"\\]|\\.)*"', m.group()):
+            name = unescape(m.group()) if m.lastgroup == "string" else m.group()
+            return t.Broken(kind, t.Name(name, m.start(), m.end()), 0, len(text))
+    return t.Broken(kind, None, 0, len(text))
 
 
-def _expected(names: Any) -> str:
+# --- recovery ---------------------------------------------------------------------------------------------------------
+
+
+def _expected(names: Iterable[str]) -> str:
     """What could stand there, as a phrase; empty if it is too much to list."""
     known = {p.name: p.pattern.value for p in grammar().terminals if p.pattern.type == "str"}
     words = sorted({_TERMINALS.get(n) or (f"`{known[n]}`" if n in known else "") for n in names} - {""})
@@ -192,40 +192,29 @@ def _expected(names: Any) -> str:
 
 
 def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | None]:
-    """What to say about an error, and the item's text with the statement around it blanked (None: give up)."""
+    """What to say about an error, and the item's text with the statement around it mended or blanked (None: give up).
+
+    Mending moves no offset."""
     if isinstance(error, UnexpectedToken):
-        token: Token = error.token
-        at = len(source.rstrip()) if token.type == "$END" else token.start_pos or 0
-        end = at if token.type == "$END" else token.end_pos or at + 1
+        at = len(source) if error.token.type == "$END" else error.token.start_pos or 0
         accepts = error.accepts or error.expected
-        found = "the end of the text" if token.type == "$END" else _quoted(str(token))
-    elif isinstance(error, UnexpectedCharacters):
+    else:
         at = int(error.pos_in_stream or 0)
-        bad = TOKEN.match(source, at)
-        end = bad.end() if bad else at + 1
-        accepts = error.allowed or set()
-        found = _quoted(source[at:end])
-    else:  # pragma: no cover - lark has no third kind for an LALR parser
-        return SyntaxProblem(str(error), 0, len(source)), None
-    expected = _expected(accepts)
+        accepts = error.allowed or set() if isinstance(error, UnexpectedCharacters) else set()
     spot = _code_end(source, at)
-    if "SEMICOLON" in accepts and spot < at and source[at - 1] != ";" and _new_line_or_close(source, spot, at):
+    if at >= len(source):
+        return _at_the_end(source, spot, accepts)
+    if "SEMICOLON" in accepts and spot < at and (source[at] == "}" or re.search(r"[\r\n]", source[spot:at])):
         message = "expected `;` at the end of the statement"
         problem = SyntaxProblem(message, max(spot - 1, 0), spot, insert=(spot, ";"))
         return problem, source[:spot] + ";" + _spaces(source, spot + 1, at)[spot + 1 :]
-    if source[at:end].startswith(('"', 'r"')) and not source[at:end].rstrip("\n").endswith('"'):
-        message = "the string is not closed on its line"
-    elif isinstance(error, UnexpectedToken) and token.type == "$END":
-        message = f"the text ends here, but {expected or 'more'} is missing"
-        if "RBRACE" in accepts:  # a brace that is missing at the very end: the tree is whole without it
-            problem = SyntaxProblem("a closing `}` is missing", max(at - 1, 0), at, insert=(at, "\n}"))
-            return problem, source.rstrip() + "\n}"
-        if "SEMICOLON" in accepts:
-            problem = SyntaxProblem("a `;` is missing at the end", max(spot - 1, 0), spot, insert=(spot, ";"))
-            return problem, source[:spot] + ";" + source[spot:]
-    else:
-        message = f"expected {expected}, found {found}" if expected else f"{found} cannot stand here"
-    return SyntaxProblem(message, at, max(end, at + 1)), _blank_statement(source, at)
+    bad = TOKEN.match(source, at)
+    end = bad.end() if bad else at + 1
+    expected, found = _expected(accepts), _quoted(source[at:end])
+    message = _hint(source[at:end], source[max(at - 24, 0) : at]) or (
+        f"expected {expected}, found {found}" if expected else f"{found} cannot stand here"
+    )
+    return SyntaxProblem(message, at, end), _blank_statement(source, at)
 
 
 def _quoted(text: str) -> str:
@@ -236,43 +225,81 @@ def _quoted(text: str) -> str:
 def _code_end(source: str, at: int) -> int:
     """Where the last token before `at` ends that is no comment."""
     end = 0
-    for m in TOKEN.finditer(source):
+    for m in _code(source):
         if m.start() >= at:
             break
-        if m.lastgroup != "comment":
-            end = m.end()
+        end = m.end()
     return end
 
 
-def _new_line_or_close(source: str, spot: int, at: int) -> bool:
-    return "\n" in source[spot:at] or source[at : at + 1] == "}"
+def _at_the_end(source: str, spot: int, accepts: Iterable[str]) -> tuple[SyntaxProblem, str | None]:
+    """As `_recover`, for an item that is not whole."""
+    if "RBRACE" in accepts:
+        return SyntaxProblem("a closing `}` is missing", spot - 1, spot, insert=(spot, "\n}")), f"{source}\n}}"
+    if "SEMICOLON" in accepts:
+        return SyntaxProblem("a `;` is missing at the end", spot - 1, spot, insert=(spot, ";")), f"{source};"
+    message = f"the text ends here, but {_expected(accepts) or 'more'} is missing"
+    return SyntaxProblem(message, spot - 1, spot), _blank_statement(source, len(source))
+
+
+def _hint(found: str, before: str) -> str:
+    """What to say about tokens that people get wrong; `before` is some text in front of it."""
+    number = re.search(r"(?<![A-Za-z_])(-?)[0-9][0-9.]*\Z", before)
+    if found.startswith("/*"):
+        return "the comment is not closed (`*/`)"
+    if found.startswith(('"', 'r"')) and not re.fullmatch(r'r?"(?:[^"\\]|\\.)*"', found):
+        return "the string is not closed on its line"
+    if found == "-" and re.search(r"[A-Za-z0-9_.-]\Z", before):
+        return "a name does not end in `-`, unless it is quoted"
+    if number and found == "/":
+        return "a rate is per `s`, `m` or `h`, as in `100/s`"
+    if number and number[1] and found in ("%", *UNITS):
+        return "durations and percentages are not negative"
+    if number and found[0].isalpha():
+        return f"{_quoted(found)} is no unit: durations have `ns`, `us`, `ms`, `s`, `m` or `h`"
+    if not found.isascii() and found.isalnum():
+        return f"{_quoted(found)} stands in quotes only: names have the letters A to Z, digits and `_`"
+    if not found.isprintable() or found.isspace():
+        return f"an invisible character (U+{ord(found[0]):04X}) cannot stand here"
+    return ""
 
 
 def _blank_statement(source: str, at: int) -> str | None:
     """The text with the statement around `at` replaced by spaces; None if `at` is in the item's head."""
-    start, depth_at_start, depth = None, 0, 0
-    for m in TOKEN.finditer(source):
-        if m.lastgroup != "punct":
-            continue
+    start: int | None = None
+    level = depth = values = 0  # open blocks in front of `at`, and behind it; open maps
+    before, ended = "", 0  # where the statement has ended, if no `else` follows
+    for m in _code(source):
         c = m.group()
-        if m.start() >= at:
-            if c == "{":
-                depth += 1
-            elif c == "}":
-                if depth == depth_at_start:  # the block around the statement ends
-                    return None if start is None else _spaces(source, start, m.start())
-                depth -= 1
-                if depth == depth_at_start and start is not None:
-                    return _spaces(source, start, m.end())
-            elif depth == depth_at_start and start is not None:
-                return _spaces(source, start, m.end())
-            continue
-        depth += {"{": 1, "}": -1}.get(c, 0)
-        if depth > 0:
-            start, depth_at_start = m.end(), depth
-    return None if start is None else _spaces(source, start, len(source))
+        if ended and c != "else":
+            return _spaces(source, start or 0, ended)
+        ended = 0
+        passed = m.start() >= at
+        if passed and start is None:
+            return None
+        if c == "{" and before in BEFORE_VALUE:
+            values += 1
+        elif c == "}" and values:
+            values -= 1
+        elif passed and c == "{":
+            depth += 1
+        elif passed and c == "}":
+            depth -= 1
+            if depth < 0:  # the block around the statement ends
+                return _spaces(source, start or 0, m.start())
+            ended = m.end() if depth == 0 else 0
+        elif c in ("{", "}"):
+            level += 1 if c == "{" else -1
+            start = m.end() if level > 0 else None
+        elif c == ";":
+            values = 0
+            if passed and depth == 0:
+                return _spaces(source, start or 0, m.end())
+            start = start if passed else m.end() if level > 0 else None
+        before = c
+    return None if start is None else _spaces(source, start, ended or len(source))
 
 
 def _spaces(source: str, start: int, end: int) -> str:
-    blank = re.sub(r"[^\n]", " ", source[start:end])
+    blank = re.sub(r"[^\r\n]", " ", source[start:end])
     return source[:start] + blank + source[end:]
