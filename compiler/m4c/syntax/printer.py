@@ -13,6 +13,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
+from lark import Token, Tree
+
 from m4c.syntax import tree as t
 from m4c.syntax.items import Item, split
 from m4c.syntax.parser import grammar, parse_item
@@ -21,7 +23,9 @@ STEP = 4  # columns of one level
 
 _BOM = "\ufeff"
 _COMMENT = re.compile(r"//[^\n]*|/\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/)?")
-_PUNCTUATION = frozenset(("{", "}", "(", ")", "[", "]", ";", ",", ":", ".", "!", "@", "?", "*", "->", "|", "="))
+_PUNCTUATION = frozenset(
+    ("{", "}", "(", ")", "[", "]", ";", ",", ":", ".", "!", "@", "?", "*", "->", "|", "=", "<", ">")
+)
 _OPENERS, _CLOSERS = ("{", "(", "["), ("}", ")", "]")
 # Kinds of tokens behind which a `{` begins a map or a list, and no block.
 _BEFORE_VALUE = frozenset(("(", "[", "{", ",", ":", "=", "!", "&&", "||", "CMP", "IN", "MATCHES", "DEFAULT", "EXPECT"))
@@ -67,7 +71,10 @@ class _Frame:
 
 
 def format_text(text: str) -> str:
-    """A file's text, formatted. Formatting again changes nothing; CRLF and a byte order mark stay."""
+    """A file's text, formatted. Formatting again changes nothing; CRLF and a byte order mark stay.
+
+    An item that does not parse stays to the byte. A lone CR ends a line too, and becomes what most lines end with.
+    """
     bom, text = (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
     eol = _line_end(text)
     out = []
@@ -78,7 +85,7 @@ def format_text(text: str) -> str:
 
 def left_alone(text: str) -> list[Item]:
     """The items of a file that are not formatted, because they do not parse."""
-    return [item for item in split(text.removeprefix(_BOM)) if _item_lines(item.text) is None]
+    return [item for item in split(text) if _item_lines(_with_lf(item.text)) is None]
 
 
 def same_meaning(a: t.Decl, b: t.Decl) -> bool:
@@ -97,6 +104,10 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+def _with_lf(text: str) -> str:
+    return re.sub(r"\r\n?", "\n", text)
+
+
 def _line_end(text: str) -> str:
     """How most lines that hold something end. (Blank lines may go, so they do not count.)"""
     ends = re.findall(r"\S[^\S\r\n]*(\r?)\n", text)
@@ -108,27 +119,26 @@ def _line_end(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _item_lines(text: str) -> tuple[_Line, ...] | None:
-    """The lines of an item, or None if it has to stay as it is."""
-    text = text.replace("\r\n", "\n")
+    """The lines of an item whose lines end with LF, or None if it has to stay as it is."""
     parsed = parse_item(text)
     if parsed.problems or isinstance(parsed.decl, t.Broken):
         return None
     lines = _Layout(list(_elements(text))).lines()
     again = parse_item("\n".join(map(_whole, lines)))
-    try:
-        same = not again.problems and _same(parsed.decl, again.decl)
-    except RecursionError:  # nested more deeply than trees can be compared
-        return None
-    return lines if same else None
+    return lines if not again.problems and _same(parsed.decl, again.decl) else None
 
 
 def _elements(text: str) -> Iterator[_Element]:
     """The tokens of an item as its grammar tells them apart, and its comments, in order."""
     at = 0
-    for token in grammar().parse_interactive(text).iter_parse():
+    parser = grammar().parse_interactive(text)
+    tokens = list(parser.iter_parse())
+    tree: Tree[Token] = parser.feed_eof()  # type: ignore[no-untyped-call]  # lark does not annotate it
+    compared = {id(c) for node in tree.iter_subtrees() for c in node.children if c in ("<", ">")}  # not a type's
+    for token in tokens:
         yield from _comments(text, at, start := token.start_pos or 0)
         kind = str(token) if token in _PUNCTUATION or token.type.startswith("__ANON") else token.type
-        yield _Element({"LESSTHAN": "<", "MORETHAN": ">"}.get(kind, kind), str(token), _breaks(text, at, start))
+        yield _Element("CMP" if id(token) in compared else kind, str(token), _breaks(text, at, start))
         at = token.end_pos or start
     yield from _comments(text, at, len(text))
 
@@ -273,9 +283,11 @@ def _file_lines(text: str, eol: str) -> list[_Line]:
     """The lines of a file: those of its items, and the comments between them."""
     lines: list[_Line] = []
     at, before = 0, _Part((), sound=True)
-    for item in split(text):
+    as_it_is = split(text)
+    text = _with_lf(text)
+    for item, raw in zip(split(text), as_it_is, strict=True):
         made = _item_lines(item.text)
-        part = _Part(made or (_Line(item.text, fixed=True),), made is not None)
+        part = _Part(made or (_Line(raw.text, fixed=True),), made is not None)
         gap = text[at : item.start]
         if at and "\n" not in gap and not (before.sound and part.sound):
             _join(lines, gap, part, eol)
