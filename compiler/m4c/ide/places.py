@@ -152,5 +152,5 @@ def _frame(scene: Scene, word: str) -> str:
         "spec": "spec ${1:name} {\n\ttier ${2|kernel,proxy|};\n\tcost ${3:1};\n\t$0\n}",
         "entity": "entity ${1:Name} {\n\t$0\n}",
         "enum": "enum ${1:Name} { $0 }",
-        "test": 'test "${1:what it shows}" {\n\t$0\n}',
+        "test": 'test "${1:what it shows}" {\n\trequest $2 on $3;\n\texpect $0;\n}',
     }.get(word, f"{word} $0")
