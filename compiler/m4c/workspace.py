@@ -147,7 +147,11 @@ class Workspace:
         """Everything that is wrong, by file and place."""
         unread = self.read_problems
         found = [*unread.values(), *self.closed, *(p for p in checks.problems(self.db) if p.place.file not in unread)]
-        return sorted(found, key=lambda p: (p.place.file, self.offset(p.place), p.code, p.message))
+        return self.in_order(found)
+
+    def in_order(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems by file and place."""
+        return sorted(problems, key=lambda p: (p.place.file, self.offset(p.place), p.code, p.message))
 
     def severity(self, problem: Problem) -> Severity:
         """How bad a problem is."""

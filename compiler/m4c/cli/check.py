@@ -18,6 +18,7 @@ from m4c.cli.main import VERSION
 from m4c.cli.output import colored, counted, print_json, range_json
 from m4c.cli.paths import relative
 from m4c.cli.text import render_text
+from m4c.diagnostics.aggregate import aggregated
 from m4c.diagnostics.registry import RULES, Severity, rule
 from m4c.ide.fixall import Made
 from m4c.semantics.problems import Problem, Shown, Witness
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{said}\n" if said else "", end="", file=sys.stdout if args.format == "text" else sys.stderr)
         workspace = outcome.workspace
     problems = workspace.problems()
+    if not args.all:
+        problems = workspace.in_order(aggregated(problems))
     with contextlib.suppress(BrokenPipeError):  # whoever stops reading still gets the exit code
         match args.format:
             case "json":
@@ -64,13 +67,14 @@ def _closing(workspace: Workspace, problems: list[Problem]) -> str:
 
 
 def _summary(workspace: Workspace, problems: list[Problem]) -> dict[str, int]:
-    severities = [rule(p.code).severity for p in problems]
+    """What there is, and how much is wrong with it: a finding that stands for many pairs counts as many."""
+    count = {severity: sum(p.pairs for p in problems if rule(p.code).severity == severity) for severity in Severity}
     meshes: list[str | None] = [*workspace.meshes(), None]
     policies = sum(len(project.policy_refs(workspace.db, m)) for m in meshes)
     graphs = [project.mesh_graph(workspace.db, m) for m in workspace.meshes()]
     return {
-        "errors": severities.count(Severity.ERROR),
-        "warnings": severities.count(Severity.WARNING),
+        "errors": count[Severity.ERROR],
+        "warnings": count[Severity.WARNING],
         "policies": policies,
         "services": len({s for g in graphs if g for s in g.services}),
     }
@@ -108,6 +112,8 @@ def as_json(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
                 for r in p.related
             ],
         }
+        if p.pairs > 1:
+            item["pairs"] = p.pairs
         if p.witness is not None:
             item["witness"] = _witness(p.witness)
         diagnostics.append(item)
@@ -134,6 +140,7 @@ def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
             "ruleIndex": indices[p.code],
             "level": level.get(rule(p.code).severity, "note"),
             "message": {"text": p.message},
+            **({"occurrenceCount": p.pairs} if p.pairs > 1 else {}),
             "locations": [location(workspace.span(p.place))],
             "relatedLocations": [
                 {**location(workspace.span(r.place)), "message": {"text": r.message}} for r in dict.fromkeys(p.related)

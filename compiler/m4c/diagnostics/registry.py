@@ -23,7 +23,10 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One kind of diagnostic. `why` says why it matters, `mend` what to do."""
+    """One kind of diagnostic. `why` says why it matters, `mend` what to do.
+
+    `pairs`: for kinds that are about two policies each, what to say of many of them.
+    """
 
     code: str
     title: str
@@ -32,6 +35,7 @@ class Rule:
     mend: str
     unnecessary: bool = False  # editors may fade the text
     blocks_plan: bool = False  # a program with it has no meaning that could be planned
+    pairs: str = ""
 
 
 _E, _W, _I, _H = Severity.ERROR, Severity.WARNING, Severity.INFORMATION, Severity.HINT
@@ -47,6 +51,7 @@ RULES: dict[str, Rule] = {
             "merge. Whatever a dataplane did, one of the two authors would be wrong about the mesh.",
             "Say which policy wins with `overrides`, or narrow a pattern or a condition so that they no longer meet.",
             blocks_plan=True,
+            pairs="{policies} write {about} and contradict one another",
         ),
         Rule(
             "order-dependent",
@@ -56,6 +61,7 @@ RULES: dict[str, Rule] = {
             "does would depend on the dataplane.",
             "Say `after` in one of the two.",
             blocks_plan=True,
+            pairs="{policies} write {about} or read it, in no order,",
         ),
         Rule(
             "shadowed",
@@ -87,6 +93,7 @@ RULES: dict[str, Rule] = {
             _I,
             "Both policies write the attribute; the spec says how such values merge (the smallest, the largest, …).",
             "Nothing, if the merged value is what both authors expect.",
+            pairs="{policies} write {about}, and its merge decides",
         ),
         Rule(
             "dead-path",
@@ -131,6 +138,7 @@ RULES: dict[str, Rule] = {
             _I,
             "The owners (`@owner`) differ, and there is a request on which one takes out what the other asks for.",
             "Agree with the other team, or narrow the pattern.",
+            pairs="{policies} override, or are overridden by, other teams' policies",
         ),
         Rule(
             "timeout-inversion",
@@ -138,6 +146,7 @@ RULES: dict[str, Rule] = {
             _W,
             "The earlier caller gives up first; what the later services still do is for nobody.",
             "Give later hops the shorter time-outs.",
+            pairs="{policies} let a later hop take longer than an earlier one waits",
         ),
         Rule(
             "retry-amplification",
@@ -145,6 +154,7 @@ RULES: dict[str, Rule] = {
             _W,
             "When the last service fails, each hop multiplies the requests: retries turn a failure into an overload.",
             "Let one hop of a path repeat requests, best the first or the last.",
+            pairs="{policies} repeat requests that others repeat",
         ),
         Rule(
             "overwritten-header",
@@ -153,6 +163,7 @@ RULES: dict[str, Rule] = {
             "The mesh says that applications hand the header on, so later hops see what the policy wrote and not what "
             "the client sent.",
             "Use another header, or match before it is overwritten.",
+            pairs="{policies} write header {about} or ask for it on a later hop",
         ),
         Rule(
             "unpropagated-read",
@@ -160,6 +171,7 @@ RULES: dict[str, Rule] = {
             _W,
             "What a policy writes is for one hop. Nothing says that the application hands the header on.",
             "List the header under `propagate` if the applications hand it on; else use a mark.",
+            pairs="{policies} write header {about} or ask for it on a later hop",
         ),
         Rule(
             "unenforceable",

@@ -43,6 +43,8 @@ def fixes(db: Database, problem: Problem, beside: Beside = lambda folder: ()) ->
 
     `beside`: the names of the files in a folder; without it nothing is known of files that the program does not name.
     """
+    if problem.pairs > 1:
+        return ()  # each pair has its own
     make = _MAKERS.get(problem.code)
     made: list[Fix] = []
     if make is not None:

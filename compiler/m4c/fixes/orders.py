@@ -18,11 +18,10 @@ from m4c.syntax import tree as t
 
 def contradiction(scene: Scene) -> Iterator[Fix]:
     """`overrides` in either direction, the more specific policy first; for one team also a narrower loser."""
-    if len(scene.problem.policies) != 2:
-        yield from _defaults(scene)
-        return
     effects = scene.effects
-    if effects is None:
+    if not scene.problem.policies:
+        yield from _defaults(scene)
+    if len(scene.problem.policies) != 2 or effects is None:
         return
     first, second = (effects.policies[n] for n in scene.problem.policies)
     if _inside(effects, second, first) or (not _inside(effects, first, second) and _wider(effects, first, second)):

@@ -44,8 +44,9 @@ def actions(workspace: Workspace, file: str, start: int, end: int) -> tuple[Acti
     out = []
     for found in diagnostics(workspace).get(file, ()):
         if found.span.start <= end and start <= found.span.end:
-            fixes = workspace.fixes(found.problem)
-            out += [_fix(workspace, fix, found, fix is chosen(fixes)) for fix in fixes]
+            for problem in found.problems:
+                fixes = workspace.fixes(problem)
+                out += [_fix(workspace, fix, found, fix is chosen(fixes)) for fix in fixes]
     return (*dict.fromkeys(out), *_builds(workspace, file, start))
 
 

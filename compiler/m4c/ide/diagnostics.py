@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from m4c.diagnostics.aggregate import Group, at_policies, grouped
 from m4c.diagnostics.registry import Severity, rule
 from m4c.semantics.problems import Problem
 from m4c.workspace import Span, Workspace
@@ -17,7 +18,8 @@ class RelatedSpan:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding at one place. `problem` is what it was made of; a mirrored problem makes two of these."""
+    """One finding at one place. `problems` is what it was made of: a mirrored problem makes two of these, and of many
+    pairs of policies each policy has one, with the nearest few."""
 
     span: Span
     severity: Severity
@@ -25,15 +27,16 @@ class Diagnostic:
     message: str
     related: tuple[RelatedSpan, ...]
     unnecessary: bool
-    problem: Problem
+    problems: tuple[Problem, ...]
 
 
 def diagnostics(workspace: Workspace) -> dict[str, tuple[Diagnostic, ...]]:
     """Everything that is wrong in the workspace, by file and place; files without a finding are not in it."""
     out: dict[str, list[Diagnostic]] = {}
-    for problem in workspace.problems():
-        for shown in shown_as(workspace, problem):
-            out.setdefault(shown.span.file, []).append(shown)
+    for found in grouped(workspace.problems()):
+        shown = _of_group(workspace, found) if isinstance(found, Group) else shown_as(workspace, found)
+        for d in shown:
+            out.setdefault(d.span.file, []).append(d)
     return {file: tuple(sorted(found, key=lambda d: d.span.start)) for file, found in sorted(out.items())}
 
 
@@ -44,9 +47,26 @@ def shown_as(workspace: Workspace, problem: Problem) -> tuple[Diagnostic, ...]:
     kind = rule(problem.code)
 
     def at(here: Span, others: tuple[RelatedSpan, ...]) -> Diagnostic:
-        return Diagnostic(here, kind.severity, problem.code, problem.message, others, kind.unnecessary, problem)
+        return Diagnostic(here, kind.severity, problem.code, problem.message, others, kind.unnecessary, (problem,))
 
     shown = at(span, related)
     if not problem.mirrored or not related or related[0].span == span:
         return (shown,)
     return shown, at(related[0].span, (RelatedSpan(span, problem.mirrored), *related[1:]))
+
+
+def _of_group(workspace: Workspace, group: Group) -> tuple[Diagnostic, ...]:
+    """Many findings about pairs of policies, at each of the policies."""
+    kind = rule(group.pairs[0].code)
+    return tuple(
+        Diagnostic(
+            workspace.span(n.place),
+            workspace.severity(n.pairs[0]),
+            kind.code,
+            n.message,
+            tuple(RelatedSpan(workspace.span(r.place), r.message) for r in n.related),
+            kind.unnecessary,
+            n.pairs,
+        )
+        for n in at_policies(group)
+    )

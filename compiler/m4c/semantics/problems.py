@@ -94,6 +94,7 @@ class Problem:
     fixes: tuple[Fix, ...] = ()
     mirrored: str = ""
     about: str = ""
+    pairs: int = 1  # findings about two policies that this one stands for
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
