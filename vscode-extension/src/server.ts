@@ -76,9 +76,15 @@ export class Server {
     });
   }
 
-  /** After a change of settings or trust: if another server is to be used now, it takes over. */
+  /** After a change of settings or trust: if another server is to be used now, or none is found elsewhere, that is done or told. */
   async follow(): Promise<void> {
-    const outdated = (): boolean => this.search !== undefined && this.search.found !== find().found;
+    const outdated = (): boolean => {
+      const [before, now] = [this.search, find()];
+      return (
+        before !== undefined &&
+        (before.found !== now.found || (now.found === undefined && before.tried.join() !== now.tried.join()))
+      );
+    };
     if (!outdated()) {
       return;
     }

@@ -126,6 +126,8 @@ await run("window", async (page) => {
   setting("/nowhere/m4ls");
   const missing = await notification(page, "names no program", "15-missing");
   check(missing.includes("/nowhere/m4ls"), missing);
+  setting("/nowhere/else/m4ls");
+  check((await notification(page, "names no program", "15-missing")).includes("/nowhere/else/m4ls"), "another one is told, too");
   step(`a missing server: ${missing}`);
   setting("/bin/false");
   step(`a broken server: ${await notification(page, "did not start", "16-broken")}`);
