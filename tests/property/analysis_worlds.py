@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import combinations
 
 from hypothesis import strategies as st
 from m4c.semantics.model import (
@@ -50,6 +51,15 @@ TEXTS, NUMBERS = ("a", "b"), (1, 2, 3)
 FRESH = {"string": "fresh", "int": 9}  # values that no condition and no policy names
 
 
+# Made once: Hypothesis looks at each new strategy before it draws from it, which takes longer than to draw.
+BOOLEANS = st.booleans()
+ONE_IN_THREE = st.sampled_from([False, False, True])
+ONE_IN_FOUR = st.sampled_from([False, False, False, True])
+ONE_IN_SEVEN = st.sampled_from([False] * 6 + [True])
+SIDES = st.sampled_from([None, None, "egress"])
+FEW = st.integers(1, 3)
+
+
 def key(name: str, of: str | None = None) -> AttrKey:
     return AttrKey(E, name, of)
 
@@ -74,17 +84,18 @@ def schemas(draw: st.DrawFn) -> dict[str, Attribute]:
 @st.composite
 def graphs(draw: st.DrawFn, most: int = 4) -> Graph:
     names = "abcdef"[: draw(st.integers(2, most))]
+    versioned = draw(st.sampled_from(["", "", *names]))  # one at most: every path counts once a version
     services = {
         n: Service(
             n,
-            draw(st.sampled_from([(), (), (), ("v1", "v2")])),
+            ("v1", "v2") if n == versioned else (),
             entry=draw(ONE_IN_THREE),
-            origin=draw(st.sampled_from([True, True, False])),
+            origin=not draw(ONE_IN_THREE),
         )
         for n in names
     }
     pairs = [(u, v) for u in names for v in names]
-    calls = draw(st.lists(st.sampled_from(pairs), min_size=1, max_size=5, unique=True))
+    calls = draw(st.lists(st.sampled_from(pairs), min_size=1, max_size=7, unique=True))
     return Graph(services, tuple(Call(u, v) for u, v in sorted(calls)))
 
 
@@ -107,24 +118,35 @@ def patterns(draw: st.DrawFn, graph: Graph) -> Pattern:
     return Pattern(tuple(steps), draw(ONE_IN_FOUR))
 
 
-ATOMS = st.one_of(
-    st.builds(lambda v: Atom(key("text"), "==", v), st.sampled_from(TEXTS)),
-    st.builds(lambda v: Atom(key("field", "x"), "==", v), st.sampled_from(TEXTS)),
-    st.just(Atom(key("text"), "exists", True)),
-    st.builds(lambda op, v: Atom(key("number"), op, v), st.sampled_from(["==", "<"]), st.sampled_from(NUMBERS)),
-    st.just(Atom(key("flag"), "==", True)),
-    st.builds(lambda m: Atom(key("mark", m), "==", True), st.sampled_from(["m", "n"])),
-)
+# What conditions can be about; a program's are about two of these, so that all inputs can be tried.
+KINDS: dict[str, st.SearchStrategy[Atom]] = {
+    "text": st.one_of(
+        st.builds(lambda v: Atom(key("text"), "==", v), st.sampled_from(TEXTS)),
+        st.just(Atom(key("text"), "exists", True)),
+    ),
+    "field": st.builds(lambda v: Atom(key("field", "x"), "==", v), st.sampled_from(TEXTS)),
+    "number": st.builds(
+        lambda op, v: Atom(key("number"), op, v), st.sampled_from(["==", "<"]), st.sampled_from(NUMBERS)
+    ),
+    "flag": st.just(Atom(key("flag"), "==", True)),
+    "mark": st.builds(lambda m: Atom(key("mark", m), "==", True), st.sampled_from(["m", "n"])),
+}
+PAIRS = st.sampled_from(list(combinations(KINDS, 2)))
 
 
-LITERALS = st.one_of(ATOMS, ATOMS.map(Not))
-CONDITIONS: st.SearchStrategy[Cond] = st.one_of(
-    st.just(TRUE),
-    st.just(TRUE),
-    LITERALS,
-    st.builds(lambda a, b: And((a, b)), LITERALS, LITERALS),
-    st.builds(lambda a, b: Or((a, b)), LITERALS, LITERALS),
-)
+@cache
+def conditions(kinds: tuple[str, ...]) -> st.SearchStrategy[Cond]:
+    atoms = st.one_of([KINDS[k] for k in kinds])
+    literals = st.one_of(atoms, atoms.map(Not))
+    return st.one_of(
+        st.just(TRUE),
+        st.just(TRUE),
+        literals,
+        st.builds(lambda a, b: And((a, b)), literals, literals),
+        st.builds(lambda a, b: Or((a, b)), literals, literals),
+    )
+
+
 WRITTEN: st.SearchStrategy[Value] = st.sampled_from([*TEXTS, ABSENT])
 WRITES = st.lists(
     st.one_of(
@@ -140,17 +162,9 @@ WRITES = st.lists(
     unique_by=lambda w: w.attr,
 ).map(tuple)
 
-# Made once: Hypothesis looks at each new strategy before it draws from it, which takes longer than to draw.
-BOOLEANS = st.booleans()
-ONE_IN_THREE = st.sampled_from([False, False, True])
-ONE_IN_FOUR = st.sampled_from([False, False, False, True])
-ONE_IN_SEVEN = st.sampled_from([False] * 6 + [True])
-SIDES = st.sampled_from([None, None, "egress"])
-FEW = st.integers(1, 3)
-
 
 @st.composite
-def policies(draw: st.DrawFn, number: int, graph: Graph, stateful: bool) -> Policy:
+def policies(draw: st.DrawFn, number: int, graph: Graph, kinds: tuple[str, ...], stateful: bool) -> Policy:
     name = f"p{number}"
     place = Place("test.m4", f"policy:{name}", 0, 1)
     side = draw(SIDES)
@@ -161,14 +175,14 @@ def policies(draw: st.DrawFn, number: int, graph: Graph, stateful: bool) -> Poli
         made = draw(WRITES)
         return OpCall(len(calls), E, "op", (), guard, made, side, place)
 
-    when = draw(CONDITIONS)
+    when = draw(conditions(kinds))
     if stateful and draw(ONE_IN_THREE):
         when = all_of(
             when, draw(st.sampled_from([StateAtom("s", "Ask", name, 0), Not(StateAtom("s", "Ask", name, 0))]))
         )
     calls.append(call(TRUE))
     if draw(ONE_IN_THREE):
-        cond = draw(CONDITIONS)
+        cond = draw(conditions(kinds))
         ifs.append(If(cond, TRUE, Place("test.m4", f"policy:{name}", 2, 3)))
         calls.append(call(cond))
         if draw(BOOLEANS):
@@ -195,11 +209,12 @@ def policies(draw: st.DrawFn, number: int, graph: Graph, stateful: bool) -> Poli
 
 
 @st.composite
-def programs(draw: st.DrawFn, most_services: int = 4, most_policies: int = 4, stateful: bool = False) -> Program:
+def programs(draw: st.DrawFn, most_services: int = 6, most_policies: int = 4, stateful: bool = False) -> Program:
     """A mesh of a few policies; orders point from later policies to earlier ones, so none goes round."""
     graph = draw(graphs(most_services))
     attributes = draw(schemas())
-    made = tuple(draw(policies(i, graph, stateful)) for i in range(draw(st.integers(1, most_policies))))
+    kinds = draw(PAIRS)
+    made = tuple(draw(policies(i, graph, kinds, stateful)) for i in range(draw(st.integers(1, most_policies))))
     defaults: list[Default] = []
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
         attr, value = draw(

@@ -38,6 +38,7 @@ from m4c.semantics.model import (
     Pattern,
     Policy,
     Program,
+    StateAtom,
     Value,
     all_of,
     any_of,
@@ -54,6 +55,7 @@ class Earlier:
 
     hop: Hop
     attributes: Mapping[AttrKey, Value]
+    states: Mapping[StateAtom, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,8 +328,11 @@ class Effects:
             (caller or "outside", callee),
             entity,
             self._shown(entity, found.attributes if found else {}),
-            tuple(((e.hop[0] or "outside", e.hop[1]), self._shown(entity, e.attributes)) for e in at.earlier),
-            tuple((str(state), value) for state, value in sorted(found.states.items(), key=repr)) if found else (),
+            tuple(
+                ((e.hop[0] or "outside", e.hop[1]), self._shown(entity, e.attributes), _answers(e.states))
+                for e in at.earlier
+            ),
+            _answers(found.states) if found else (),
         )
 
     def _shown(self, entity: str, values: Mapping[AttrKey, Value]) -> tuple[tuple[str, Value, str], ...]:
@@ -337,6 +342,21 @@ class Effects:
             (f"{views.get(attr.entity, '')}{attr}", values[attr], show(values[attr], self.program.attribute(attr).type))
             for attr in sorted(values)
         )
+
+
+def _answers(states: Mapping[StateAtom, bool]) -> tuple[tuple[str, bool], ...]:
+    return tuple((name, states[atom]) for atom, name in state_names(states).items())
+
+
+def state_names(asked: Iterable[StateAtom]) -> dict[StateAtom, str]:
+    """What to call each question to a state: `limiter.Take`, and who asks where several do."""
+    ordered = sorted(asked, key=lambda a: (str(a), a.policy, a.occurrence))
+    plain = [str(a) for a in ordered]
+    twice = [f"{a} of {a.policy}" if plain.count(str(a)) > 1 else str(a) for a in ordered]
+    return {
+        a: f"{name} #{a.occurrence + 1}" if twice.count(name) > 1 else name
+        for a, name in zip(ordered, twice, strict=True)
+    }
 
 
 def outcomes(attribute: Attribute, writes: Sequence[tuple[Cond, Value]]) -> list[tuple[Value | None, Cond]]:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from m4c.analysis.effects import Earlier, Effects, Situation, names_version, outcomes
 from m4c.paths.callpath import CallPath, Letter, callees
 from m4c.paths.product import JointPaths, States
+from m4c.predicates import Assignment
 from m4c.semantics.effects import start_value
 from m4c.semantics.model import AttrKey, Cond, Pattern, Value, all_of, negate
 
@@ -121,10 +122,10 @@ def _walk(
                 firing = frozenset(policies[i] for i in accepted if i < len(policies))
                 default = frozenset(defaults[i] for i in accepted if i in defaults)
                 at = Situation(firing, node.path, marks=node.marks)
-                left = [
-                    (after, (*node.earlier, Earlier(node.path.hop, found)) if after != node.marks else node.earlier)
-                    for after, found in leaving.after(at, default)
-                ]
+                ways = leaving.after(at, default)
+                left = [(after, (*node.earlier, Earlier(node.path.hop, r.attributes, r.states))) for after, r in ways]
+                if len(ways) == 1 and ways[0][0] == node.marks:  # whatever the request is like
+                    left = [(node.marks, node.earlier)]
             for callee in to[node.letter[0]]:
                 for letter in joint.letters(callee):
                     states = joint.step(node.states, letter)
@@ -139,11 +140,9 @@ class _Leaving:
     def __init__(self, effects: Effects, marks: Sequence[AttrKey]) -> None:
         self.effects = effects
         self.marks = marks
-        self.known: dict[tuple[object, ...], list[tuple[Marks, Mapping[AttrKey, Value]]]] = {}
+        self.known: dict[tuple[object, ...], list[tuple[Marks, Assignment]]] = {}
 
-    def after(
-        self, at: Situation, defaults: frozenset[tuple[AttrKey, Value]]
-    ) -> list[tuple[Marks, Mapping[AttrKey, Value]]]:
+    def after(self, at: Situation, defaults: frozenset[tuple[AttrKey, Value]]) -> list[tuple[Marks, Assignment]]:
         """The marks that requests can leave, each with the plainest such request."""
         key = (at.firing, at.entry, at.marks, defaults)
         if key not in self.known:
@@ -172,10 +171,8 @@ class _Leaving:
             cases.append(here)
         return cases
 
-    def _combine(
-        self, cases: list[list[tuple[Value, Cond]]], at: Situation
-    ) -> Iterator[tuple[Marks, Mapping[AttrKey, Value]]]:
-        found: dict[tuple[Value, ...], Mapping[AttrKey, Value]] = {}
+    def _combine(self, cases: list[list[tuple[Value, Cond]]], at: Situation) -> Iterator[tuple[Marks, Assignment]]:
+        found: dict[tuple[Value, ...], Assignment] = {}
         stack: list[tuple[tuple[Value, ...], Cond]] = [((), at.given)]
         while stack:
             values, cond = stack.pop()
@@ -184,11 +181,12 @@ class _Leaving:
                     request = self.effects.solve(cond)
                     if request is not None:
                         carried = dict(at.marks)
-                        found[values] = {a: v for a, v in request.attributes.items() if a not in carried}
+                        attributes = {a: v for a, v in request.attributes.items() if a not in carried}
+                        found[values] = Assignment(attributes, request.states)
                 continue
             for value, more in reversed(cases[len(values)]):
                 both = all_of(cond, more)
                 if self.effects.possible(both):
                     stack.append(((*values, value), both))
-        for values, attributes in found.items():
-            yield tuple(zip(self.marks, values, strict=True)), attributes
+        for values, request in found.items():
+            yield tuple(zip(self.marks, values, strict=True)), request

@@ -87,7 +87,10 @@ def _witness(witness: Witness) -> dict[str, Any]:
         "entity": witness.entity,
         "attributes": _attributes(witness.attributes),
         "states": dict(witness.states),
-        "earlier": [{"hop": list(hop), "attributes": _attributes(of)} for hop, of in witness.earlier],
+        "earlier": [
+            {"hop": list(hop), "attributes": _attributes(of), "states": dict(states)}
+            for hop, of, states in witness.earlier
+        ],
     }
 
 

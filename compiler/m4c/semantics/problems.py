@@ -49,7 +49,13 @@ def chosen(fixes: Sequence[Fix]) -> Fix | None:
     return next((f for f in sure if f.preferred), sure[0] if len(sure) == 1 else None)
 
 
+Answers: TypeAlias = tuple[tuple[str, bool], ...]
 Shown: TypeAlias = tuple[tuple[str, Value, str], ...]  # name, value, the value as M4 writes it; absent ones left out
+
+
+def _listed(attributes: Shown, states: Answers) -> str:
+    values = [f"{name} = {shown}" for name, _, shown in attributes]
+    return ", ".join([*values, *(name if holds else f"!{name}" for name, holds in states)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +66,16 @@ class Witness:
     hop: tuple[str, str]  # ("outside", s) for the entry hop
     entity: str
     attributes: Shown
-    earlier: tuple[tuple[tuple[str, str], Shown], ...] = ()  # what earlier hops were like, for the marks they left
-    states: tuple[tuple[str, bool], ...] = ()  # what states answer, where that matters
+    earlier: tuple[tuple[tuple[str, str], Shown, Answers], ...] = ()  # earlier hops, for the marks that they left
+    states: Answers = ()  # what states answer, where that matters
 
     def __str__(self) -> str:
-        what = [f"{name} = {shown}" for name, _, shown in self.attributes]
-        what += [name if holds else f"!{name}" for name, holds in self.states]
-        text = " -> ".join(self.path) + (f" with {', '.join(what)}" if what else "")
+        what = _listed(self.attributes, self.states)
+        text = " -> ".join(self.path) + (f" with {what}" if what else "")
         before = [
-            f"{hop[0]} -> {hop[1]} had {', '.join(f'{name} = {shown}' for name, _, shown in attributes)}"
-            for hop, attributes in self.earlier
-            if attributes
+            f"{hop[0]} -> {hop[1]} had {had}"
+            for hop, attributes, states in self.earlier
+            if (had := _listed(attributes, states))
         ]
         return f"{text}, where {' and '.join(before)}" if before else text
 
