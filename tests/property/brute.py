@@ -262,7 +262,8 @@ class World:
             ending = {a for a, v in result.writes.items() if self.terminal(a, v)}
             for p, i in result.effective:
                 found.add((p, i))
-                if not ending or any(w.attr in ending for w in self.call(p, i).writes):
+                writes = [w.attr for w in self.call(p, i).writes]
+                if not ending or any(a in ending or self.program.attribute(a).travels for a in writes):
                     counts.add((p, i))
         return found - counts
 
@@ -297,14 +298,16 @@ class World:
         """References without one policy; what it referred to is still meant (both orders are transitive)."""
         return tuple(n for n in names if n != gone) + (tuple(n for n in through) if gone in names else ())
 
-    def _final(self, program: Program, at: Input) -> dict[AttrKey, Value]:
+    def _final(self, program: Program, at: Input) -> dict[object, Value]:
         """What every attribute is after the hop. What nobody writes is as it arrived, and that was something else than
         what policies write unless a condition looked at it."""
         result = run_hop(program, at.path, at.values, at.states)
         arrived = {a: v for a, v in at.values.items() if not program.attribute(a).travels or v is not ABSENT}
         looked = set(self.requests[0]) | {a for r in self.requests for a in r} | set(self.marks)
         final: dict[AttrKey, Value] = {**arrived, **result.declared, **result.writes}
-        return {a: v for a, v in final.items() if v is not ABSENT or a not in looked}
+        shown: dict[object, Value] = {a: v for a, v in final.items() if v is not ABSENT or a not in looked}
+        carried = {a: v for a, v in at.values.items() if program.attribute(a).travels}
+        return shown | {("left", a): v for a, v in {**carried, **result.leaves}.items()}
 
     def dead_paths(self) -> set[str]:
         alive = {n for key in self.matching_of.values() for n in key[0]}  # type: ignore[attr-defined]

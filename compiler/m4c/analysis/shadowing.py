@@ -12,6 +12,7 @@ from m4c.semantics.model import (
     ABSENT,
     FALSE,
     STATE,
+    TRUE,
     Atom,
     AttrKey,
     Cond,
@@ -89,7 +90,7 @@ def _only_suppressed(
 ) -> tuple[Witness, tuple[Policy | None, Place]] | None:
     """A witness that the call is left by the other rules, and what ends the request there, if it never counts."""
     ends = effects.ends(policy.pattern)
-    if any(w.attr in effects.ending_attributes and effects.is_terminal(w.attr, w.value) for w in call.writes):
+    if any(effects.is_terminal(w.attr, w.value) or effects.program.attribute(w.attr).travels for w in call.writes):
         return None
     enders = [
         q
@@ -257,14 +258,17 @@ Writes = list[tuple[Cond, Value]]
 def _values(
     effects: Effects, writers: list[Policy], attr: AttrKey, at: Situation, endings: Mapping[AttrKey, Cond]
 ) -> Writes:
-    """The writes of an attribute that count (rules 3 and 5), each with its condition."""
+    """The writes of an attribute that count (rules 3 and 5), each with its condition. Of what travels all do: paths are
+    not pruned by verdicts, so later hops see it."""
+    travels = effects.program.attribute(attr).travels
     calls: list[tuple[Policy, OpCall]] = [(q, c) for q in writers if q.name in at.firing for c in q.calls]
-    return [
-        (cond, w.value)
+    written = [
+        (all_of(effects.effective(q, c, at), TRUE if travels else effects.unsuppressed(c, endings)), w.value)
         for q, c in calls
         for w in c.writes
-        if w.attr == attr and (cond := all_of(effects.effective(q, c, at), effects.unsuppressed(c, endings))) != FALSE
+        if w.attr == attr
     ]
+    return [(cond, value) for cond, value in written if cond != FALSE]
 
 
 def _differ(
@@ -296,12 +300,17 @@ def _differ(
         out[default] = any_of(out.get(default, FALSE), rest)
         return out
 
-    for one, first in results(before).items():
-        for two, second in results(after).items():
-            if one != two:
-                arrived = [_arrives_otherwise(attr, v) for v in (one, two) if v is not None and None in (one, two)]
-                if effects.possible(first, second, *arrived, at=at):
-                    return True
+    one, two = results(before), results(after)
+    for first, second in ((one, two), (two, one)):
+        arrives = second.get(None, FALSE)  # when nothing is written, so that what arrived stays
+        for value, cond in first.items():
+            if value is None:
+                continue
+            lost = all_of(cond, negate(second.get(value, FALSE)))
+            if effects.possible(lost, negate(arrives), at=at):
+                return True
+            if effects.possible(lost, arrives, _arrives_otherwise(attr, value), at=at):
+                return True
     return False
 
 
