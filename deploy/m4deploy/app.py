@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 DEMO_HEADER = "x-m4-demo"
 DENIED_HEADER = "x-m4-denied-by"
+ANSWERED_HEADER = "x-m4-answered-by"  # redirects and other answers of a dataplane's own
 MAX_HEAD = 1 << 20
 
 Answer = Callable[["Message"], Awaitable[bytes]]
@@ -120,7 +121,8 @@ async def call(address: str, chain: dict[str, Any], context: tuple[str, str] | N
         writer.close()
     text = reply.body.decode("latin-1")
     denied_by = reply.header(DENIED_HEADER)
-    answered = denied_by is None and (reply.header("content-type") or "") == "application/json"
+    by_mesh = denied_by or reply.header(ANSWERED_HEADER)
+    answered = by_mesh is None and (reply.header("content-type") or "") == "application/json"
     return {
         "status": int(reply.start[1]),
         "denied_by": denied_by,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from m4deploy.app import DEMO_HEADER, DENIED_HEADER
+from m4deploy.app import ANSWERED_HEADER, DEMO_HEADER, DENIED_HEADER
 from m4deploy.errors import DeployError
 from m4deploy.local import Deployment
 from m4deploy.processes import split_address
@@ -140,7 +140,8 @@ def _from_outside(address: str, chain: Mapping[str, Any]) -> dict[str, Any]:
     finally:
         connection.close()
     denied_by = reply.getheader(DENIED_HEADER)
-    answered = denied_by is None and reply.getheader("content-type") == "application/json"
+    by_mesh = denied_by or reply.getheader(ANSWERED_HEADER)
+    answered = by_mesh is None and reply.getheader("content-type") == "application/json"
     return {"status": reply.status, "denied_by": denied_by, "body": json.loads(text) if answered else text}
 
 

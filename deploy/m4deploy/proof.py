@@ -39,8 +39,10 @@ REPEATS = 300  # requests that a split is judged by
 SIGMAS = 4.5  # how far a share may be from its expectation: one correct run in 100,000 fails
 PATHS = 80
 
-METHOD, TARGET, HEADER = "method", "target", "header"
-VERDICT, STATUS, ROUTE, TIMEOUT = "verdict", "status", "route", "timeout"
+METHOD, TARGET, HEADER, ADDED = "method", "target", "header", "added_header"
+ROUTE, TIMEOUT = "route", "timeout"
+STATUSES = ("redirect_status", "answer_status", "status")  # of an end of the request, the most telling first
+FAULT = "fault_status"  # drawn, so that one request shows nothing of it
 ENTITY = "HttpRequest"
 
 
@@ -94,8 +96,11 @@ def requests(program: Program) -> Iterator[tuple[CallPath, Request]]:
             if accepts(patterns[policy.name], path):
                 sent |= dict.fromkeys(_around(program, policy, tuple(before.values())))
         for request in sent:
-            yield path, request
+            if all(hop.value(FAULT) is None for hop in trace(program, path, request.values()).hops):
+                yield path, request
         last = trace(program, path, Request().values()).hops[-1]
+        if last.value(FAULT) is not None:
+            continue
         if last.hop == path.hop and not last.terminal:
             if _route(last):
                 yield path, Request(repeats=REPEATS)
@@ -197,17 +202,34 @@ def _expected_text(expected: Trace, request: Request) -> str:
     last = expected.hops[-1]
     where = f" at {last.hop[1]}"
     if last.terminal:
-        return f"{last.value(STATUS)}{where}"
+        return f"{next(s for s in map(last.value, STATUSES) if s is not None)}{where}"
     limit = last.value(TIMEOUT)
     if request.delay and isinstance(limit, int) and limit / 1e9 < request.delay:
         return f"504{where}"
-    return "200" + _headers_text({k: v or "absent" for k, v in _written(last).items()})
+    return "200" + _headers_text({k: v or "absent" for k, v in _written(last, request).items()})
 
 
-def _written(hop: HopResult) -> dict[str, str | None]:
-    """The header fields that a hop writes; None for one that it removes."""
+def _written(hop: HopResult, request: Request) -> dict[str, str | None]:
+    """The header fields that a hop writes; None for one that it removes. What it appends comes in any order: sorted."""
     headers = {a.key or "": v for a, v in hop.writes.items() if a.attribute == HEADER}
-    return {k: None if isinstance(v, Absent) else str(v) for k, v in headers.items()}
+    out = {k: None if isinstance(v, Absent) else str(v) for k, v in headers.items()}
+    arrived = {k.lower(): v for k, v in request.headers}
+    for attr, added in hop.writes.items():
+        if attr.attribute == ADDED and isinstance(added, tuple):
+            key = attr.key or ""
+            before = out[key] if key in out else arrived.get(key)
+            out[key] = _sorted(",".join(filter(None, (before, *map(str, added)))))
+    return out
+
+
+def _sorted(value: str) -> str:
+    return ",".join(sorted(value.split(",")))
+
+
+def _as_sent(hop: HopResult, header: str, value: str | None) -> str | None:
+    """A header field as it was seen, in the order of `_written`."""
+    added = any(a.attribute == ADDED and a.key == header for a in hop.writes)
+    return _sorted(value) if added and value is not None else value
 
 
 def _headers_text(headers: Mapping[str, str]) -> str:
@@ -223,15 +245,17 @@ def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, 
         if not observed.reached or observed.request is None:
             continue
         same &= not result.terminal and observed.request.method == request.method
-        same &= observed.request.target == request.target
-        wanted = {k.lower(): v for k, v in request.headers} | _written(result)
-        same &= all(observed.request.header(k) == v for k, v in wanted.items())
+        same &= observed.request.target == (result.value(TARGET) or request.target)
+        wanted = {k.lower(): v for k, v in request.headers} | _written(result, request)
+        same &= all(_as_sent(result, k, observed.request.header(k)) == v for k, v in wanted.items())
         route = _route(result)
         same &= not route or observed.version in route
     if not hop.reached or hop.request is None:
         return f"{hop.status or hop.error}{where}", same
-    keys = list(_written(expected.hops[-1])) if same else []
-    return f"{hop.status}" + _headers_text({k: hop.request.header(k) or "absent" for k in keys}), same
+    last = expected.hops[-1]
+    keys = list(_written(last, request)) if same else []
+    shown = {k: _as_sent(last, k, hop.request.header(k)) or "absent" for k in keys}
+    return f"{hop.status}" + _headers_text(shown), same
 
 
 def _shares_row(path: CallPath, request: Request, expected: Trace, seen: list[Observed], by: str) -> Row:

@@ -5,15 +5,28 @@ spec envoy {
     context reads, writes;
     peer egress, ingress;
     supports HttpRequest {
-        reads method   with (== != in starts_with ends_with contains matches exists);
-        reads target   with (== != in starts_with ends_with contains matches exists);
-        reads url_path with (== != in starts_with ends_with contains matches exists);
-        reads header   with (== != in starts_with ends_with contains matches exists);
-        operation AllowRequest emits "allow.yaml.j2";
-        operation DropRequest  emits "drop.yaml.j2";
-        operation SetHeader    emits "set_header.yaml.j2";
-        operation Split        emits "split.yaml.j2";
-        operation SetTimeout   emits "timeout.yaml.j2";
+        reads method      with (== != in starts_with ends_with contains matches exists);
+        reads target      with (== != in starts_with ends_with contains matches exists);
+        reads url_path    with (== != in starts_with ends_with contains matches exists);
+        reads target_host with (== != in starts_with ends_with contains matches exists);
+        reads header      with (== != in starts_with ends_with contains matches exists);
+        operation AllowRequest      emits "allow.yaml.j2";
+        operation DropRequest       emits "drop.yaml.j2";
+        operation Redirect          emits "redirect.yaml.j2";
+        operation Respond           emits "respond.yaml.j2";
+        operation SetHeader         emits "set_header.yaml.j2";
+        operation AppendHeader      emits "append_header.yaml.j2";
+        operation RemoveHeader      emits "remove_header.yaml.j2";
+        operation RewriteTarget     emits "rewrite_target.yaml.j2";
+        operation SetHost           emits "set_host.yaml.j2";
+        operation Split             emits "split.yaml.j2";
+        operation Mirror            emits "mirror.yaml.j2";
+        operation SetTimeout        emits "timeout.yaml.j2";
+        operation SetAttemptTimeout emits "attempt_timeout.yaml.j2";
+        operation Retry             emits "retry.yaml.j2";
+        operation Delay             emits "delay.yaml.j2";
+        operation Abort             emits "abort.yaml.j2";
+        operation LogSample         emits "log.yaml.j2";
     }
     artifact "envoy.yaml" from "envoy.yaml.j2" per service;
 }

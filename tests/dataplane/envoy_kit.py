@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import base64
+import functools
+import http.server
 import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
+from m4c.placement.elements import plain
+from m4c.semantics.schema import Schema, SpecItem, build_schema
+from m4c.syntax.items import split
+from m4c.syntax.parser import parse_item
 from m4deploy import app
 from m4deploy.drivers.envoy import binary
 
 SPEC = Path(__file__).resolve().parents[2] / "specs" / "envoy"
+CORE = SPEC.parent / "core.m4"
 CONTEXT = {"header": "m4-ctx", "width": 4}
 TRUE = {"kind": "true"}
 
@@ -47,25 +55,46 @@ def compare(op: str, value: Any, key: str | None = "x", attribute: str = "header
 
 
 def rule(ident: int, operation: str, args: dict[str, Any], when: dict[str, Any] = TRUE) -> dict[str, Any]:
-    """A rule of one of the operations of core.m4, as the compiler resolves it."""
-    emits, writes, terminal = {
-        "AllowRequest": ("allow.yaml.j2", [("verdict", None, "allow")], False),
-        "DropRequest": ("drop.yaml.j2", [("verdict", None, "deny"), ("status", None, args.get("status"))], True),
-        "SetHeader": ("set_header.yaml.j2", [("header", str(args.get("name")).lower(), args.get("value"))], False),
-        "RemoveHeader": ("remove_header.yaml.j2", [("header", str(args.get("name")).lower(), None)], False),
-        "Split": ("split.yaml.j2", [("route", None, args.get("versions"))], False),
-        "SetTimeout": ("timeout.yaml.j2", [("timeout", None, args.get("limit"))], False),
-    }[operation]
+    """A rule of one of the operations that the spec supports for requests, as the compiler resolves it."""
+    return rule_of(declared(SPEC), ident, operation, args, when)
+
+
+def rule_of(
+    schema: Schema, ident: int, operation: str, args: dict[str, Any], when: dict[str, Any] = TRUE
+) -> dict[str, Any]:
+    entity = schema.entities["HttpRequest"]
+    op = entity.operations[operation]
+    full = {p.name: args.get(p.name, p.default) for p in op.params}
+    writes, terminal, outward = [], False, False
+    for w in op.writes:
+        attribute = entity.attributes[w.attribute]
+        key = full[str(w.key)].lower() if w.key_is_param else w.key
+        writes.append({"attribute": w.attribute, "key": key, "value": plain(w.given(full), attribute.type)})
+        enum = schema.enums.get(attribute.type.name)
+        terminal |= enum is not None and w.value in enum.terminal
+        outward |= "outward" in attribute.roles
     return {
         "id": ident,
         "policy": f"p{ident}",
         "operation": operation,
-        "emits": emits,
-        "args": args,
-        "writes": [{"attribute": a, "key": k, "value": v} for a, k, v in writes],
+        "emits": schema.dataplanes["envoy"].operations["HttpRequest", operation].emits,
+        "args": full,
+        "services": [full[p.name] for p in op.params if p.type.name == "service"],
+        "writes": writes,
         "terminal": terminal,
+        "outward": outward,
         "when": when,
     }
+
+
+@functools.cache
+def declared(spec: Path) -> Schema:
+    """What core.m4 and a copy of the spec declare together."""
+    files = [CORE, spec / "spec.m4"]
+    items = [(f, parse_item(item.text).decl) for f in files for item in split(f.read_text("utf-8"))]
+    schema = build_schema(SpecItem(str(f), str(n), str(f.parent), decl) for n, (f, decl) in enumerate(items))
+    assert not schema.problems
+    return schema
 
 
 def drop(ident: int, when: dict[str, Any] = TRUE, status: int = 403) -> dict[str, Any]:
@@ -197,6 +226,61 @@ def running(command: list[str], address: str, log: Path) -> Iterator[subprocess.
         process.wait()
 
 
+Step: TypeAlias = int | float | None  # answer with this status; wait so many seconds and answer 200; hang up
+
+
+class Scripted:
+    """An HTTP/1.1 server in a thread: it keeps the requests that it gets, and answers the first ones by its script, all
+    others with 200 and no body."""
+
+    def __init__(self, script: Sequence[Step] = (), address: str | None = None) -> None:
+        self.requests: list[app.Message] = []
+        self.script = list(script)
+        self.address = address or addresses(1)[0]
+        kept = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                kept.requests.append(app.Message([self.command, self.path], self.headers.items(), body))
+                step = kept.script.pop(0) if kept.script else 200
+                if step is None:
+                    self.close_connection = True
+                    return
+                if isinstance(step, float):
+                    time.sleep(step)
+                with suppress(OSError):  # whoever asked may have given up
+                    self.send_response(step if isinstance(step, int) else 200)
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+
+            do_GET = do_HEAD = do_POST = do_PUT = answer
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        host, port = self.address.rsplit(":", 1)
+        self.server = http.server.ThreadingHTTPServer((host, int(port)), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    def expect(self, count: int) -> list[app.Message]:
+        """The requests, once there are so many; they are taken away. That there are no more is seen a little later."""
+        end = time.monotonic() + 10
+        while len(self.requests) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        taken, self.requests = self.requests, []
+        assert len(taken) == count, taken
+        return taken
+
+
 class Bench:
     """Runs Envoys and stand-in applications for the length of one `with`."""
 
@@ -229,14 +313,34 @@ class Bench:
         config = self.folder / f"{number}.yaml"
         config.write_text(text, encoding="utf-8")
         command = [str(binary()), "--disable-hot-restart", "--concurrency", "1", "-l", "warning", "-c", str(config)]
+        command += ["--file-flush-interval-msec", "50"]
         self.stack.enter_context(running(command, address, self.folder / f"{number}.log"))
 
-    def sites(self, *sites: dict[str, Any], spec: Path = SPEC) -> list[Client]:
-        """Runs one Envoy with these sites in front of one application a version; a client for each site."""
+    def scripted(self, *script: Step) -> Scripted:
+        """A server that answers as it is told."""
+        server = Scripted(script)
+        self.stack.callback(server.stop)
+        return server
+
+    @property
+    def output(self) -> str:
+        """What the Envoys have written to their standard output and error."""
+        return "".join(p.read_text() for p in sorted(self.folder.glob("*.log")))
+
+    def sites(
+        self,
+        *sites: dict[str, Any],
+        spec: Path = SPEC,
+        services: Mapping[str, str] | None = None,
+        callee: str | None = None,
+    ) -> list[Client]:
+        """Runs one Envoy with these sites in front of one application a version; a client for each site. `services`:
+        where others are that rules name. `callee`: what is there instead of applications."""
         listen = []
         for each in sites:
-            forward = [{"version": v, "address": a} for v in each["versions"] or [""] for a in addresses(1)]
-            for stop in forward:
+            at = [callee] if callee else addresses(len(each["versions"] or [""]))
+            forward = [{"version": v, "address": a} for v, a in zip(each["versions"] or [""], at, strict=True)]
+            for stop in forward if callee is None else []:
                 self.application(stop["address"], stop["version"])
             if each["side"] == "egress":
                 listen.append({"site": each["id"], "version": "", "address": addresses(1)[0], "forward": forward})
@@ -246,7 +350,8 @@ class Bench:
                     listen.append(
                         {"site": each["id"], "version": stop["version"], "address": address, "forward": [stop]}
                     )
-        wiring = {"app": {}, "listen": listen, "remote": {}, "dial": {}, "entry": [], "admin": addresses(1)[0]}
+        others = {name: [{"version": "", "address": at}] for name, at in (services or {}).items()}
+        wiring = {"listen": listen, "services": others, "admin": addresses(1)[0]}
         self.envoy(render(spec, element(list(sites), wiring)), listen[-1]["address"])
         return [Client(each["address"]) for each in listen]
 
@@ -262,7 +367,8 @@ def evaluate(cond: dict[str, Any], target: str, headers: Sequence[tuple[str, str
 
     def value(attribute: str, key: str | None) -> bytes | None:
         if attribute != "header":
-            raw = {"method": "GET", "target": target, "url_path": target.split("?", 1)[0]}[attribute]
+            path = target.split("?", 1)[0]
+            raw = {"method": "GET", "target": target, "url_path": path, "target_host": "test"}[attribute]
             return raw.encode()
         found = [v if isinstance(v, bytes) else v.encode() for k, v in headers if k.lower() == key]
         return b",".join(found) if found else None

@@ -15,11 +15,13 @@ from envoy_kit import (
     Client,
     addresses,
     compare,
+    declared,
     drop,
     element,
     evaluate,
     render,
     rule,
+    rule_of,
     set_header,
     site,
     sleeping,
@@ -300,19 +302,28 @@ def test_versions_at_ingress(bench: Bench) -> None:
 def test_a_new_operation_is_one_declaration_and_one_template(bench: Bench, tmp_path: Path) -> None:
     spec = tmp_path / "spec"
     shutil.copytree(SPEC, spec)
-    before = {path.name: path.read_bytes() for path in spec.iterdir()}
-    (spec / "remove_header.yaml.j2").write_text(
-        '{% import "lib.yaml.j2" as lib with context %}\n'
+    before = {path.name: path.read_bytes() for path in spec.iterdir() if path.name != "spec.m4"}
+    text = (spec / "spec.m4").read_text()
+    marker = "        operation AllowRequest"
+    declaration = """
+        @outward
+        attribute body_limit: int in 1.. merge min;
+        operation LimitBody(bytes: int) writes body_limit = bytes emits "limit_body.yaml.j2";
+"""
+    (spec / "spec.m4").write_text(text.replace(marker, declaration + marker, 1))
+    (spec / "limit_body.yaml.j2").write_text(
         "{% macro filter(rule) %}\n"
-        "{{ lib.header_mutation([lib.remove_header(rule.args.name)]) }}\n"
+        '{name: envoy.filters.http.buffer, typed_config: {max_request_bytes: {{ rule.args.bytes }}, "@type": '
+        "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer}}\n"
         "{% endmacro %}\n"
     )
-    remove = rule(0, "RemoveHeader", {"name": "X-Secret"}, negated(compare("==", "1", "keep")))
-    reader = set_header(1, "had-secret", "1", compare("exists", True, "x-secret"))
-    (client,) = bench.sites(site("egress", "db", [remove, reader]), spec=spec)
-    removed = client.send("/", [("x-secret", "a"), ("x-secret", "b")]).seen
-    kept = client.send("/", [("x-secret", "a"), ("keep", "1")]).seen
-    assert [(s.header("x-secret"), s.header("had-secret")) for s in (removed, kept)] == [(None, "1"), ("a", "1")]
+    limit = rule_of(declared(spec), 0, "LimitBody", {"bytes": 10}, negated(compare("==", "1", "big")))
+    (client,) = bench.sites(site("egress", "db", [limit, drop(1, compare("==", "1", "no"))]), spec=spec)
+
+    def status(size: int, *headers: tuple[str, str | bytes]) -> int:
+        return client.send("/", headers, method="POST", body=b"x" * size).status
+
+    assert [status(10), status(11), status(11, ("big", "1")), status(11, ("no", "1"))] == [200, 413, 200, 403]
     assert {path.name: path.read_bytes() for path in spec.iterdir() if path.name in before} == before
 
 
@@ -323,12 +334,30 @@ def test_everything_at_once_is_accepted_and_deterministic(tmp_path: Path) -> Non
         set_header(2, "x-odd", ODD, compare("==", ODD)),
         rule(3, "Split", {"versions": {"v1": 5000, "v2": 5000}}),
         rule(4, "SetTimeout", {"limit": 2_500_000_000}),
+        rule(
+            5,
+            "Redirect",
+            {"location": "/\\\"'%REQ(x)%{{7}}#:"},
+            compare("==", "/r"),
+        ),
+        rule(6, "Respond", {"body": ODD}, compare("==", "/s")),
+        rule(7, "AppendHeader", {"name": "x-odd", "value": ODD}),
+        rule(8, "RemoveHeader", {"name": "x-gone"}),
+        rule(9, "RewriteTarget", {"to": "/\\\"'%"}),
+        rule(10, "SetHost", {"to": "a.b-c:8"}),
+        rule(11, "Mirror", {"to": "shadow", "share": 1}),
+        rule(12, "Mirror", {"to": "audit", "share": 9999}, compare("==", "1")),
+        rule(13, "Retry", {"attempts": 3}),
+        rule(14, "SetAttemptTimeout", {"limit": 1}),
+        rule(15, "Delay", {"time": 1_500_000, "share": 1}),
+        rule(16, "Abort", {"status": 200, "share": 9999}),
+        rule(17, "LogSample", {"share": 1}),
     ]
     tags = {"map": [{"from": [0, 1], "to": 2}], "otherwise": 0}
     sites = [
         site("egress", "pay.ment-1", rules, versions=["v1", "v2"], tags=tags),
         site("egress", "db", []),
-        site("ingress", "outside", rules[:3], versions=["v1"]),
+        site("ingress", "outside", [{**r, "id": r["id"] + 100} for r in [*rules[:3], *rules[5:]]], versions=["v1"]),
     ]
     two = [{"version": v, "address": a} for v, a in zip(("v1", "v2"), addresses(2), strict=True)]
     listen = [
@@ -341,7 +370,8 @@ def test_everything_at_once_is_accepted_and_deterministic(tmp_path: Path) -> Non
         },
         {"site": "ingress.outside", "version": "v1", "address": addresses(1)[0], "forward": two[:1]},
     ]
-    wiring = {"app": {}, "listen": listen, "remote": {}, "dial": {}, "entry": [], "admin": None}
+    services = {name: [{"version": "", "address": "127.0.0.1:9"}] for name in ("shadow", "audit")}
+    wiring = {"listen": listen, "services": services, "admin": None}
     text = render(SPEC, element(sites, wiring))
     assert text == render(SPEC, element(sites, wiring))
     config = tmp_path / "envoy.yaml"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -15,13 +14,17 @@ from m4deploy import local
 from m4deploy.client import send
 
 ROOT = Path(__file__).resolve().parents[2]
-DECLARATION = (
-    '        operation RemoveHeader(name: istring) writes header[name] = absent emits "remove_header.yaml.j2";\n'
-)
+DECLARATION = """\
+        /// The size of the largest body that goes on, in bytes. Of several, the smallest.
+        @outward
+        attribute body_limit: int in 1.. merge min;
+        /// Answers 413 to a request with a larger body.
+        operation LimitBody(bytes: int) writes body_limit = bytes emits "limit_body.yaml.j2";
+"""
 TEMPLATE = """\
-{% import "lib.yaml.j2" as lib with context %}
 {% macro filter(rule) %}
-{{ lib.header_mutation([lib.remove_header(rule.args.name)]) }}
+{name: envoy.filters.http.buffer, typed_config: {
+"@type": type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer, max_request_bytes: {{ rule.args.bytes }}}}
 {%- endmacro %}
 """
 GRAPH = """\
@@ -37,8 +40,8 @@ mesh shop {
     graph "graph.yaml";
     dataplanes envoy;
 }
-policy hide (HttpRequest r) on * -> store when r.method == "GET" {
-    r.RemoveHeader("x-secret");
+policy small (HttpRequest r) on * -> store when r.method == "POST" {
+    r.LimitBody(10);
 }
 """
 
@@ -51,7 +54,7 @@ def workspace(folder: Path, policies: str = POLICIES) -> Workspace:
     marker = "        operation AllowRequest"
     assert marker in text
     (spec / "spec.m4").write_text(text.replace(marker, DECLARATION + marker, 1))
-    (spec / "remove_header.yaml.j2").write_text(TEMPLATE)
+    (spec / "limit_body.yaml.j2").write_text(TEMPLATE)
     (folder / "graph.yaml").write_text(GRAPH)
     (folder / "shop.m4").write_text(policies)
     return Workspace([folder])
@@ -63,32 +66,31 @@ def test_it_is_checked_planned_built_and_runs(tmp_path: Path) -> None:
     program = project.program(ws.db, "shop")
     assert program is not None
     (placed,) = plan(program).operations
-    assert (placed.operation, placed.dataplane) == ("RemoveHeader", "envoy")
+    assert (placed.operation, placed.dataplane) == ("LimitBody", "envoy")
 
     made = jobs.rendered(ws, "shop", base_port=23500)
     built = jobs.write(made, tmp_path / "built").folder
     with local.deploy(built, tmp_path / "state", foreground=True) as deployment:
-        path, headers = ["web", "store"], [("x-secret", "1"), ("x-other", "2")]
-        hidden = send(deployment, path, outside=True, headers=headers).hops[-1].request
-        shown = send(deployment, path, outside=True, method="POST", headers=headers).hops[-1].request
-    assert hidden is not None
-    assert shown is not None
-    assert (hidden.header("x-secret"), hidden.header("x-other")) == (None, "2")
-    assert shown.header("x-secret") == "1"
+
+        def status(method: str, body: str) -> int | None:
+            return send(deployment, ["web", "store"], outside=True, method=method, body=body).status
+
+        assert status("POST", "x" * 10) == 200
+        assert status("POST", "x" * 11) == 413
+        assert status("PUT", "x" * 11) == 200
 
 
 def test_it_brings_its_own_conflicts(tmp_path: Path) -> None:
-    more = 'policy show (HttpRequest r) on web -> store { r.SetHeader("X-Secret", "1"); }\n'
-    more = more.replace("web -> store", "* -> web -> store")
-    ws = workspace(tmp_path, POLICIES + more)
-    (found,) = ws.problems()
-    assert found.code == "contradiction"
-    assert set(found.policies) == {"hide", "show"}
-    assert json.dumps(found.message)
+    more = "policy larger (HttpRequest r) on * -> web -> store { r.LimitBody(50); }\n"
+    wrong = "policy none (HttpRequest r) on web -> store { r.LimitBody(0); }\n"
+    found = {p.code: p for p in workspace(tmp_path, POLICIES + more + wrong).problems()}
+    assert set(found) == {"merged", "type-mismatch"}
+    assert set(found["merged"].policies) == {"small", "larger"}
+    assert "0 is not in 1.." in found["type-mismatch"].message
 
 
 def test_it_is_completed(tmp_path: Path) -> None:
     ws = workspace(tmp_path)
     file = (tmp_path / "shop.m4").as_posix()
-    offset = ws.text(file).index("r.RemoveHeader") + len("r.")
-    assert "RemoveHeader" in [item.proposal.label for item in complete(ws, file, offset).items]
+    offset = ws.text(file).index("r.LimitBody") + len("r.")
+    assert "LimitBody" in [item.proposal.label for item in complete(ws, file, offset).items]

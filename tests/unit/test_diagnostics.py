@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WITH_EXAMPLE = [code for code in RULES if example(code)]
 # What is wrong is not in the text of a program: its bytes, its size, the time that the solver had.
 WITHOUT = {"bad-encoding", "too-large", "unreadable-file", "no-plan", "not-optimal"}
-# No dataplane that ships keeps states or repeats requests yet, so programs that use these cannot be enforced.
-NOT_YET = {"unsided-state", "shared-state", "split-state", "retry-amplification"}
+# No dataplane that ships keeps states yet, so programs that use these cannot be enforced.
+NOT_YET = {"unsided-state", "shared-state", "split-state"}
 
 
 def codes(folder: Path, shown: str) -> tuple[set[str], bool]:

@@ -183,6 +183,7 @@ def test_a_default_is_the_refusal_of_everything_else(load):
                 "operation": "DropRequest",
                 "emits": "verdict.c.j2",
                 "args": {"status": 403},
+                "services": [],
                 "writes": [
                     {"attribute": "verdict", "key": None, "value": "deny"},
                     {"attribute": "status", "key": None, "value": 403},

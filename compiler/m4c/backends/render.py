@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from m4c.backends.wiring import BASE_PORT, wire
+from m4c.backends.wiring import BASE_PORT, stops, wire
 from m4c.semantics.model import Dataplane, Program
 
 CONTEXT_HEADER = "m4-ctx"
@@ -70,7 +70,9 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
     for element in elements:
         dataplane = program.dataplanes[element["dataplane"]]
         service = element["service"]
-        variables = {**element, "wiring": wiring[service].plain()}
+        named = {s for site in element["sites"] for rule in site["rules"] for s in rule["services"]}
+        others = {name: stops(wiring[name].app) for name in sorted(named)}
+        variables = {**element, "wiring": {**wiring[service].plain(), "services": others}}
         for artifact in dataplane.artifacts:
             try:
                 text = _render(dataplane, artifact.template, variables)

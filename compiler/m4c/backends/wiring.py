@@ -21,6 +21,11 @@ LAST_PORT = 65535
 Versions = dict[str, str]  # version ("" for a service without versions) → address
 
 
+def stops(addresses: Mapping[str, str]) -> list[dict[str, str]]:
+    """Addresses by version, as templates have them."""
+    return [{"version": v, "address": a} for v, a in addresses.items()]
+
+
 class NoPortLeft(Exception):
     """The mesh needs more ports than there are from the base port on."""
 
@@ -35,7 +40,7 @@ class Listener:
     forward: tuple[tuple[str, str], ...]
 
     def plain(self) -> dict[str, Any]:
-        forward = [{"version": v, "address": a} for v, a in self.forward]
+        forward = stops(dict(self.forward))
         return {"site": self.site, "version": self.version, "address": self.address, "forward": forward}
 
 
@@ -55,10 +60,7 @@ class Wiring:
         return {
             "app": dict(self.app),
             "listen": [x.plain() for x in self.listen],
-            "remote": {
-                callee: [{"version": v, "address": a} for v, a in stops.items()]
-                for callee, stops in self.remote.items()
-            },
+            "remote": {callee: stops(there) for callee, there in self.remote.items()},
             "dial": {callee: list(addresses) for callee, addresses in self.dial.items()},
             "entry": list(self.entry),
             "admin": self.admin,
@@ -95,12 +97,12 @@ def wire(graph: Graph, proxies: Iterable[str], base_port: int = BASE_PORT, host:
             ingress[name] = {peer: {v: address() for v in versions} for peer in peers}
             egress[name] = {callee: address() for callee in sorted(callees[name])}
 
-    def stops(caller: str, callee: str) -> Versions:
+    def reached(caller: str, callee: str) -> Versions:
         return ingress[callee][caller] if callee in proxied else apps[callee]
 
     out: dict[str, Wiring] = {}
     for name in sorted(graph.services):
-        remote = {callee: stops(name, callee) for callee in sorted(callees[name])}
+        remote = {callee: reached(name, callee) for callee in sorted(callees[name])}
         listen: list[Listener] = []
         for peer, addresses in ingress.get(name, {}).items():
             for version, at in addresses.items():
@@ -113,6 +115,6 @@ def wire(graph: Graph, proxies: Iterable[str], base_port: int = BASE_PORT, host:
         }
         entry: tuple[str, ...] = ()
         if graph.services[name].entry:
-            entry = tuple((stops(OUTSIDE, name) if name in proxied else apps[name]).values())
+            entry = tuple((reached(OUTSIDE, name) if name in proxied else apps[name]).values())
         out[name] = Wiring(apps[name], tuple(listen), remote, dial, entry, admin.get(name))
     return out

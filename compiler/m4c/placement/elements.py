@@ -6,7 +6,7 @@ is added by whoever knows them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from m4c.paths.callpath import Hop, Letter, callees, instances
@@ -108,6 +108,7 @@ def _rule(program: Program, number: int, run: Run, letters: Sequence[Letter], sp
         "operation": operation.name,
         "emits": spec.operations[(operation.entity, operation.name)].emits,
         "args": {name: plain(value, types[name]) for name, value in rule.args},
+        "services": sorted({s for name, value in rule.args for s in _services(value, types[name])}),
         "writes": [
             {
                 "attribute": w.attr.attribute,
@@ -199,6 +200,20 @@ def _tags(table: Table) -> dict[str, Json]:
 def _update(update: Update) -> dict[str, Json]:
     entries = [{"from": list(old), "to": new} for old, new in update.map]
     return {"map": entries, "otherwise": update.otherwise}
+
+
+def _services(value: Value, kind: Type) -> Iterator[str]:
+    """The services of the graph that a constant names."""
+    if kind.name == "service":
+        yield str(value)
+    elif kind.name == "set" and isinstance(value, tuple):
+        for item in value:
+            yield from _services(item, kind.args[0])
+    elif kind.name == "map" and isinstance(value, tuple):
+        for pair in value:
+            if isinstance(pair, tuple):
+                yield from _services(pair[0], kind.args[0])
+                yield from _services(pair[1], kind.args[1])
 
 
 def plain(value: Value, kind: Type) -> Json:

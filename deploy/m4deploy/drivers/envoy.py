@@ -21,6 +21,7 @@ _COUNTED = {
     "downstream_rq_5xx": "5xx",
 }
 _OPTIONS = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
+_FLUSH = ("--file-flush-interval-msec", "1000")  # requests are logged within a second, not within ten
 
 
 def binary() -> Path:
@@ -40,7 +41,7 @@ def binary() -> Path:
 
 
 def command(config: Path) -> list[str]:
-    return [str(binary()), "-c", str(config), *_OPTIONS]
+    return [str(binary()), "-c", str(config), *_OPTIONS, *_FLUSH]
 
 
 def said(output: str) -> str:
@@ -66,7 +67,8 @@ class EnvoyProcess:
         return self._process
 
     def counters(self) -> Counters:
-        """Per site: requests `seen`, of them `denied`; `5xx` answers, those of time-outs included."""
+        """Per site: requests `seen`, of them `denied`, or redirected or answered by Envoy; `5xx` answers, those of
+        time-outs included."""
         counts = {site: dict.fromkeys(_COUNTED.values(), 0) for site in self._names.values()}
         for line in self._stats().splitlines():
             name, _, value = line.rpartition(": ")
