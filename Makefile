@@ -1,8 +1,9 @@
 # make demo    the journey on Online Boutique: conflict, fix, plan, deployment, real requests
 # make test    everything that is tested, with real Envoys, the real kernel, a real Neovim and a real VS Code
-# Both install what they need first; a second run skips what is there.
+# make bench   what takes too long for the tests: each property with many new examples
+# They install what they need first; a second run skips what is there.
 
-.PHONY: demo test setup-demo setup-test extension picture package clean
+.PHONY: demo test bench setup-demo setup-test extension picture package clean
 
 demo: setup-demo
 	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
@@ -11,6 +12,9 @@ test: setup-test extension
 	@.tools/bin/npm --prefix vscode-extension run --silent lint
 	@.tools/bin/npm --prefix vscode-extension test --silent
 	@.venv/bin/python -m pytest $(ARGS)
+
+bench: setup-test
+	@.venv/bin/python benchmarks/properties.py $(ARGS)
 
 setup-demo:
 	@scripts/setup-system.sh python kernel

@@ -6,24 +6,17 @@ hops before it too, with the answers and marks that it tells of.
 
 from __future__ import annotations
 
-import os
-
 from analysis_worlds import E, programs
 from brute import World, conditions
-from hypothesis import HealthCheck, assume, given, note, settings
+from budget import many
+from hypothesis import assume, given, note
 from m4c.analysis.run import analyse
 from m4c.paths.callpath import CallPath
 from m4c.reference import run_hop
 from m4c.semantics.model import AttrKey, Program, StateAtom, Value, atoms
 from m4c.semantics.problems import Answers, Problem, Witness
 
-EXAMPLES = int(os.environ.get("M4_ANALYSIS_EXAMPLES", "0"))
-MANY = settings(
-    max_examples=EXAMPLES or 200,
-    derandomize=not EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+MANY = many(150)
 BLOCKING = {"contradiction", "order-dependent"}
 
 

@@ -1,17 +1,14 @@
-"""The formatter: whatever white space, line breaks and comments a program has, only white space moves, and only once.
-
-M4_EXAMPLES=20000 runs more examples than a change needs.
-"""
+"""The formatter: whatever white space, line breaks and comments a program has, only white space moves, once."""
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from budget import many
+from hypothesis import given
 from hypothesis import strategies as st
 from lark.grammar import Rule
 from m4_programs import TERMINALS, Program, Through, programs, words
@@ -20,14 +17,7 @@ from m4c.syntax.parser import grammar, parse_item
 from m4c.syntax.printer import format_text, left_alone
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=int(os.environ.get("M4_EXAMPLES", "250")),
-    suppress_health_check=list(HealthCheck),
-    report_multiple_bugs=False,
-    database=None,
-)
+SETTINGS = many(250)
 SHIPPED = sorted([*ROOT.glob("specs/**/*.m4"), *ROOT.glob("examples/*/*.m4")])
 
 

@@ -7,10 +7,10 @@ from outside. Then every cheaper set of elements is shown not to do.
 
 from __future__ import annotations
 
-import os
 from itertools import product
 
-from hypothesis import HealthCheck, assume, given, note, settings
+from budget import many
+from hypothesis import assume, given, note
 from m4c.paths.callpath import callees, instances
 from m4c.placement.elements import elements
 from m4c.placement.model import Candidate, build
@@ -21,13 +21,7 @@ from m4c.reference import run_hop
 from m4c.semantics.model import AttrKey, Program
 from placement_worlds import E, Rules, long_paths, requests, undeclared, worlds
 
-EXAMPLES = int(os.environ.get("M4_PLACEMENT_EXAMPLES", "0"))
-MANY = settings(
-    max_examples=EXAMPLES or 150,
-    derandomize=not EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+MANY = many(150)
 
 
 def check_by_simulation(program: Program, longest: int = 6) -> None:

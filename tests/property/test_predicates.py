@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 import re2
-from hypothesis import HealthCheck, example, given, settings
+from budget import many
+from hypothesis import example, given
 from hypothesis import strategies as st
 from m4c.predicates import check_regex, holds, regex_matches, satisfiable, satisfy
 from m4c.predicates.atoms import check_of, passes, view_of
@@ -18,9 +19,7 @@ from m4c.predicates.charset import lower_ascii, plain_key
 from m4c.predicates.strings import automaton_of
 from m4c.semantics.model import And, Atom, Attribute, AttrKey, Cond, Const, Not, Or, StateAtom, Type, Value
 
-SETTINGS = settings(
-    derandomize=True, deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+SETTINGS = many(400)
 
 E = "Request"
 TEXT = AttrKey(E, "text")
@@ -257,7 +256,7 @@ def deviations(values: Mapping[AttrKey, Value | None], read: set[AttrKey]) -> in
     return sum(values[attr] != plain[attr] for attr in read)
 
 
-@settings(SETTINGS, max_examples=250)
+@many(250)
 @given(
     conditions(
         st.one_of(text_atoms([TEXT, HEAD], "ab", 2), text_atoms([NAME], "aB", 2), NUMBER_ATOMS, st.sampled_from(STATES))
@@ -286,7 +285,7 @@ def test_formulas_over_several_attributes(cond: Cond) -> None:
         assert deviations(values, read) <= min(deviations(model, read) for model in models)
 
 
-@settings(SETTINGS, max_examples=150)
+@many(150)
 @given(
     conditions(st.one_of(text_atoms([TEXT, HEAD], "ab?", 2), text_atoms([NAME, STEM], "aB", 2), NUMBER_ATOMS)),
     st.sampled_from(words("ab?", 3)),

@@ -5,23 +5,16 @@ What z3 gives up on within its time is left out, and counted: a test that left o
 
 from __future__ import annotations
 
-import os
 from functools import reduce
 
 import z3
-from hypothesis import HealthCheck, given, settings
+from budget import many
+from hypothesis import given
 from hypothesis import strategies as st
 from m4c.predicates import holds, satisfy
 from m4c.semantics.model import And, Atom, Attribute, AttrKey, Cond, Const, Not, Or, Type
 
-EXAMPLES = int(os.environ.get("M4_Z3_EXAMPLES", "0"))
-SETTINGS = settings(
-    derandomize=not EXAMPLES,
-    deadline=None,
-    max_examples=EXAMPLES or 250,
-    suppress_health_check=[HealthCheck.too_slow],
-    database=None,
-)
+SETTINGS = many(250)
 MILLISECONDS = 4_000  # for one question to z3
 
 E = "Request"
