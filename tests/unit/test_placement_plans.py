@@ -11,6 +11,7 @@ from m4c import project
 from m4c.paths.callpath import CallPath
 from m4c.placement.elements import elements
 from m4c.placement.plan import Plan, Stop, plan
+from m4c.placement.resolve import resolve
 from m4c.placement.simulate import simulate
 from m4c.semantics.model import Program
 from m4c.workspace import Workspace
@@ -307,3 +308,80 @@ def test_combinations_of_patterns_that_explode_are_refused_instead_of_counted(lo
     made = plan(load(text, graph, mesh="default HttpRequest.verdict = deny on * -> vault;"))
     assert {u.policy for u in made.unenforceable} == {"default HttpRequest.verdict"}
     assert "too many combinations" in made.unenforceable[0].reasons[0]
+
+
+def test_what_adds_the_same_adds_it_once(load):
+    program = load(
+        'policy a (HttpRequest r) on * -> vault when r.method == "GET" { r.AppendHeader("via", "m"); }\n'
+        'policy b (HttpRequest r) on batch -> * -> vault when exists r.header["x"] { r.AppendHeader("Via", "m"); }\n'
+        'policy c (HttpRequest r) on * -> vault at ingress when exists r.header["y"] { r.AppendHeader("via", "m"); }\n'
+        'policy d (HttpRequest r) on * -> vault at egress when exists r.header["z"] { r.AppendHeader("via", "m"); }\n'
+        'policy e (HttpRequest r) on * -> vault { r.AppendHeader("via", "edge"); }'
+    )
+    made = plan(program)
+    assert made.unenforceable == ()
+    dicts = elements(program, made)
+    path = CallPath(False, ("batch", "relay", "vault"), (None,) * 3)
+    added = ("added_header", "via")
+    for method in ("GET", "PUT"):
+        for n in range(8):
+            names = [name for i, name in enumerate("xyz") if n >> i & 1]
+            request = {("method", None): method, **{("header", name): "1" for name in names}}
+            expected = ["edge", "m"] if method == "GET" or names else ["edge"]
+            assert sorted(simulate(dicts, program, path, request)[-1].writes[added]) == expected, request
+
+
+def test_what_is_added_comes_behind_what_writes_and_reads(load):
+    """The write is bound to the callee's side, so what is appended cannot be appended before."""
+    program = load(
+        'policy set (HttpRequest r) on * -> vault at ingress { r.SetHeader("via", "1"); }\n'
+        'policy add (HttpRequest r) on * -> vault { r.AppendHeader("via", "2"); }\n'
+        'policy ask (HttpRequest r) on * -> relay at ingress when exists r.header["x"] { r.SetHeader("asked", "1"); }\n'
+        'policy more (HttpRequest r) on * -> relay { r.AppendHeader("x", "2"); }\n'
+        'policy at_door (HttpRequest r) on outside -> door { r.SetHeader("y", "1"); }\n'
+        'policy free (HttpRequest r) on door -> relay { r.SetHeader("y", "1"); }'
+    )
+    placed = {p.policy: (p.side, p.service) for p in plan(program).operations}
+    assert placed["add"] == ("ingress", "vault")
+    assert placed["free"] == ("egress", "door"), "early where nothing stands against it"
+    assert placed["more"] == ("ingress", "relay")
+    at_egress = load(
+        'policy set (HttpRequest r) on * -> vault at ingress { r.SetHeader("via", "1"); }\n'
+        'policy add (HttpRequest r) on * -> vault at egress { r.AppendHeader("via", "2"); }'
+    )
+    (refused,) = plan(at_egress).unenforceable
+    assert refused.reasons == ("its order with others leaves no position that can run it",)
+
+
+def test_what_shows_stands_behind_what_ends_the_request(load):
+    """In the kernel the refusal would come behind the caller's proxy, which has logged the request by then."""
+    log = "policy log (HttpRequest r) on * -> vault at egress { r.LogSample(); }\n"
+    deny = "policy deny (HttpRequest r) on * -> vault when r.method == %s { r.DropRequest(); }"
+    program = load(log + deny % '"PUT"')
+    made = plan(program)
+    assert {(p.policy, p.service, p.dataplane) for p in made.operations} == {
+        ("log", "relay", "envoy"),
+        ("deny", "relay", "envoy"),
+    }
+    rules = [r for e in elements(program, made) for s in e["sites"] for r in s["rules"]]
+    assert {r["policy"]: (r["terminal"], r["outward"]) for r in rules} == {"log": (False, True), "deny": (True, False)}
+    assert len(resolve(program).orders) == 1
+    apart = log.replace("at egress", 'at egress when r.method == "GET"')
+    assert resolve(load(apart + deny % '"PUT"')).orders == (), "on no request do both hold"
+
+
+def test_faults_and_copies_belong_to_the_callee(load):
+    program = load("policy p (HttpRequest r) on * -> vault { r.Delay(1s, 5%); r.Mirror(door, 10%); }")
+    made = plan(program)
+    assert {(p.operation, p.side, p.service) for p in made.operations} == {
+        ("Delay", "ingress", "vault"),
+        ("Mirror", "ingress", "vault"),
+    }
+    rules = [r for e in elements(program, made) for s in e["sites"] for r in s["rules"]]
+    assert {r["operation"]: r["services"] for r in rules} == {"Delay": [], "Mirror": ["door"]}
+    outside = load(
+        "policy p (HttpRequest r) on * -> vault { r.Delay(1s); }",
+        CHAIN.replace("vault: {origin: false}", "vault: {origin: false, external: true}"),
+    )
+    (refused,) = plan(outside).unenforceable
+    assert "vault is outside the mesh" in refused.reasons
