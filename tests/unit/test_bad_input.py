@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_kit import GRAPH, MESH, Done, checked, command, environment, errors, m4, shop, write
+from cli_kit import GRAPH, MESH, ROOT, Done, checked, command, environment, errors, m4, shop, write
 from m4c.resources import specs_dir
 
 GOOD = 'policy good (HttpRequest r) on web -> cart { r.SetHeader("x-from", "web"); }\n'
@@ -288,6 +288,8 @@ COMMANDS = {
 def test_a_path_that_is_not_there(tmp_path: Path, name: str) -> None:
     done = m4(*name.split(), "nowhere", *COMMANDS[name], cwd=tmp_path)
     assert (done.code, done.out, done.err) == (2, "", "m4: there is no file or folder `nowhere`\n")
+    done = m4(*name.split(), "", *COMMANDS[name], cwd=ROOT / "examples")
+    assert (done.code, done.out, done.err) == (2, "", "m4: there is no file or folder ``\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from cli_kit import BOUTIQUE, CLASH, environment, hold, m4, process, shop, write
+from cli_kit import BOUTIQUE, CLASH, command, environment, hold, m4, process, shop, write
 from m4c.diagnostics.registry import RULES
 
 SETS_A_HEADER = 'policy a (HttpRequest r) on web -> cart { r.SetHeader("x", "1"); }\n'
@@ -218,3 +218,18 @@ def test_usage_errors_go_to_standard_error() -> None:
 
 def test_the_version_is_that_of_the_package() -> None:
     assert m4("--version").out == f"m4 {version('xmesh')}\n"
+
+
+def message(method: str, **fields: object) -> bytes:
+    body = json.dumps({"jsonrpc": "2.0", "method": method, **fields}).encode()
+    return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_lsp(orderly: bool) -> None:
+    """The language server answers, and ends in silence when its client is done or gone."""
+    sent = message("initialize", id=1, params={"processId": None, "rootUri": None, "capabilities": {}})
+    sent += (message("shutdown", id=2) + message("exit")) if orderly else b""
+    done = subprocess.run(command("lsp"), input=sent, env=environment(), capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b'"capabilities"' in done.stdout

@@ -17,7 +17,7 @@ from m4c.workspace import Workspace
 def open_workspace(paths: Sequence[str]) -> Workspace:
     """The workspace of some paths; a path that is not there is a usage error."""
     for path in paths:
-        if not Path(path).exists():
+        if not path or not Path(path).exists():
             raise UsageError(f"there is no file or folder `{path}`")
     workspace = Workspace([Path(p) for p in paths])
     if not workspace.db.input("files"):

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 def _files(paths: list[str]) -> tuple[list[Path], list[tuple[str, Unreadable]]]:
     """The files below some paths, and the folders that cannot be looked into."""
     for path in paths:
-        if not Path(path).exists():
+        if not path or not Path(path).exists():
             raise UsageError(f"there is no file or folder `{path}`")
     listed = [m4_files(Path(p)) for p in paths]
     found = list(dict.fromkeys(Path(f) for files, _ in listed for f in files))

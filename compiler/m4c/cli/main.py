@@ -146,7 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _make_printable()
     code = _run(argv)
     try:
-        sys.stdout.flush()
+        if not sys.stdout.closed:  # the language server closes it
+            sys.stdout.flush()
     except BrokenPipeError:
         _discard_output()
     except OSError as e:
