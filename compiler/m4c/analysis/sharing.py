@@ -84,8 +84,8 @@ def foreign_overrides(effects: Effects) -> Iterator[Problem]:
     """`foreign-override`: a policy takes out what another team's policy asks for."""
     for policy in effects.program.policies:
         for name in policy.overrides:
-            other = effects.policies[name]
-            if policy.owner is None or other.owner is None or policy.owner == other.owner:
+            other = effects.policies.get(name)  # None: left out, for an error of its own
+            if other is None or policy.owner is None or other.owner is None or policy.owner == other.owner:
                 continue
             problem = _foreign(effects, policy, other)
             if problem is not None:

@@ -118,6 +118,8 @@ def shadowed(scene: Scene) -> Iterator[Fix]:
         if other in changed(effects, [freed], name).orders.over[name]:
             continue
         back = _without(scene, other, "overrides", name)
+        if not back:
+            continue
         turned = [freed, with_name(policy, "overrides", other)]
         if not any(never_effective(effects, turned, n) or contradicts(effects, turned, n) for n in (name, other)):
             source, decl = scene.declared[name]
@@ -132,8 +134,8 @@ def shadowed(scene: Scene) -> Iterator[Fix]:
 
 def _without(scene: Scene, policy: str, clause: str, name: str) -> tuple[Edit, ...]:
     source, decl = scene.declared[policy]
-    at = next(n for n in listed(decl, clause) if n.text == name)
-    return source.remove_listed(at.start, at.end)
+    at = next((n for n in listed(decl, clause) if n.text == name), None)
+    return () if at is None else source.remove_listed(at.start, at.end)  # another policy of that name says it
 
 
 def override_cycle(scene: Scene) -> Iterator[Fix]:
@@ -151,4 +153,5 @@ def override_cycle(scene: Scene) -> Iterator[Fix]:
         verb = "override" if clause == "overrides" else "be after"
         edits = _without(scene, policy, clause, other)
         title = f"Let `{policy}` no longer {verb} `{other}`"
-        yield Fix(title, edits, preferred=i == 0, meets=frozenset((f"{scene.mesh}/{clause}",)))
+        if edits:
+            yield Fix(title, edits, preferred=i == 0, meets=frozenset((f"{scene.mesh}/{clause}",)))

@@ -174,13 +174,16 @@ class Dataplane:
 # --- conditions -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class AttrKey:
     """One readable or writable thing: `HttpRequest.header["x-user"]`. Keys of type istring are lower case."""
 
     entity: str
     attribute: str
     key: str | None = None
+
+    def __lt__(self, other: AttrKey) -> bool:
+        return (self.entity, self.attribute, self.key or "") < (other.entity, other.attribute, other.key or "")
 
     def __str__(self) -> str:
         state = self.entity.removeprefix(STATE)

@@ -79,8 +79,10 @@ def format_text(text: str) -> str:
     eol = _line_end(text)
     out = []
     for line in _aligned(_file_lines(text, eol)):
-        out.append(_whole(line) if line.fixed else _whole(line).replace("\n", eol))
-    return bom + "".join(line + eol for line in out)
+        whole = _whole(line) if line.fixed else _whole(line).replace("\n", eol)
+        # A comment that is never closed has taken the end of the file's last line for its own.
+        out.append(whole if line.fixed and whole.endswith("\n") else whole + eol)
+    return bom + "".join(out)
 
 
 def left_alone(text: str) -> list[Item]:
