@@ -100,6 +100,7 @@ class Head:
         if self.last == "@" and m.lastgroup == "word":
             self.last = "name"
             return True
+        leads = leads or self.whole
         self.last = "" if not (leads and c.startswith("@")) else "@" if c == "@" else "name"
         if self.last:
             self.annotated = True
@@ -146,7 +147,9 @@ def _next_item(text: str, pos: int) -> Item | None:
         elif c == ";" and not depth:
             break
         before = c
-    return None if start is None else Item(kind, text[start:end], start)
+    if start is None:
+        return None
+    return Item(kind, text[start:end].rstrip(WHITE), start)  # a comment that is not closed takes in what is behind it
 
 
 def _never_inside(word: str, kind: str) -> bool:

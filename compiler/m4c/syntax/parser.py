@@ -22,6 +22,7 @@ from m4c.syntax.literals import UNITS, SyntaxProblem, unescape
 
 MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
 MAX_DEPTH = 100  # levels of a tree: whatever walks one can then recurse
+MAX_OPERANDS = 500  # of one && or ||: what the analyses take for it grows with its square
 LONGEST = 40  # characters of the text that a message repeats
 
 _TERMINALS = {
@@ -93,10 +94,10 @@ def parse_item(text: str) -> ParsedItem:
     for _ in range(MAX_ERRORS):
         try:
             tree = grammar().parse(source)
-            _check_depth(tree, len(text))
+            _check_size(tree, len(text))
         except UnexpectedInput as e:
             problem, mended = _recover(source, e)
-        except _TooDeep as e:
+        except _TooMuch as e:
             problem, mended = e.problem, _blank_statement(source, e.problem.start)
         else:
             builder = Builder(text)
@@ -129,24 +130,27 @@ def _in_order(problems: list[SyntaxProblem]) -> tuple[SyntaxProblem, ...]:
     return tuple(sorted(problems, key=lambda p: (p.start, p.end)))
 
 
-class _TooDeep(Exception):
-    def __init__(self, node: Tree[Token]) -> None:
-        super().__init__()
-        message = f"this is nested too deeply: {MAX_DEPTH} levels are the limit"
+class _TooMuch(Exception):
+    """A tree that parses, and that what comes behind could not cope with."""
+
+    def __init__(self, message: str, node: Tree[Token]) -> None:
+        super().__init__(message)
         self.problem = SyntaxProblem(message, node.meta.start_pos, node.meta.start_pos + 1)
 
 
-def _check_depth(tree: Tree[Token], size: int) -> None:
-    """Raises `_TooDeep` for a tree that recursion could not cope with; and keeps spans within the text, to which
-    mending may have added its last token."""
+def _check_size(tree: Tree[Token], size: int) -> None:
+    """Raises `_TooMuch`; and keeps spans within the text, to which mending may have added its last token."""
     level = [tree]
     for _ in range(MAX_DEPTH):
         for node in level:
             node.meta.end_pos = min(node.meta.end_pos, size)
+            if node.data in ("or_expr", "and_expr_") and len(node.children) > MAX_OPERANDS:
+                message = f"more than {MAX_OPERANDS} conditions in a row; `in [ … ]` compares with many values at once"
+                raise _TooMuch(message, node)
         level = [child for node in level for child in node.children if isinstance(child, Tree)]
         if not level:
             return
-    raise _TooDeep(level[0])
+    raise _TooMuch(f"this is nested too deeply: {MAX_DEPTH} levels are the limit", level[0])
 
 
 def _code(text: str) -> Iterator[re.Match[str]]:
@@ -235,11 +239,25 @@ def _code_end(source: str, at: int) -> int:
 def _at_the_end(source: str, spot: int, accepts: Iterable[str]) -> tuple[SyntaxProblem, str | None]:
     """As `_recover`, for an item that is not whole."""
     if "RBRACE" in accepts:
-        return SyntaxProblem("a closing `}` is missing", spot - 1, spot, insert=(spot, "\n}")), f"{source}\n}}"
+        closing = "\n}" * _open_blocks(source)
+        return SyntaxProblem("a closing `}` is missing", spot - 1, spot, insert=(spot, closing)), source + closing
     if "SEMICOLON" in accepts:
         return SyntaxProblem("a `;` is missing at the end", spot - 1, spot, insert=(spot, ";")), f"{source};"
     message = f"the text ends here, but {_expected(accepts) or 'more'} is missing"
     return SyntaxProblem(message, spot - 1, spot), _blank_statement(source, len(source))
+
+
+def _open_blocks(source: str) -> int:
+    """How many braces have to close at the end: every open block, or a single map."""
+    blocks: list[bool] = []
+    before = ""
+    for m in _code(source):
+        if m.group() == "{":
+            blocks.append(before not in BEFORE_VALUE)
+        elif m.group() == "}" and blocks:
+            blocks.pop()
+        before = m.group()
+    return len(blocks) if all(blocks) and blocks else 1
 
 
 def _hint(found: str, before: str) -> str:
