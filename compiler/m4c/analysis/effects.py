@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
-from m4c.paths.callpath import CallPath, Hop
+from m4c.paths.callpath import CallPath, Hop, callees
 from m4c.paths.pattern import Dfa, compile_pattern
 from m4c.paths.product import JointPaths
 from m4c.predicates import Assignment, Solver, holds
@@ -102,6 +102,7 @@ class Effects:
         self._solver = Solver(program.attribute, program.enums)
         self._dfas: dict[Pattern, Dfa] = {}
         self._ends: dict[Pattern, frozenset[str]] = {}
+        self._behind: dict[frozenset[str], frozenset[str]] = {}
 
     # --- paths ---
 
@@ -117,6 +118,20 @@ class Effects:
             arrivals = joint.arrivals(frozenset((0,)))
             self._ends[pattern] = frozenset(a.letter[0] for a in arrivals if a.has_hop and joint.accepted(a.states))
         return self._ends[pattern]
+
+    def behind(self, services: frozenset[str]) -> frozenset[str]:
+        """The services that calls lead to from these, over one hop or more."""
+        if services not in self._behind:
+            to = callees(self.program.graph)
+            found: set[str] = set()
+            queue = [v for s in services for v in to.get(s, ())]
+            while queue:
+                service = queue.pop()
+                if service not in found:
+                    found.add(service)
+                    queue += to[service]
+            self._behind[services] = frozenset(found)
+        return self._behind[services]
 
     def situations(
         self,

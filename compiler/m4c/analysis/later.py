@@ -49,8 +49,11 @@ def pairs(effects: Effects, a: Policy, b: Policy, also: Iterable[str] = ()) -> I
     beside them, of those on which either depends and of `also`; shortest paths first."""
     decide = {*also, *effects.relevant({a.name, b.name})} - {a.name, b.name}
     names = [*dict.fromkeys((a.name, b.name)), *sorted(decide)]
+    if not effects.ends(b.pattern) & effects.behind(effects.ends(a.pattern)):
+        return
     joint = JointPaths(effects.program.graph, [effects.dfa(effects.policies[n].pattern) for n in names])
     to = callees(effects.program.graph)
+    of_b = names.index(b.name)
     level = [
         _Node(letter, joint.first(letter, outside), CallPath(outside, (name,), (letter[1],)), None)
         for name, service in sorted(effects.program.graph.services.items())
@@ -63,6 +66,8 @@ def pairs(effects: Effects, a: Policy, b: Policy, also: Iterable[str] = ()) -> I
     while level:
         following: list[_Node] = []
         for node in sorted(level, key=lambda n: (n.path.services, n.path.outside, n.first is None)):
+            if node.states[of_b] is None or (node.first is None and node.states[0] is None):
+                continue  # one of the two can fire no more
             of_first = (node.first.firing, node.first.entry) if node.first else None
             key = (node.letter, node.states, node.path.has_hop, of_first)
             if key in seen:
