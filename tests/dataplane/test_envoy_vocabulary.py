@@ -307,6 +307,8 @@ def test_retries(bench: Bench) -> None:
     assert sent([404], "two") == (404, 1)
     assert sent([503], "none") == (503, 1)
     assert sent([503, None], "two", method="POST", body=b"some body") == (200, 3)
+    assert sent([503], "two", method="POST", body=b"x" * 1_000_000) == (200, 2)
+    assert sent([503], "two", method="POST", body=b"x" * 1_100_000) == (503, 1), "too large to keep"
 
 
 def test_attempts_that_take_too_long(bench: Bench) -> None:
