@@ -64,6 +64,17 @@ entity HttpRequest over TcpConnection {
 //                        ^^^^^ keyword.other.clause.m4
 //                              ^^^ support.function.merge.m4
 //                                          ^^^ constant.numeric.integer.m4
+    attribute code: int in 400..599 merge min;
+//                  ^^^ support.type.m4
+//                      ^^ keyword.operator.word.m4
+//                         ^^^ constant.numeric.m4
+//                            ^^ keyword.operator.range.m4
+//                              ^^^ constant.numeric.m4
+//                                  ^^^^^ keyword.other.clause.m4
+    attribute share[to: service]: percent in 0.5%..;
+//                      ^^^^^^^ support.type.m4
+//                                           ^^^^ constant.numeric.m4
+//                                               ^^ keyword.operator.range.m4
     operation Split(versions: map<version, percent>) at egress writes route = versions;
 //  ^^^^^^^^^ storage.type.m4
 //            ^^^^^ entity.name.function.operation.m4
