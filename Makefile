@@ -33,7 +33,7 @@ extension: setup-test
 picture: setup-test
 	@M4_SCREENSHOTS=$(CURDIR)/out/pictures .venv/bin/python -m pytest -q tests/editors/test_vscode.py -k test_window
 	@mkdir -p docs/images
-	@cp out/pictures/vscode-05-quick-fix.png docs/images/vscode-conflict.png
+	@cp out/pictures/vscode-06-quick-fix.png docs/images/vscode-conflict.png
 
 # The Python package: dist/*.whl
 package:

@@ -168,9 +168,9 @@ def vscode(folder: Path, server: Path, package: Path, *options: str) -> Iterator
         )
         try:
             wait_until_it_answers(f"http://127.0.0.1:{port}/version", process)
-            if wanted := os.environ.get("M4_SCREENSHOTS"):
-                Path(wanted).mkdir(parents=True, exist_ok=True)
-            yield VsCode(port, chromium, environment, folder)
+            pictures = Path(os.environ.get("M4_SCREENSHOTS") or folder)
+            pictures.mkdir(parents=True, exist_ok=True)
+            yield VsCode(port, chromium, environment, pictures)
         finally:
             end_session(process)
 

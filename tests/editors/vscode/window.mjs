@@ -40,11 +40,14 @@ await run("window", async (page) => {
   const coloured = (text, within) => line(page, text).getByText(within, { exact: true }).first().getAttribute("class");
   check((await coloured("policy payment_canary", "policy")) !== (await coloured("policy payment_canary", "payment_canary")), "colours");
   await hoverOver(page, "policy payment_canary", "payment_canary", "The new payment gateway gets a fifth of the charges.");
-  const hovered = await hoverOver(page, "policy payment_canary", "payment_canary", `- ${PATH}`.slice(2));
+  await hoverOver(page, "policy payment_canary", "payment_canary", PATH);
   step("hover: what the policy says of itself, and its call paths");
   await screenshot(page, "04-hover");
+  const conflict = await hoverOver(page, SPLIT, "Split", `contradict each other on ${PATH}`);
+  check((await conflict.innerText()).includes("Spreads requests over the versions of the callee"), "the operation is explained");
+  step("hover: the conflict, where the other policy is, and what the operation does");
+  await screenshot(page, "05-hover-conflict");
   await clickInLine(page, SPLIT, "Split");
-  await hovered.waitFor({ state: "hidden" });
 
   await page.locator(".lightBulbWidget:visible, .codicon-gutter-lightbulb:visible").first().click();
   const menu = page.locator(".action-widget .monaco-list-row");
@@ -52,7 +55,7 @@ await run("window", async (page) => {
   await fix.waitFor();
   await menu.filter({ hasText: "Emit sidecar artifacts" }).waitFor();
   step(`the lightbulb offers: ${(await menu.allInnerTexts()).map((text) => text.trim()).join(", ")}`);
-  await screenshot(page, "05-quick-fix");
+  await screenshot(page, "06-quick-fix");
   await fix.click();
   await until("the fix in the text", async () => (await editorText(page)).includes("overrides even_load"));
   await save(page, "boutique.m4");
@@ -60,21 +63,22 @@ await run("window", async (page) => {
   await problems.locator(".marker-icon.error").first().waitFor({ state: "detached" });
   await squiggles(page).first().waitFor({ state: "detached" });
   step("quick fix applied and saved, the conflict is gone");
-  await screenshot(page, "06-fixed");
+  await screenshot(page, "07-fixed");
   await page.keyboard.press("Control+J"); // closes the panel
   await problems.waitFor({ state: "hidden" });
 
   await clickInLine(page, "r.SetTimeout(1s)", "SetTimeout");
   await page.keyboard.press("End");
   await page.keyboard.press("Enter");
-  await page.keyboard.type("r.Se");
+  await page.keyboard.type("r.Set");
   const proposal = (name) => page.locator(`.suggest-widget.visible .monaco-list-row[aria-label*="${name}"]`);
   await proposal("SetTimeout").waitFor();
+  await page.keyboard.type("Head");
   await proposal("SetHeader").and(page.locator(".focused")).waitFor();
   await page.keyboard.press("Control+Space"); // shows the documentation, and from then on always
   await page.locator(".suggest-details:visible", { hasText: "Sets a header field on this hop, in place of what it was." }).waitFor();
   step("completion: what the specs define, with its documentation");
-  await screenshot(page, "07-completion");
+  await screenshot(page, "08-completion");
   await page.keyboard.press("Enter");
   await until("the operation in the text", async () => (await editorText(page)).includes(`r.SetHeader("name", "value");`));
   await page.keyboard.press("Escape");
@@ -85,7 +89,7 @@ await run("window", async (page) => {
   await command(page, "M4: Show plan");
   await active(page, "Plan of boutique.m4");
   await until("the plan", async () => (await editorText(page)).includes("proven optimal"));
-  await screenshot(page, "08-plan");
+  await screenshot(page, "09-plan");
   await page.keyboard.type("x");
   await page.locator(".monaco-editor-overlaymessage", { hasText: "read-only" }).waitFor();
   step("M4: Show plan: read-only, beside the policies");
@@ -94,8 +98,8 @@ await run("window", async (page) => {
   await active(page, "boutique.m4");
 
   await command(page, "M4: Build artifacts");
-  step(`M4: Build artifacts: ${await notification(page, "M4: wrote", "09-built", "Open…")}`);
-  await pick(page, "envoy/frontend/envoy.yaml", "10-artifacts");
+  step(`M4: Build artifacts: ${await notification(page, "M4: wrote", "10-built", "Open…")}`);
+  await pick(page, "envoy/frontend/envoy.yaml", "11-artifacts");
   await active(page, "envoy.yaml");
   await line(page, "static_resources").first().waitFor();
   step("a built artifact is opened");
@@ -104,33 +108,33 @@ await run("window", async (page) => {
 
   const report = (text) => page.locator(".part.panel .view-line", { hasText: text }).waitFor();
   await command(page, "M4: Deploy");
-  await pick(page, "Into a folder…", "11-where");
+  await pick(page, "Into a folder…", "12-where");
   const folder = page.locator(".quick-input-widget:visible input");
   await until("a folder is proposed", async () => (await folder.inputValue()) === path.join(workspace, "out"));
   await page.keyboard.press("Enter");
-  step(`M4: Deploy: ${await notification(page, "is deployed to `directory`", "12-in-folder")}`);
+  step(`M4: Deploy: ${await notification(page, "is deployed to `directory`", "13-in-folder")}`);
   await report("The artifacts are in");
   check(existsSync(path.join(workspace, "out/manifest.json")), "the artifacts are in the folder");
 
   await command(page, "M4: Deploy");
   await pick(page, "On this machine");
   await report("frontend takes requests at http://127.0.0.1:");
-  step(`M4: Deploy: ${await notification(page, "is deployed to `local`", "13-deployed")}`);
+  step(`M4: Deploy: ${await notification(page, "is deployed to `local`", "14-deployed")}`);
   await command(page, "M4: Undeploy");
-  step(`M4: Undeploy: ${await notification(page, "is stopped", "14-stopped")}`);
+  step(`M4: Undeploy: ${await notification(page, "is stopped", "15-stopped")}`);
 
   // A server that is not there, one that ends at once, and one that never answers; then the setting is right again.
   const settings = path.join(workspace, ".vscode/settings.json");
   const right = readFileSync(settings);
   const setting = (program) => { writeFileSync(settings, JSON.stringify({ "m4.server.path": program })); };
   setting("/nowhere/m4ls");
-  const missing = await notification(page, "names no program", "15-missing");
+  const missing = await notification(page, "names no program", "16-missing");
   check(missing.includes("/nowhere/m4ls"), missing);
   setting("/nowhere/else/m4ls");
-  check((await notification(page, "names no program", "15-missing")).includes("/nowhere/else/m4ls"), "another one is told, too");
+  check((await notification(page, "names no program", "16-missing")).includes("/nowhere/else/m4ls"), "another one is told, too");
   step(`a missing server: ${missing}`);
   setting("/bin/false");
-  step(`a broken server: ${await notification(page, "did not start", "16-broken")}`);
+  step(`a broken server: ${await notification(page, "did not start", "17-broken")}`);
   setting(process.env.M4_SILENT);
   await until("the silent server runs", () => existsSync(`${process.env.M4_SILENT}.runs`));
   writeFileSync(settings, right);
