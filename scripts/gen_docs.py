@@ -29,11 +29,13 @@ def index() -> str:
     return "\n".join(
         (
             f"{NOTE}# Diagnostics\n",
-            "What `m4 check` and the editors report. `m4 explain CODE` prints the page of a code.\n",
+            "What `m4 check` and the editors report. `m4 explain CODE` prints the page of a code. How to fix,\n"
+            "configure and suppress findings: [what to do with them](../howto/findings.md).\n",
             "| code | severity | |",
             "| --- | --- | --- |",
             *rows,
-            "\nAn error keeps a mesh from being planned, built and deployed. All others leave that to you.\n",
+            "\nAn error keeps a mesh from being planned, built and deployed. All others leave that to you, and a\n"
+            "project may take them for better or worse in `m4.toml`.\n",
             "## The examples\n",
             "The examples of these pages are about this graph and mesh, if they do not bring their own:\n",
             f"{setting()}\n",

@@ -12,16 +12,20 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from m4c import checks, project
 from m4c.db import Database
 from m4c.diagnostics.registry import Severity, rule
+from m4c.diagnostics.settings import DEFAULT, NAME, read_settings
+from m4c.diagnostics.suppress import Judged, allows, judge
 from m4c.files import BOM, Unreadable, looks_like_m4, m4_files, read_text
 from m4c.fixes import fixes
 from m4c.resources import shipped_specs, specs_dir
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Fix, Problem
+from m4c.syntax.items import head
 
 
 def _beside(folder: str) -> tuple[str, ...]:
@@ -94,11 +98,17 @@ class Workspace:
         """Reads the files that the known ones need (imports, graphs) until none is missing."""
         while True:
             files, graphs = project.wanted(self.db)
-            new = [f for f in (*files, *graphs) if f not in self._loaded and f not in self._open]
+            settings = {s for f in (*files, *graphs, *self._roots()) for s in _settings_above(f)}
+            wanted = (*files, *graphs, *sorted(settings))
+            new = [f for f in wanted if f not in self._loaded and f not in self._open]
             if not new:
                 return
             for file in new:
                 self._load(file)
+
+    def _roots(self) -> list[str]:
+        """A file in each of the folders that the workspace is of."""
+        return [(p / NAME if p.is_dir() else p).as_posix() for p in self.paths]
 
     def set_text(self, file: str, text: str) -> None:
         """The text of a file as an editor has it."""
@@ -144,18 +154,62 @@ class Workspace:
         return str(self.db.input_or("text", file, default=None) or "")
 
     def problems(self) -> list[Problem]:
-        """Everything that is wrong, by file and place."""
+        """Everything that is wrong, by file and place: what the settings leave, and no comment suppresses."""
+        return self.in_order(self._judged().left)
+
+    def suppressed(self) -> list[tuple[Problem, str]]:
+        """What comments suppress, each with the reason."""
+        return list(self._judged().suppressed)
+
+    def _judged(self) -> Judged:
         unread = self.read_problems
         found = [*unread.values(), *self.closed, *(p for p in checks.problems(self.db) if p.place.file not in unread)]
-        return self.in_order(found)
+        settings = {self._settings(f): None for f in (*project.sources(self.db), *self._roots(), *self._open)}
+        found += [p for s in settings if s is not None for p in read_settings(self.text(s), s).problems]
+        complete = all(rule(p.code).configurable for p in found)
+        comments = {f: allows(self.text(f)) for f in project.sources(self.db) if f not in unread}
+        judged = judge(found, self._lines_of, {f: a for f, a in comments.items() if a}, complete)
+        return Judged(
+            tuple(p for p in judged.left if self._level(p) is not None),
+            tuple((p, reason) for p, reason in judged.suppressed if self._level(p) is not None),
+        )
+
+    def _settings(self, file: str) -> str | None:
+        """The file whose settings count for a file, the nearest in its folder or above; of settings, itself."""
+        if file.endswith(f"/{NAME}"):
+            return file if self.db.input_or("text", file, default=None) is not None else None
+        above = _settings_above(file)
+        return next((s for s in above if self.db.input_or("text", s, default=None) is not None), None)
+
+    def _level(self, problem: Problem) -> Severity | None:
+        """How bad a problem is by the settings for its file; None if it is not to be reported."""
+        if not rule(problem.code).configurable:
+            return rule(problem.code).severity
+        settings = self._settings(problem.place.file)
+        return (read_settings(self.text(settings), settings) if settings else DEFAULT).severity(problem.code)
+
+    def _lines_of(self, problem: Problem) -> set[tuple[str, int]]:
+        """The lines on which a comment may suppress a problem: those of its place (of both, if it is shown at two), and
+        those with which the declarations there begin."""
+        places = [problem.place, *(r.place for r in problem.related[:1] if problem.mirrored)]
+        out: set[tuple[str, int]] = set()
+        for place in places:
+            span = self.span(place)
+            last = span.end_line if place.end != -1 else span.start_line
+            out |= {(place.file, line) for line in range(span.start_line, last + 1)}
+            item = next((i for k, i in project.keyed(self.db, place.file) if k == place.decl), None)
+            if item is not None:
+                heads = (item.start + at for at in head(item.text))
+                out |= {(place.file, self.position(place.file, at)[0]) for at in heads}
+        return out
 
     def in_order(self, problems: Iterable[Problem]) -> list[Problem]:
         """Problems by file and place."""
         return sorted(problems, key=lambda p: (p.place.file, self.offset(p.place), p.code, p.message))
 
     def severity(self, problem: Problem) -> Severity:
-        """How bad a problem is."""
-        return rule(problem.code).severity
+        """How bad a problem is, by the settings for its file."""
+        return self._level(problem) or rule(problem.code).severity
 
     def fixes(self, problem: Problem) -> tuple[Fix, ...]:
         """The ways to mend a problem, the best first."""
@@ -215,6 +269,12 @@ class Workspace:
             character -= 2 if ord(text[at]) > 0xFFFF else 1
             at += 1
         return at
+
+
+@lru_cache(maxsize=65536)
+def _settings_above(file: str) -> tuple[str, ...]:
+    """Where settings for a file may be, the nearest first."""
+    return tuple((folder / NAME).as_posix() for folder in Path(file).parents)
 
 
 def _problem(file: str, error: Unreadable) -> Problem:

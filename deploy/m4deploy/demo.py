@@ -110,7 +110,7 @@ def _fixed(args: argparse.Namespace, temporary: Path, console: Console) -> Works
         return Workspace([temporary / args.workspace.resolve().name])
     workspace = Workspace([temporary / args.conflict.resolve().name])
     console.rule("The conflict")
-    while wrong := errors(workspace.problems()):
+    while wrong := errors(workspace, workspace.problems()):
         first = wrong[0]
         print(render_text(workspace, [first], color=console.is_terminal and not console.no_color))
         fix = next(iter(workspace.fixes(first)), None)

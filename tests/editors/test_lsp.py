@@ -133,6 +133,23 @@ async def test_everything_in_a_file_is_fixed_when_that_is_asked_for(client: Lang
 
 
 @pytest.mark.asyncio
+async def test_settings_on_the_disk_count(client: LanguageClient, tmp_path: Path) -> None:
+    file = tmp_path / "ws/more.m4"
+    file.write_text("policy lost (HttpRequest r) on f -> web { r.SetTimeout(1s); }\n")
+    uri = opened(client, file)
+    (found,) = await until_diagnosed(client, uri, ["dead-path"])
+    assert found.severity == types.DiagnosticSeverity.Warning
+    settings = tmp_path / "ws/m4.toml"
+    for level, codes in (("error", ["dead-path"]), ("off", [])):
+        settings.write_text(f'[diagnostics]\ndead-path = "{level}"\nshadow = 1\n')
+        event = types.FileEvent(settings.as_uri(), types.FileChangeType.Changed)
+        client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams([event]))
+        await until_diagnosed(client, settings.as_uri(), ["bad-setting"])
+        shown = await until_diagnosed(client, uri, codes)
+        assert [d.severity for d in shown] == [types.DiagnosticSeverity.Error for _ in codes]
+
+
+@pytest.mark.asyncio
 async def test_completion_hover_and_definition(client: LanguageClient, tmp_path: Path) -> None:
     file = tmp_path / "ws/shop.m4"
     text = file.read_text()

@@ -25,8 +25,9 @@ def codes(folder: Path, shown: str) -> tuple[set[str], bool]:
     folder.mkdir()
     for name, text in workspace_files(shown).items():
         (folder / name).write_text(text, "utf-8")
-    problems = Workspace([folder]).problems()
-    return {p.code for p in problems}, bool(errors(problems))
+    workspace = Workspace([folder])
+    problems = workspace.problems()
+    return {p.code for p in problems}, bool(errors(workspace, problems))
 
 
 @pytest.mark.parametrize("code", WITH_EXAMPLE)

@@ -1,6 +1,6 @@
 """Every page is run: programs are checked, sessions are executed and compared, links are followed.
 
-```m4, ```yaml, ```python …   a first line `// file: NAME` or `# file: NAME` writes the block to that file; later
+```m4, ```yaml, ```toml …     a first line `// file: NAME` or `# file: NAME` writes the block to that file; later
                               blocks and commands of the page see it
 ```m4                         the workspace with it has no error and no warning. `m4 wrong`: it has one. A block
                               without a file is looked at by itself, beside the files of the page
@@ -19,6 +19,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import jinja2
@@ -130,6 +131,8 @@ def follow(page: Path, scratch: Scratch) -> None:
                 json.loads(block.text)
             case "yaml":
                 list(yaml.safe_load_all(block.text))
+            case "toml":
+                tomllib.loads(block.text)
             case "python":
                 compile(block.text, where, "exec")
             case "jinja":

@@ -36,6 +36,7 @@ NO_FIX = {
     "timeout-inversion": "the limits",
     "retry-amplification": "the counts",
     "overwritten-header": "another header",
+    "suppression-without-reason": "the reason",
     "failed-test": "whether the test or the policy is right",
     "incomplete-test": "what is expected",
     "no-plan": "the solver's time",

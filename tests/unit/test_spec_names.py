@@ -56,6 +56,7 @@ STRINGS = {
     ("compiler/m4c/cli/inputs.py", "target"): "what --target stands for",
     ("compiler/m4c/cli/trace.py", "verdict"): "the summary of `m4 trace`",
     ("compiler/m4c/cli/trace.py", "status"): "the summary of `m4 trace`",
+    ("compiler/m4c/diagnostics/suppress.py", "allow"): "how a suppression is written, whatever it is about",
     ("compiler/m4c/diagnostics/registry.py", "Split"): "the verb, at the start of a sentence",
     ("compiler/m4c/graph/kiali.py", "target"): "where an edge leads, in Kiali's answer",
     ("compiler/m4c/graph/kubernetes.py", "route"): "a key of Istio's VirtualService",

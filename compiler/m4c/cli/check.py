@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +20,7 @@ from m4c.cli.output import colored, counted, print_json, range_json
 from m4c.cli.paths import relative
 from m4c.cli.text import render_text
 from m4c.diagnostics.aggregate import aggregated
-from m4c.diagnostics.registry import RULES, Severity, rule
+from m4c.diagnostics.registry import RULES, Severity
 from m4c.ide.fixall import Made
 from m4c.semantics.problems import Problem, Shown, Witness
 from m4c.workspace import Span, Workspace
@@ -42,41 +43,55 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.suppress(BrokenPipeError):
             print(f"{said}\n" if said else "", end="", file=sys.stdout if args.format == "text" else sys.stderr)
         workspace = outcome.workspace
-    problems = workspace.problems()
-    if not args.all:
-        problems = workspace.in_order(aggregated(problems))
+    every = workspace.problems()
+    shown = every if args.all else workspace.in_order(aggregated(every))
+    found = Found(workspace, every, shown, workspace.suppressed())
     with contextlib.suppress(BrokenPipeError):  # whoever stops reading still gets the exit code
         match args.format:
             case "json":
-                print_json(as_json(workspace, problems) | ({"fixed": fixing.as_json(made)} if args.fix else {}))
+                print_json(as_json(found) | ({"fixed": fixing.as_json(made)} if args.fix else {}))
             case "sarif":
-                print_json(as_sarif(workspace, problems))
+                print_json(as_sarif(found))
             case "github":
-                print("".join(as_github(workspace, problems)), end="")
+                print("".join(as_github(workspace, shown)), end="")
             case _:
-                print(render_text(workspace, problems, colored(sys.stdout)), end="")
-                print(_closing(workspace, problems))
-    return 1 if errors(problems) else 0
+                print(render_text(workspace, shown, colored(sys.stdout)), end="")
+                print(_closing(found))
+    return 1 if errors(workspace, every) else 0
 
 
-def _closing(workspace: Workspace, problems: list[Problem]) -> str:
-    summary = _summary(workspace, problems)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check comes to: `shown` are the problems as they are reported, of which one may stand for many of `every`;
+    `suppressed` comes with the reasons."""
+
+    workspace: Workspace
+    every: list[Problem]
+    shown: list[Problem]
+    suppressed: list[tuple[Problem, str]]
+
+
+def _closing(result: Found) -> str:
+    summary = _summary(result)
     found = [counted(summary[f"{word}s"], word) for word in ("error", "warning") if summary[f"{word}s"]]
     over = f"{counted(summary['policies'], 'policy', 'policies')} over {counted(summary['services'], 'service')}"
-    return f"{over}: {', '.join(found) or 'no errors'}"
+    quiet = f" ({summary['suppressed']} suppressed)" if "suppressed" in summary else ""
+    return f"{over}: {', '.join(found) or 'no errors'}{quiet}"
 
 
-def _summary(workspace: Workspace, problems: list[Problem]) -> dict[str, int]:
-    """What there is, and how much is wrong with it: a finding that stands for many pairs counts as many."""
-    count = {severity: sum(p.pairs for p in problems if rule(p.code).severity == severity) for severity in Severity}
+def _summary(found: Found) -> dict[str, int]:
+    """What there is, and how much is wrong with it: each of the pairs counts that one finding stands for."""
+    workspace = found.workspace
+    severities = [workspace.severity(p) for p in found.every]
     meshes: list[str | None] = [*workspace.meshes(), None]
     policies = sum(len(project.policy_refs(workspace.db, m)) for m in meshes)
     graphs = [project.mesh_graph(workspace.db, m) for m in workspace.meshes()]
     return {
-        "errors": count[Severity.ERROR],
-        "warnings": count[Severity.WARNING],
+        "errors": severities.count(Severity.ERROR),
+        "warnings": severities.count(Severity.WARNING),
         "policies": policies,
         "services": len({s for g in graphs if g for s in g.services}),
+        **({"suppressed": len(found.suppressed)} if found.suppressed else {}),
     }
 
 
@@ -98,14 +113,15 @@ def _attributes(shown: Shown) -> dict[str, Any]:
     return {name: value if isinstance(value, str | int | bool) else text for name, value, text in shown}
 
 
-def as_json(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
+def as_json(found: Found) -> dict[str, Any]:
     """The JSON of the command line's contract, version 1."""
+    workspace = found.workspace
     diagnostics = []
-    for p in problems:
+    for p in found.shown:
         span = workspace.span(p.place)
         item: dict[str, Any] = {
             "code": p.code,
-            "severity": rule(p.code).severity.word,
+            "severity": workspace.severity(p).word,
             "message": p.message,
             "file": relative(span.file),
             "range": range_json(span),
@@ -120,11 +136,12 @@ def as_json(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
         if p.witness is not None:
             item["witness"] = _witness(p.witness)
         diagnostics.append(item)
-    return {"version": 1, "diagnostics": diagnostics, "summary": _summary(workspace, problems)}
+    return {"version": 1, "diagnostics": diagnostics, "summary": _summary(found)}
 
 
-def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
-    """SARIF 2.1.0."""
+def as_sarif(found: Found) -> dict[str, Any]:
+    """SARIF 2.1.0, with what is suppressed marked as that."""
+    workspace = found.workspace
     level = {Severity.ERROR: "error", Severity.WARNING: "warning"}
     indices = {code: index for index, code in enumerate(RULES)}
 
@@ -137,11 +154,11 @@ def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
         }
         return {"physicalLocation": {"artifactLocation": {"uri": _uri(span.file)}, "region": region}}
 
-    results = [
-        {
+    def result(p: Problem, **more: Any) -> dict[str, Any]:
+        return {
             "ruleId": p.code,
             "ruleIndex": indices[p.code],
-            "level": level.get(rule(p.code).severity, "note"),
+            "level": level.get(workspace.severity(p), "note"),
             "message": {"text": p.message},
             **({"occurrenceCount": p.pairs} if p.pairs > 1 else {}),
             "locations": [location(workspace.span(p.place))],
@@ -149,8 +166,13 @@ def as_sarif(workspace: Workspace, problems: list[Problem]) -> dict[str, Any]:
                 {**location(workspace.span(r.place)), "message": {"text": r.message}} for r in dict.fromkeys(p.related)
             ],
             "properties": {"policies": list(p.policies), "witness": _witness(p.witness) if p.witness else None},
+            **more,
         }
-        for p in problems
+
+    said = {"suppressions": list[Any]()} if found.suppressed else {}  # of all results, or of none
+    results = [result(p, **said) for p in found.shown]
+    results += [
+        result(p, suppressions=[{"kind": "inSource", "justification": reason}]) for p, reason in found.suppressed
     ]
     rules = [
         {
@@ -187,7 +209,7 @@ def as_github(workspace: Workspace, problems: list[Problem]) -> list[str]:
         if span.start_line == span.end_line:  # columns are taken within one line only
             start, end = f"{start},col={span.start_char + 1}", f"{end},endColumn={span.end_char + 1}"
         where = f"file={_escaped(relative(span.file), ':,')},{start},{end},title={p.code}"
-        out.append(f"::{words.get(rule(p.code).severity, 'notice')} {where}::{_escaped(p.message)}\n")
+        out.append(f"::{words.get(workspace.severity(p), 'notice')} {where}::{_escaped(p.message)}\n")
     return out
 
 

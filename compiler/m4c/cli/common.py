@@ -8,7 +8,7 @@ from pathlib import Path
 from m4c import checks, project
 from m4c.cli.errors import UsageError
 from m4c.cli.paths import relative
-from m4c.diagnostics.registry import Severity, rule
+from m4c.diagnostics.registry import Severity
 from m4c.semantics.model import Program
 from m4c.semantics.problems import Problem
 from m4c.workspace import Workspace
@@ -42,8 +42,9 @@ def choose_mesh(workspace: Workspace, name: str | None) -> str:
     return known[0]
 
 
-def errors(problems: Sequence[Problem]) -> list[Problem]:
-    return [p for p in problems if rule(p.code).severity == Severity.ERROR]
+def errors(workspace: Workspace, problems: Sequence[Problem]) -> list[Problem]:
+    """The problems that are errors, by the settings of the project too."""
+    return [p for p in problems if workspace.severity(p) == Severity.ERROR]
 
 
 def sound_program(workspace: Workspace, mesh: str) -> Program:
@@ -58,7 +59,7 @@ def unsound_policies(workspace: Workspace, mesh: str) -> list[str]:
     """The policies of a mesh with errors of their own: the program lacks them, or a part of them."""
     out = []
     for ref in project.policy_refs(workspace.db, mesh):
-        found = errors(checks.file_problems(workspace.db, ref.file))
+        found = errors(workspace, checks.file_problems(workspace.db, ref.file))
         if any(p.place.decl == ref.key for p in found):
             out.append(project.named(ref))
     return out

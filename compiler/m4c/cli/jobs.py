@@ -48,7 +48,7 @@ class DeployResult:
 
 def planned(workspace: Workspace, mesh: str) -> tuple[Program, Plan]:
     """The program and its plan; `JobError` if there are errors in the workspace."""
-    wrong = errors(workspace.problems())
+    wrong = errors(workspace, workspace.problems())
     if wrong:
         span = workspace.span(wrong[0].place)
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""

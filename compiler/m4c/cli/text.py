@@ -37,15 +37,15 @@ def _problem(workspace: Workspace, problem: Problem, color: bool, advise: bool) 
     def paint(text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if color else text
 
-    r = rule(problem.code)
-    head = paint(f"{r.severity.word}[{problem.code}]", f"1;{_COLORS[r.severity]}")
+    r, severity = rule(problem.code), workspace.severity(problem)
+    head = paint(f"{severity.word}[{problem.code}]", f"1;{_COLORS[severity]}")
     lines = [f"{head}: {_wrapped(problem.message)}"]
-    lines += _source(workspace, workspace.span(problem.place), "^", paint, _COLORS[r.severity])
+    lines += _source(workspace, workspace.span(problem.place), "^", paint, _COLORS[severity])
     for related in problem.related:
         lines += _source(workspace, workspace.span(related.place), "-", paint, "36", related.message)
     fixes = workspace.fixes(problem)
     lines += [paint("   = fix: ", "1") + fix.title.translate(_SAFE) for fix in fixes]
-    if advise and not fixes and r.severity <= Severity.WARNING:
+    if advise and not fixes and severity <= Severity.WARNING:
         lines.append(paint("   = help: ", "1") + r.mend)
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,10 @@ class Severity(IntEnum):
 
     @property
     def word(self) -> str:
-        return {1: "error", 2: "warning", 3: "information", 4: "hint"}[self.value]
+        return LEVELS[self.value - 1]
+
+
+LEVELS = ("error", "warning", "information", "hint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,19 @@ class Rule:
     unnecessary: bool = False  # editors may fade the text
     blocks_plan: bool = False  # a program with it has no meaning that could be planned
     pairs: str = ""
+    since: str = "0.1.0"  # the version that reports it first
+    in_program: bool = True  # a comment where it stands is read, and may suppress it
+
+    @property
+    def configurable(self) -> bool:
+        """Whether a project may take it for better or worse: not what is an error of the language, for with that a
+        program has no meaning that could be relied on."""
+        return self.severity != Severity.ERROR
+
+    @property
+    def suppressible(self) -> bool:
+        """Whether a comment with a reason may suppress one of them."""
+        return self.configurable and self.in_program
 
 
 _E, _W, _I, _H = Severity.ERROR, Severity.WARNING, Severity.INFORMATION, Severity.HINT
@@ -334,6 +350,31 @@ RULES: dict[str, Rule] = {
             _I,
             "No service of the graph says where outside traffic comes in, so the services that nobody calls are taken.",
             "Say `entry: true` where traffic comes in.",
+            in_program=False,
+        ),
+        Rule(
+            "bad-setting",
+            "A setting makes no sense",
+            _E,
+            "What it should bring about does not happen.",
+            "Correct `m4.toml`.",
+        ),
+        Rule(
+            "suppression-without-reason",
+            "A suppression gives no reason",
+            _W,
+            "Who reads it later cannot tell whether it still holds; so it suppresses nothing.",
+            "Say why behind the colon, as in `// m4: allow(redundant): kept for the audit until March`.",
+            in_program=False,
+        ),
+        Rule(
+            "unused-suppression",
+            "A suppression suppresses nothing",
+            _W,
+            "What it was for is not reported any more, or never was; it could hide something new.",
+            "Remove it.",
+            unnecessary=True,
+            in_program=False,
         ),
         Rule("reserved", "Reserved for a later version", _E, "The construct has no meaning yet.", "Leave it out."),
         Rule(
@@ -362,8 +403,24 @@ def rule(code: str) -> Rule:
 def explain(code: str) -> str:
     """The page of one diagnostic, as Markdown."""
     r = rule(code)
-    page = f"# {r.code}: {r.title}\n\nSeverity: {r.severity.word}\n\n{r.why}\n\n**What to do.** {r.mend}\n"
+    page = f"# {r.code}: {r.title}\n\nSeverity: {r.severity.word}. Since {r.since}.\n\n{r.why}\n\n"
+    page += f"**What to do.** {r.mend}\n\n{_handling(r)}"
     shown = example(code)
     if shown is not None:
         page += f"\n## Reported\n\n{shown.wrong}\n\n## Not reported\n\n{shown.right}\n"
     return page
+
+
+def _handling(r: Rule) -> str:
+    """What a project can do about a diagnostic beside mending what it reports."""
+    if not r.configurable:
+        return "It is an error of the language: it can be neither turned off nor suppressed.\n"
+    other = "off" if r.severity != Severity.HINT else "warning"
+    text = f'**To take it for better or worse**, say in `m4.toml` under `[diagnostics]`: `{r.code} = "{other}"` (or '
+    text += f"{', '.join(f'`{level!r}`' for level in LEVELS)}, `'off'`).\n".replace("'", '"')
+    if not r.suppressible:
+        return text
+    return text + (
+        f"\n**To suppress one of them**, say why in a comment at the end of its line, or above: "
+        f"`// m4: allow({r.code}): REASON`.\n"
+    )

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from m4c import project
+from m4c.diagnostics.registry import rule
+from m4c.diagnostics.suppress import PLACEHOLDER
 from m4c.ide.diagnostics import Diagnostic, diagnostics
 from m4c.ide.edits import TextEdit, line_edits, text_edits
 from m4c.ide.fixall import fix_all
 from m4c.semantics.problems import Fix, chosen
 from m4c.syntax import tree as t
+from m4c.syntax.items import head
 from m4c.workspace import Workspace
 
 FIX_ALL = "Fix all that leaves no choice"
@@ -47,6 +50,7 @@ def actions(workspace: Workspace, file: str, start: int, end: int) -> tuple[Acti
             for problem in found.problems:
                 fixes = workspace.fixes(problem)
                 out += [_fix(workspace, fix, found, fix is chosen(fixes)) for fix in fixes]
+            out += _suppressions(workspace, found)
     return (*dict.fromkeys(out), *_builds(workspace, file, start))
 
 
@@ -60,6 +64,24 @@ def fix_all_action(workspace: Workspace, file: str) -> Action | None:
 
 def _fix(workspace: Workspace, fix: Fix, found: Diagnostic, best: bool) -> Action:
     return Action(fix.title, "quickfix", text_edits(workspace, fix), found, preferred=best)
+
+
+def _suppressions(workspace: Workspace, found: Diagnostic) -> list[Action]:
+    """A comment that suppresses a finding, where that can be done. What is left for its author is the reason: until
+    there is one, the finding stays."""
+    if not rule(found.code).suppressible or not found.span.file.endswith(".m4"):
+        return []
+    at = found.span.start
+    item = next((i for _, i in project.keyed(workspace.db, found.span.file) if i.start <= at < i.end), None)
+    begins = [workspace.position(found.span.file, item.start + h)[0] for h in head(item.text)] if item else []
+    if item is not None and found.span.start_line <= max(begins, default=-1):
+        at = item.start  # above its documentation
+    offset, line = workspace.line(found.span.file, workspace.position(found.span.file, at)[0])
+    indent = line[: len(line) - len(line.lstrip(" \t"))]
+    crlf = "\r\n" in workspace.text(found.span.file)
+    text = f"{indent}// m4: allow({found.code}): {PLACEHOLDER}" + ("\r\n" if crlf else "\n")
+    edit = TextEdit(workspace.at(found.span.file, offset, offset), text)
+    return [Action(f"Suppress `{found.code}` here, with a reason", "quickfix", (edit,), found)]
 
 
 def _builds(workspace: Workspace, file: str, offset: int) -> tuple[Action, ...]:

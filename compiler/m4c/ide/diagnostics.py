@@ -47,7 +47,9 @@ def shown_as(workspace: Workspace, problem: Problem) -> tuple[Diagnostic, ...]:
     kind = rule(problem.code)
 
     def at(here: Span, others: tuple[RelatedSpan, ...]) -> Diagnostic:
-        return Diagnostic(here, kind.severity, problem.code, problem.message, others, kind.unnecessary, (problem,))
+        return Diagnostic(
+            here, workspace.severity(problem), problem.code, problem.message, others, kind.unnecessary, (problem,)
+        )
 
     shown = at(span, related)
     if not problem.mirrored or not related or related[0].span == span:

@@ -42,6 +42,13 @@ class Item:
         return self.start + len(self.text)
 
 
+def head(text: str) -> tuple[int, ...]:
+    """Where an item begins, behind its documentation, and where its keyword stands, behind its annotations."""
+    tokens = [m for m in TOKEN.finditer(text) if m.lastgroup != "comment"]
+    keyword = next((m for m in tokens if m.lastgroup == "word" and m.group() in KEYWORDS), None)
+    return tuple(dict.fromkeys(m.start() for m in (*tokens[:1], *([keyword] if keyword else []))))
+
+
 def split(text: str) -> tuple[Item, ...]:
     """The items of a file, in order. Together with the white space and comments between them they are the file."""
     items: list[Item] = []
