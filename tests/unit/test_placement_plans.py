@@ -385,3 +385,29 @@ def test_faults_and_copies_belong_to_the_callee(load):
     )
     (refused,) = plan(outside).unenforceable
     assert "vault is outside the mesh" in refused.reasons
+
+
+def test_defaults_run_as_the_operation_that_writes_them(load):
+    mesh = """
+    default HttpRequest.log_share = 5% on * -> vault;
+    default HttpRequest.mirror_share["door"] = 10% on * -> vault;
+    default HttpRequest.added_header["via"] = ["mesh"] on * -> vault;
+    default HttpRequest.fault_delay = 2s on * -> vault;
+    default HttpRequest.verdict = redirect on * -> relay;
+"""
+    program = load('policy log (HttpRequest r) on * -> vault when r.method == "PUT" { r.LogSample(); }', mesh=mesh)
+    made = plan(program)
+    rules = [r for e in elements(program, made) for s in e["sites"] for r in s["rules"]]
+    assert sorted((r["operation"], str(r["args"])) for r in rules) == [
+        ("AppendHeader", "{'name': 'via', 'value': 'mesh'}"),
+        ("LogSample", "{'share': 10000}"),
+        ("LogSample", "{'share': 500}"),
+        ("Mirror", "{'to': 'door', 'share': 1000}"),
+    ]
+    assert sorted(u.reasons[0] for u in made.unenforceable)[0] == (
+        "no operation of HttpRequest writes fault_delay = 2s and nothing else"
+    )
+    assert {u.policy for u in made.unenforceable} == {
+        "default HttpRequest.fault_delay",
+        "default HttpRequest.verdict",
+    }

@@ -40,6 +40,7 @@ from m4c.semantics.model import (
     any_of,
     negate,
 )
+from m4c.semantics.values import show
 
 STATE_LIMIT = 100_000  # nodes of a product; 20 patterns that may all fire together, or not, would have a million
 
@@ -220,7 +221,8 @@ class _Resolver:
         source = _default_source(index, default)
         realised = self._realised(default)
         if realised is None:
-            reason = f"no operation of {default.attr.entity} writes {default.attr} = {default.value} and nothing else"
+            value = show(default.value, self.program.attribute(default.attr).type)
+            reason = f"no operation of {default.attr.entity} writes {default.attr} = {value} and nothing else"
             self._refuse(source, here.hop, when, reason)
             return None
         operation, args, writes = realised
