@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from m4c.cli.check import as_github, as_json, as_sarif
+from m4c.cli.check import Found, as_github, as_json, as_sarif
 from m4c.cli.text import render_text
 from m4c.syntax.items import split
 from m4c.syntax.printer import format_text
@@ -108,14 +108,16 @@ def test_a_wrong_program_is_no_failure(folder: Path, edited: Workspace, text: st
     file = (folder / "policies.m4").as_posix()
     edited.set_text(file, text)
     found = edited.problems()
-    whole = as_json(edited, found)
+    every = Found(edited, found, found, edited.suppressed())
+    whole = as_json(every)
     assert len(whole["diagnostics"]) == len(as_github(edited, found)) == len(found)
-    assert len(as_sarif(edited, found)["runs"][0]["results"]) == len(found)
+    assert len(as_sarif(every)["runs"][0]["results"]) == len(found) + len(every.suppressed)
     assert render_text(edited, found, color=False).count("[") >= len(found)
 
     fresh = Workspace([folder])
     fresh.set_text(file, text)
-    assert as_json(fresh, fresh.problems()) == whole
+    again = fresh.problems()
+    assert as_json(Found(fresh, again, again, fresh.suppressed())) == whole
 
     formatted = format_text(text)
     assert format_text(formatted) == formatted
