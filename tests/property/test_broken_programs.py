@@ -39,8 +39,8 @@ policy b (HttpRequest r) on * -> db overrides a { r.AllowRequest(); }
 policy c (HttpRequest r) on web -> db overrides a { r.AllowRequest(); }
 """
 LATER = """\
-policy a (HttpRequest r) on web -> cart when r.target starts_with "/a" { r.SetTimeout(1s); }
-policy b (HttpRequest r) on * -> cart -> db when r.header["x-user"] == "admin" && r.target != "/" { r.SetTimeout(9s); }
+policy a (HttpRequest r) on web -> cart when r.url_path starts_with "/a" && r.target != "/a" { r.SetTimeout(1s); }
+policy b (HttpRequest r) on * -> cart -> db when r.header["x-user"] == "admin" { r.SetTimeout(9s); }
 """
 
 
