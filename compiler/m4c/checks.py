@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from m4c.db import Database, query
 from m4c.project import (
     DeclRef,
@@ -66,9 +68,19 @@ def file_problems(db: Database, file: str) -> tuple[Problem, ...]:
             out += state(db, ref)[1]
         elif isinstance(decl, t.TestDecl):
             out += test(db, ref, mesh_name).problems
+    out += _memberships(db, file)
     if mesh_name is None:
         out += _homeless(db, file)
     return tuple(out)
+
+
+def _memberships(db: Database, file: str) -> Iterator[Problem]:
+    """A file that says more than once which mesh it belongs to."""
+    said = [(r.key, r.parsed.decl.mesh) for r in decls(db, file) if isinstance(r.parsed.decl, t.Membership)]
+    places = [Place(file, key, name.start, name.end) for key, name in said]
+    for place in places[1:]:
+        message = f"this file is in mesh `{said[0][1].text}` already"
+        yield Problem("duplicate-name", message, place, (Related(places[0], "the first one"),))
 
 
 def _import_problems(db: Database, ref: DeclRef, decl: t.Import) -> list[Problem]:

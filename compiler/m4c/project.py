@@ -155,7 +155,8 @@ def spec_refs(db: Database) -> tuple[DeclRef, ...]:
 @query
 def schema(db: Database) -> Schema:
     """Everything that the specs declare."""
-    refs = spec_refs(db)
+    own = frozenset(db.input("files"))
+    refs = sorted(spec_refs(db), key=lambda r: r.file in own)  # of two of one name, the one that everybody has counts
     return build_schema(SpecItem(r.file, r.key, posixpath.dirname(r.file), r.parsed.decl) for r in refs)
 
 

@@ -67,6 +67,9 @@ def test_section(section: Section, tmp_path: Path) -> None:
     missing, surplus = unmatched(section.expected, diagnostics(workspace, tmp_path))
     wrong = [f"expected, not reported: {e}" for e in missing] + [f"reported, not expected: {e}" for e in surplus]
     assert not wrong, "\n" + "\n".join(wrong)
+    for problem in workspace.problems():
+        if problem.code == "duplicate-name" and "declared twice" in problem.message:
+            assert [r.place for r in problem.related if r.place != problem.place], f"{problem}: where is the first one?"
     for request, outcome in section.traces:
         check_trace(workspace, request, outcome)
 

@@ -65,6 +65,15 @@ def test_trace_refuses_what_it_cannot_follow(options: tuple[str, ...], said: str
     assert said in done.err
 
 
+def test_trace_does_without_an_expression_that_is_wrong(tmp_path: Path) -> None:
+    wrong = 'policy wrong (HttpRequest r) on web -> cart when r.target matches r"a(" { r.SetHeader("x-a", "1"); }\n'
+    right = 'policy right (HttpRequest r) on web -> cart { r.SetHeader("x-b", "1"); }\n'
+    done = m4("trace", shop(tmp_path, wrong + right), "--path", "outside,web,cart")
+    assert done.code == 0
+    assert "`wrong` has errors" in done.err
+    assert "fired: right\n" in done.out
+
+
 def test_trace_tells_of_policies_that_it_lacks(tmp_path: Path) -> None:
     folder = shop(tmp_path, CLASH.replace('"web");', '"web", 3);'))
     done = m4("trace", folder, "--path", "outside,web,cart")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from m4c.analysis.reachability import wrong_patterns
 from m4c.cli.common import choose_mesh, open_workspace, sound_program, unsound_policies
 from m4c.cli.inputs import read_inputs
 from m4c.cli.output import print_json
@@ -20,7 +22,9 @@ def run(args: argparse.Namespace) -> int:
     workspace = open_workspace([args.path])
     mesh = choose_mesh(workspace, args.mesh)
     program = sound_program(workspace, mesh)
-    for name in unsound_policies(workspace, mesh):
+    unusable = {p.name for p in program.policies if any(wrong_patterns(p))}
+    program = replace(program, policies=tuple(p for p in program.policies if p.name not in unusable))
+    for name in (*unsound_policies(workspace, mesh), *sorted(unusable)):
         print(f"m4: `{name}` has errors and is not traced as it stands; `m4 check` shows them", file=sys.stderr)
     inputs = read_inputs(program, args)
     states = answering(program, inputs.states)

@@ -35,7 +35,7 @@ from m4c.semantics.model import (
     all_of,
     negate,
 )
-from m4c.semantics.problems import Problem, unknown
+from m4c.semantics.problems import Problem, Related, unknown
 from m4c.semantics.schema import Schema
 from m4c.semantics.values import ConstantError, Scope, constant
 from m4c.syntax import tree as t
@@ -126,7 +126,8 @@ def connection_pattern(entity: Entity, pattern: t.PatternNode, scope: Scope) -> 
 
 def _side(decl: t.PolicyDecl, scope: Scope) -> Side | None:
     if len(decl.sides) > 1:
-        scope.report("duplicate-name", "`at` is said twice", decl.sides[1])
+        related = (Related(scope.at(decl.sides[0]), "the first one"),)
+        scope.problems.append(Problem("duplicate-name", "`at` is said twice", scope.at(decl.sides[1]), related))
     side = decl.sides[0].text if decl.sides else None
     return "ingress" if side == "ingress" else "egress" if side == "egress" else None
 

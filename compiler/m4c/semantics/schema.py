@@ -120,7 +120,12 @@ class _SchemaBuilder:
         name = decl.name.text
         if name in self.enums:
             return self._duplicate("enum", decl.name, self.enums[name].place, scope)
-        values = tuple(v.text for v, _ in decl.values)
+        places: dict[str, Place] = {}
+        for value, _ in decl.values:
+            if value.text in places:
+                self._duplicate("value", value, places[value.text], scope)
+            places.setdefault(value.text, scope.at(value))
+        values = tuple(places)
         terminal = frozenset(v.text for v, last in decl.values if last)
         self.enums[name] = Enum(name, values, terminal, decl.doc, scope.at(decl.name))
         return None
@@ -282,11 +287,13 @@ class _SchemaBuilder:
 
     def _params(self, nodes: tuple[t.ParamDecl, ...], scope: Scope) -> tuple[Param, ...]:
         params: dict[str, Param] = {}
+        places: dict[str, Place] = {}
         for p in nodes:
             type_ = resolve_type(p.type, self.enums, scope)
             default = self._constant(p.default, type_, scope) if p.default is not None else None
             if p.name.text in params:
-                scope.report("duplicate-name", f"parameter `{p.name.text}` is declared twice", p.name)
+                self._duplicate("parameter", p.name, places[p.name.text], scope)
+            places.setdefault(p.name.text, scope.at(p.name))
             params.setdefault(p.name.text, Param(p.name.text, type_, default))
         return tuple(params.values())
 

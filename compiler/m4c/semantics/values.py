@@ -259,7 +259,8 @@ def show(value: Value, type_: Type) -> str:
         case "set", tuple(items):
             return f"[{', '.join(show(i, type_.args[0]) for i in items)}]"
         case "map", tuple(pairs):
-            return f"{{ {', '.join(f'{p[0]}: {show(p[1], type_.args[1])}' for p in pairs if isinstance(p, tuple))} }}"
+            shown = (f"{words.service(str(p[0]))}: {show(p[1], type_.args[1])}" for p in pairs if isinstance(p, tuple))
+            return f"{{ {', '.join(shown)} }}"
         case _:
             return str(value)
 

@@ -61,6 +61,15 @@ class Builder(Transformer_NonRecursive[Token, t.Decl]):
     def _line(self, i: int) -> str:
         return self.text[self.lines[i] : self.ends[i]].strip()
 
+    def _once(self, children: list[Any], tag: str) -> list[Any] | None:
+        """The parts of a clause that is said once; a second one is reported."""
+        said: list[list[Any]] = _tagged(children, tag)
+        for other in said[1:]:
+            token = isinstance(other[0], Token)
+            start, end = (other[0].start_pos, other[0].end_pos) if token else (other[0].start, other[0].end)
+            self.problems.append(SyntaxProblem(f"`{tag}` is said twice", start, end, "duplicate-name"))
+        return said[0] if said else None
+
     # names and literals
     def _name(self, token: Token) -> t.Name:
         text = text_of(token, self.problems) if token.startswith('"') else str(token)
@@ -221,7 +230,7 @@ class Builder(Transformer_NonRecursive[Token, t.Decl]):
             propagate=tuple(s for x in _tagged(rest, "propagate") for s in x),
             groups=tuple((x[0], tuple(n for n in x[1:] if n is not None)) for x in _tagged(rest, "group")),
             defaults=_pick(rest, t.MeshDefault),
-            tag_bits=next((integer(x[0], self.problems) for x in _tagged(rest, "tag_bits")), None),
+            tag_bits=integer(bits[0], self.problems) if (bits := self._once(rest, "tag_bits")) else None,
             doc=self._doc(meta.start_pos, rest[0]),
             start=meta.start_pos,
             end=meta.end_pos,
@@ -272,8 +281,8 @@ class Builder(Transformer_NonRecursive[Token, t.Decl]):
         rest = [x for x in c if not isinstance(x, t.Annotation)]
         return t.SpecDecl(
             name=rest[0],
-            tier=next((x[0] for x in _tagged(rest, "tier")), None),
-            cost=next((integer(x[0], self.problems) for x in _tagged(rest, "cost")), None),
+            tier=tier[0] if (tier := self._once(rest, "tier")) else None,
+            cost=integer(cost[0], self.problems) if (cost := self._once(rest, "cost")) else None,
             context=tuple(use for x in _tagged(rest, "context") for use in _tagged(x, "use")),
             peer=tuple(n.text for x in _tagged(rest, "peer") for n in x),
             supports=_pick(rest, t.SupportsDecl),
@@ -289,7 +298,7 @@ class Builder(Transformer_NonRecursive[Token, t.Decl]):
     clause_merge = _tag("merge")
     clause_default = _tag("default")
     clause_travels = _tag("travels")
-    clause_derived = _tag("derived")
+    clause_derived = _tag("from")
 
     def bound(self, meta: Meta, c: list[Token]) -> Token:
         return c[0]
@@ -319,10 +328,10 @@ class Builder(Transformer_NonRecursive[Token, t.Decl]):
             name=name,
             key=None if key_name is None else (key_name, key_type),
             type=type_,
-            merge=next((x[0] for x in _tagged(clauses, "merge")), None),
-            default=next((x[0] for x in _tagged(clauses, "default")), None),
+            merge=merge[0] if (merge := self._once(clauses, "merge")) else None,
+            default=default[0] if (default := self._once(clauses, "default")) else None,
             travels=bool(_tagged(clauses, "travels")),
-            derived=next(((x[0], x[1]) for x in _tagged(clauses, "derived")), None),
+            derived=(derived[0], derived[1]) if (derived := self._once(clauses, "from")) else None,
             annotations=_pick(c, t.Annotation),
             doc=self._doc(meta.start_pos, name),
             start=meta.start_pos,

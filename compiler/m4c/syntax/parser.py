@@ -23,6 +23,7 @@ from m4c.syntax.literals import UNITS, SyntaxProblem, unescape
 MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
 MAX_DEPTH = 100  # levels of a tree: whatever walks one can then recurse
 MAX_OPERANDS = 500  # of one && or ||: what the analyses take for it grows with its square
+_CLOSED = re.compile(r'r?"(?:[^"\\]|\\.)*"')
 LONGEST = 40  # characters of the text that a message repeats
 
 _TERMINALS = {
@@ -63,10 +64,11 @@ _TERMINALS = {
 
 @dataclass(frozen=True, slots=True)
 class ParsedItem:
-    """The tree of an item (a `Broken` one at worst) and its problems."""
+    """The tree of an item (a `Broken` one at worst) and its problems. `whole`: the tree is that of all of the text."""
 
     decl: t.Decl
     problems: tuple[SyntaxProblem, ...] = ()
+    whole: bool = True
 
 
 @cache
@@ -88,7 +90,7 @@ def parse_item(text: str) -> ParsedItem:
     """Parses the text of one item. Equal texts share one tree."""
     reserved = _reserved(text)
     if reserved is not None:
-        return ParsedItem(broken(text), (reserved,))
+        return ParsedItem(broken(text), (reserved,), whole=False)
     problems: list[SyntaxProblem] = []
     source = text
     for _ in range(MAX_ERRORS):
@@ -102,12 +104,12 @@ def parse_item(text: str) -> ParsedItem:
         else:
             builder = Builder(text)
             decl = builder.transform(tree)
-            return ParsedItem(decl, _in_order([*problems, *builder.problems]))
+            return ParsedItem(decl, _in_order([*problems, *builder.problems]), whole=not problems)
         _say(problems, _within(problem, len(text)))
         if mended is None or mended == source:
             break
         source = mended
-    return ParsedItem(broken(text), _in_order(problems))
+    return ParsedItem(broken(text), _in_order(problems), whole=False)
 
 
 def _say(problems: list[SyntaxProblem], problem: SyntaxProblem) -> None:
@@ -177,7 +179,7 @@ def broken(text: str) -> t.Broken:
     kind = words[at].group()
     named = words[at + 1 : at + (3 if kind == "state" else 2)][-1:]
     for m in named:
-        if re.fullmatch(r'[A-Za-z_]\w*|"(?:[^"\\]|\\.)*"', m.group()):
+        if _CLOSED.fullmatch(m.group()) or re.fullmatch(r"[A-Za-z_]\w*", m.group(), re.A):
             name = unescape(m.group()) if m.lastgroup == "string" else m.group()
             return t.Broken(kind, t.Name(name, m.start(), m.end()), 0, len(text))
     return t.Broken(kind, None, 0, len(text))
@@ -186,9 +188,20 @@ def broken(text: str) -> t.Broken:
 # --- recovery ---------------------------------------------------------------------------------------------------------
 
 
+@cache
+def _fixed() -> dict[str, str]:
+    """The terminals that are fixed texts: keywords and signs."""
+    return {p.name: p.pattern.value for p in grammar().terminals if p.pattern.type == "str"}
+
+
+@cache
+def _keywords() -> frozenset[str]:
+    return frozenset(word for word in _fixed().values() if word.isidentifier())
+
+
 def _expected(names: Iterable[str]) -> str:
     """What could stand there, as a phrase; empty if it is too much to list."""
-    known = {p.name: p.pattern.value for p in grammar().terminals if p.pattern.type == "str"}
+    known = _fixed()
     words = sorted({_TERMINALS.get(n) or (f"`{known[n]}`" if n in known else "") for n in names} - {""})
     if not words or len(words) > 5:
         return ""
@@ -214,10 +227,9 @@ def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | 
         return problem, source[:spot] + ";" + _spaces(source, spot + 1, at)[spot + 1 :]
     bad = TOKEN.match(source, at)
     end = bad.end() if bad else at + 1
-    expected, found = _expected(accepts), _quoted(source[at:end])
-    message = _hint(source[at:end], source[max(at - 24, 0) : at]) or (
-        f"expected {expected}, found {found}" if expected else f"{found} cannot stand here"
-    )
+    found, expected = source[at:end], _expected(accepts)
+    message = f"expected {expected}, found {_quoted(found)}" if expected else f"{_quoted(found)} cannot stand here"
+    message = _hint(found, source[max(at - 24, 0) : at], set(accepts)) or message
     return SyntaxProblem(message, at, end), _blank_statement(source, at)
 
 
@@ -260,15 +272,20 @@ def _open_blocks(source: str) -> int:
     return len(blocks) if all(blocks) and blocks else 1
 
 
-def _hint(found: str, before: str) -> str:
+def _hint(found: str, before: str, accepts: set[str]) -> str:
     """What to say about tokens that people get wrong; `before` is some text in front of it."""
+    signs = {_fixed().get(a) for a in accepts}
     number = re.search(r"(?<![A-Za-z_])(-?)[0-9][0-9.]*\Z", before)
     if found.startswith("/*"):
         return "the comment is not closed (`*/`)"
-    if found.startswith(('"', 'r"')) and not re.fullmatch(r'r?"(?:[^"\\]|\\.)*"', found):
+    if found.startswith(('"', 'r"')) and not _CLOSED.fullmatch(found):
         return "the string is not closed on its line"
     if found == "-" and re.search(r"[A-Za-z0-9_.-]\Z", before):
         return "a name does not end in `-`, unless it is quoted"
+    if "->" in signs and found[0] in "=-→>":
+        return "the steps of a call path are joined by `->`"
+    if found in _keywords() and "STRING" in accepts and not accepts & {"INT", "REGEX"}:
+        return f"`{found}` is a keyword here; as a name it stands in quotes"
     if number and found == "/":
         return "a rate is per `s`, `m` or `h`, as in `100/s`"
     if number and number[1] and found in ("%", *UNITS):
@@ -309,7 +326,7 @@ def _blank_statement(source: str, at: int) -> str | None:
         elif c in ("{", "}"):
             level += 1 if c == "{" else -1
             start = m.end() if level > 0 else None
-        elif c == ";":
+        elif c == ";" or (m.lastgroup == "string" and not _CLOSED.fullmatch(c)):  # it has taken in the `;`
             values = 0
             if passed and depth == 0:
                 return _spaces(source, start or 0, m.end())

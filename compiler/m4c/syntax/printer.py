@@ -123,11 +123,11 @@ def _line_end(text: str) -> str:
 def _item_lines(text: str) -> tuple[_Line, ...] | None:
     """The lines of an item whose lines end with LF, or None if it has to stay as it is."""
     parsed = parse_item(text)
-    if parsed.problems or isinstance(parsed.decl, t.Broken):
+    if not parsed.whole:
         return None
     lines = _Layout(list(_elements(text))).lines()
     again = parse_item("\n".join(map(_whole, lines)))
-    return lines if not again.problems and _same(parsed.decl, again.decl) else None
+    return lines if again.whole and _same(parsed.decl, again.decl) else None
 
 
 def _elements(text: str) -> Iterator[_Element]:
