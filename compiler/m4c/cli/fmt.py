@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from m4c.cli.errors import UsageError
 from m4c.cli.output import replace_file
 from m4c.cli.paths import relative
 from m4c.files import Unreadable, looks_like_m4, m4_files, read_text
+from m4c.syntax.parser import parse_item
 from m4c.syntax.printer import format_text, left_alone
+
+UNSURE = "it would not mean the same afterwards, which is a bug in M4; please report it"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
             print(f"m4: {relative(str(file))}: {getattr(e, 'strerror', None) or e}", file=sys.stderr)
             continue
         for item in left_alone(text):
-            line = text.count("\n", 0, item.start) + 1
-            where = f"{relative(str(file))}:{line}"
-            print(f"m4: {where}: does not parse and is left as it is; `m4 check` says why", file=sys.stderr)
+            parsed = parse_item(item.text)
+            at, reason = (0, UNSURE) if parsed.whole else (parsed.problems[0].start, parsed.problems[0].message)
+            line = len(re.findall(r"\r\n|\n|\r", text[: item.start + at])) + 1
+            print(f"m4: {relative(str(file))}:{line}: not formatted: {reason}", file=sys.stderr)
     if failed:
         return 2
     return 1 if args.check and changed else 0

@@ -20,6 +20,7 @@ from m4c.syntax.items import Item, split
 from m4c.syntax.parser import grammar, parse_item
 
 STEP = 4  # columns of one level
+FARTHEST = 30  # columns that a comment moves to stand below another one
 
 _BOM = "\ufeff"
 _COMMENT = re.compile(r"//[^\n]*|/\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/)?")
@@ -30,7 +31,7 @@ _OPENERS, _CLOSERS = ("{", "(", "["), ("}", ")", "]")
 # Kinds of tokens behind which a `{` begins a map or a list, and no block.
 _BEFORE_VALUE = frozenset(("(", "[", "{", ",", ":", "=", "!", "&&", "||", "CMP", "IN", "MATCHES", "DEFAULT", "EXPECT"))
 _NAMES = ("NAME", "STRING", "]")  # what a call or a key may follow without a space
-_OPERANDS = ("NAME", "SERVICE", "STRING", ")", "]", "?")  # what a `*` may repeat
+_OPERANDS = ("NAME", "SERVICE", "VERSION", "STRING", ")", "]", "?")  # what a `*` may repeat
 _CLAUSES = ("WITH", "AT", "EMITS", "WRITES")  # what is lined up in lists of reads and operations
 
 
@@ -136,13 +137,21 @@ def _elements(text: str) -> Iterator[_Element]:
     parser = grammar().parse_interactive(text)
     tokens = list(parser.iter_parse())
     tree: Tree[Token] = parser.feed_eof()  # type: ignore[no-untyped-call]  # lark does not annotate it
-    compared = {id(c) for node in tree.iter_subtrees() for c in node.children if c in ("<", ">")}  # not a type's
+    named = {id(c): kind for node in tree.iter_subtrees() for c, kind in _told_apart(node)}
     for token in tokens:
         yield from _comments(text, at, start := token.start_pos or 0)
         kind = str(token) if token in _PUNCTUATION or token.type.startswith("__ANON") else token.type
-        yield _Element("CMP" if id(token) in compared else kind, str(token), _breaks(text, at, start))
+        yield _Element(named.get(id(token), kind), str(token), _breaks(text, at, start))
         at = token.end_pos or start
     yield from _comments(text, at, len(text))
+
+
+def _told_apart(node: Tree[Token]) -> Iterator[tuple[Any, str]]:
+    """Tokens that are spaced by what they mean: comparisons (no brackets of a type), and versions of services."""
+    if node.data in ("compare_expr", "comparison"):
+        yield from ((c, "CMP") for c in node.children if isinstance(c, Token))
+    elif node.data == "named" and isinstance(version := node.children[1], Tree):
+        yield version.children[0], "VERSION"
 
 
 def _comments(text: str, at: int, end: int) -> Iterator[_Element]:
@@ -256,8 +265,8 @@ class _Layout:
                 return False
             case ("(" | "[" | "." | "!" | "@" | "<", _) | (_, "." | ":" | "<" | ">") | ("{", "}"):
                 return False
-            case (":", "SERVICE"):
-                return self.stack[-1].opener == "["
+            case (":", "VERSION"):
+                return False
             case (_, "("):
                 return before not in _NAMES or self._kind_before(i - 1) == "POLICY"
             case (_, "["):
@@ -386,7 +395,8 @@ def _comment_key(line: _Line) -> object:
 
 
 def _comments_in_a_column(run: list[_Line]) -> Iterator[_Line]:
-    width = max(len(line.text) for line in run) if len(run) > 1 else 0
+    widths = [len(line.text) for line in run]
+    width = max(widths) if max(widths) - min(widths) <= FARTHEST else 0
     return (replace(line, text=line.text.ljust(width)) for line in run)
 
 
