@@ -212,6 +212,24 @@ policy wrong (HttpRequest r) on * -> db overrides base { r.Splitt({ vvv: 100% })
     assert (folder / "policies.m4").read_text() == text
 
 
+def test_where_hundreds_disagree_nobody_wins_unasked(tmp_path: Path) -> None:
+    """Each of these is an exception to the first, so each would override it; among 101 that says nothing."""
+
+    def many(n: int) -> str:
+        shares = "".join(
+            f'policy p{i} (HttpRequest r) on * -> db when r.header["x"] == "{i}" '
+            f"{{ r.Split({{ v1: {i}%, v2: {100 - i}% }}); }}\n"
+            for i in range(n)
+        )
+        return "policy rest (HttpRequest r) on * -> db { r.Split({ v1: 99.5%, v2: 0.5% }); }\n" + shares
+
+    few = Workspace([wide(tmp_path / "few", many(5))])
+    assert len(fix_all(few, lambda file: True).made) == 5
+    hundred = Workspace([wide(tmp_path / "many", many(101))])
+    outcome = fix_all(hundred, lambda file: True)
+    assert (outcome.made, outcome.finished) == ((), True)
+
+
 def test_a_workspace_is_asked_again_only_for_what_may_change(tmp_path: Path) -> None:
     folder = wide(tmp_path, BROKEN)
     file = (folder / "policies.m4").as_posix()

@@ -17,6 +17,7 @@ from m4c.semantics.problems import Edit, Fix, Problem, nearest
 from m4c.syntax.items import TOKEN
 
 PLACEHOLDER = "…"
+_HINT = re.compile(r"m4:\s*allow\b")
 _ALLOW = re.compile(r"m4:\s*allow\b(.*)", re.S)
 _WHOLE = re.compile(r"\s*\(\s*((?:[\w-]+(?:\s*,\s*[\w-]+)*)?)\s*,?\s*\)\s*(?::\s*(.*?))?\s*", re.S)
 _CODE = re.compile(r"[\w-]+")
@@ -40,11 +41,13 @@ class Suppression:
         return _SAYS.search(self.reason) is not None
 
 
-@lru_cache(maxsize=256)
 def allows(text: str) -> tuple[Suppression, ...]:
     """The suppressions in a file's text."""
-    if "allow" not in text:
-        return ()
+    return _allows(text) if _HINT.search(text) else ()
+
+
+@lru_cache(maxsize=4096)
+def _allows(text: str) -> tuple[Suppression, ...]:
     tokens = list(TOKEN.finditer(text))
     out = []
     for i, m in enumerate(tokens):

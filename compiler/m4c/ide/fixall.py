@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from m4c.diagnostics.aggregate import grouped
 from m4c.diagnostics.registry import Severity
 from m4c.fixes.scene import LEFT_OUT
 from m4c.ide.edits import TextEdit, apply_edits, text_edits
@@ -20,6 +21,7 @@ from m4c.semantics.problems import Problem, chosen
 from m4c.workspace import Workspace
 
 ROUNDS = 100  # at most
+MANY = 100  # pairs of policies that hang together, from which on it takes their authors to say who wins
 
 Identity: TypeAlias = tuple[object, ...]
 
@@ -67,9 +69,9 @@ def fix_all(workspace: Workspace, may_change: Callable[[str], bool], codes: Coll
     made: list[Made] = []
     left: set[Identity] = set()  # problems whose fixes bring about others
     for _ in range(ROUNDS):
-        problems = [p for p in now.problems() if _identity(p) not in left]
-        unsound = any(now.severity(p) == Severity.ERROR for p in now.problems())
-        asked = [p for p in problems if codes is None or p.code in codes]
+        problems = now.problems()
+        unsound = any(now.severity(p) == Severity.ERROR for p in problems)
+        asked = [p for p in _few(problems) if (codes is None or p.code in codes) and _identity(p) not in left]
         steps = _round(now, may_change, [p for p in asked if not (unsound and _waits(now, p))])
         if not steps:
             waiting = [p for p in asked if unsound and _waits(now, p) and chosen(now.fixes(p))]
@@ -85,6 +87,15 @@ def fix_all(workspace: Workspace, may_change: Callable[[str], bool], codes: Coll
         made += (_made(now, step) for step in steps)
         now = following
     return Outcome(now, tuple(made), False)
+
+
+def _few(problems: list[Problem]) -> Iterator[Problem]:
+    """The problems without those of which so many hang together that no order of fixes could be told from another."""
+    for found in grouped(problems):
+        if isinstance(found, Problem):
+            yield found
+        elif len(found.pairs) <= MANY:
+            yield from found.pairs
 
 
 def _made(workspace: Workspace, step: _Step) -> Made:
