@@ -16,6 +16,7 @@ Json = dict[str, Any]
 TAG = "m4-ctx"
 ALWAYS = 10_000
 MILLISECOND = 1_000_000
+DELAYED = 1.95  # seconds that a delay of 2s takes at least: the two sides' timers are not the same
 
 
 @pytest.fixture
@@ -106,10 +107,10 @@ def test_what_ends_a_request_leaves_nothing_of_the_rest(bench: Bench) -> None:
     assert '"policy"' not in bench.output
     reply, took = timed(client, "/", asks("abort"))
     assert reply.status == 500
-    assert took >= 2
+    assert took >= DELAYED
     reply, took = timed(client, "/", [("x-m4-ended", "1")])
     assert reply.status == 200, "a request cannot claim that it has ended"
-    assert took >= 2
+    assert took >= DELAYED
     (seen,), (copy,) = callee.expect(1), shadow.expect(1)
     assert seen.header("x-seen") == copy.header("x-seen") == "1"
     assert len(logged(bench, 2)) == 2
