@@ -104,9 +104,6 @@ export async function active(page, name) {
   await page.locator(`${EDITOR}.focused .view-line`).first().waitFor();
 }
 
-/** A place in the window where the mouse is over nothing. */
-const NOWHERE = [5, 5];
-
 const EDITOR = ".editor-group-container.active .editor-instance .monaco-editor";
 
 /** A line of the active editor by a text in it. */
@@ -124,14 +121,17 @@ export async function editorText(page) {
   return lines.join("\n").replaceAll("\u00a0", " ");
 }
 
-/**
- * Puts the cursor into a line, at a text of its own, and waits until it is there and the editor has the focus. The mouse
- * goes away then: where it rests, a hover would open sooner or later, and lie over what comes next.
- */
-export async function clickInLine(page, text, within) {
-  await line(page, text).getByText(within, { exact: true }).first().click();
-  await page.mouse.move(...NOWHERE);
+/** Takes the mouse to where nothing is. Where it rests, a hover opens sooner or later, and lies over what comes next. */
+async function mouseAway(page) {
+  await page.mouse.move(5, 5);
   await page.locator(".monaco-hover:not(.hidden)").first().waitFor({ state: "detached" });
+}
+
+/** Puts the cursor into a line, at a text of its own, and waits until it is there and the editor has the focus. */
+export async function clickInLine(page, text, within) {
+  await mouseAway(page);
+  await line(page, text).getByText(within, { exact: true }).first().click();
+  await mouseAway(page);
   const number = await line(page, text).evaluate((drawn) => {
     const margin = [...drawn.closest(".monaco-editor").querySelectorAll(".margin-view-overlays > div")];
     return margin.find((here) => here.style.top === drawn.style.top).querySelector(".line-numbers").textContent.trim();
@@ -144,7 +144,7 @@ export async function clickInLine(page, text, within) {
 export async function hoverOver(page, lineText, name, expected) {
   const hover = page.locator(".monaco-hover:not(.hidden)", { hasText: expected });
   await until(`a hover with “${expected}”`, async () => {
-    await page.mouse.move(...NOWHERE); // only a mouse that moves opens a hover
+    await mouseAway(page); // only a mouse that moves opens a hover
     await line(page, lineText).getByText(name, { exact: true }).first().hover();
     return hover.waitFor({ timeout: 3_000 }).then(() => true, () => false);
   });
