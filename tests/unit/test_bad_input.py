@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -153,18 +154,14 @@ TEMPLATE = "envoy/set_header.yaml.j2"
         ("{% macro filter(rule) %}{{ range(10**9) }}{% endmacro %}", "Range too big", f"{TEMPLATE}:1"),
         ("{% macro filter(rule) %}{{ 1 / 0 }}{% endmacro %}", "division by zero", f"{TEMPLATE}:1"),
         (b"{# \xff #}", "not UTF-8", "envoy/envoy.yaml.j2:"),
-        (None, "no template `set_header.yaml.j2` beside the spec: write it, or correct", "envoy/envoy.yaml.j2:"),
     ],
 )
-def test_a_template_that_fails(tmp_path: Path, template: str | bytes | None, said: str, where: str) -> None:
+def test_a_template_that_fails(tmp_path: Path, template: str | bytes, said: str, where: str) -> None:
     folder = shop(tmp_path, GOOD, **{"shop.m4": MESH.replace("ebpf, ", "")})
     shutil.copytree(specs_dir() / "envoy", folder / "envoy")
     assert m4("build", ".", "-o", "out", cwd=folder).code == 0
     before = {p: p.read_bytes() for p in (folder / "out").rglob("*") if p.is_file()}
-    if template is None:
-        (folder / TEMPLATE).unlink()
-    else:
-        write(folder, {TEMPLATE: template})
+    write(folder, {TEMPLATE: template})
     for args in (("build", "-o", "out"), ("deploy", "--target", "directory", "-o", "out")):
         done = m4(args[0], ".", *args[1:], cwd=folder)
         assert (done.code, done.out) == (2, "")
@@ -172,6 +169,51 @@ def test_a_template_that_fails(tmp_path: Path, template: str | bytes | None, sai
         assert said in done.err
         assert f"--> {where}" in done.err
         assert {p: p.read_bytes() for p in (folder / "out").rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            'operation SetHeader emits "nope.j2";',
+            "there is no template `nope.j2` beside the spec, which names it; write that file, or correct the name",
+        ),
+        (
+            "operation SetHeader;",
+            'names no template for it, and the dataplane\'s own templates ask for one; add `emits "NAME.j2"`',
+        ),
+    ],
+)
+def test_an_operation_without_its_template(tmp_path: Path, line: str, said: str) -> None:
+    folder = shop(tmp_path, GOOD, **{"shop.m4": MESH.replace("ebpf, ", "")})
+    shutil.copytree(specs_dir() / "envoy", folder / "envoy")
+    spec = re.sub(r"operation SetHeader .*", line, (folder / "envoy/spec.m4").read_text("utf-8"))
+    write(folder, {"envoy/spec.m4": spec})
+    done = m4("build", ".", "-o", "out", cwd=folder)
+    assert (done.code, done.out) == (2, "")
+    assert re.search("m4: `envoy` cannot perform SetHeader for `(web|cart)`: ", done.err)
+    assert said in done.err
+    number = spec[: spec.index(line)].count("\n") + 1
+    assert f"--> envoy/spec.m4:{number}\n" in done.err
+    assert f"{number} |         {line}\n" in done.err
+
+
+def test_an_operation_needs_no_template_where_none_is_asked_for(tmp_path: Path) -> None:
+    spec = """\
+        spec gate {
+            tier proxy;
+            cost 1;
+            supports HttpRequest { operation SetHeader; }
+            artifact "gate.conf" from "gate.conf.j2" per service;
+        }
+    """
+    template = "{{ sites | map(attribute='rules') | sum(start=[]) | map(attribute='operation') | join }}\n"
+    files = {"shop.m4": MESH.replace("ebpf, envoy", "gate"), "gate.m4": spec, "gate.conf.j2": template}
+    folder = shop(tmp_path, GOOD, **files)
+    done = m4("build", ".", "-o", "out", cwd=folder)
+    assert (done.code, done.err) == (0, "")
+    (built,) = (folder / "out").rglob("gate.conf")
+    assert built.read_text("utf-8") == "SetHeader\n"
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

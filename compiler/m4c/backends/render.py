@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from m4c.backends.wiring import BASE_PORT, stops, wire
-from m4c.semantics.model import Dataplane, Program
+from m4c.semantics.model import Dataplane, Place, Program
 
 CONTEXT_HEADER = "m4-ctx"
 
@@ -50,19 +50,36 @@ class Build:
 
 
 class TemplateFailure(Exception):
-    """A template of a spec does not render: what is wrong, for which element, in which file, on which line (from 1;
-    0: unknown)."""
+    """A template of a spec does not render: what is wrong, in which file, on which line (from 1; 0: unknown)."""
 
-    def __init__(self, message: str, file: str, line: int, dataplane: str = "", service: str = "") -> None:
+    def __init__(self, message: str, file: str, line: int) -> None:
         super().__init__(message)
         self.file = file
         self.line = line
-        self.dataplane = dataplane
-        self.service = service
+
+
+class NoTemplate(TemplateFailure):
+    """There is no template of this name beside the spec. `name`: None if a template asks for one that nothing names."""
+
+    def __init__(self, name: str | None, message: str, file: str, line: int) -> None:
+        super().__init__(message, file, line)
+        self.name = name
+
+
+class ElementFailure(Exception):
+    """An element cannot be rendered: why, and where the mistake is: in a template, on which line (from 1; 0: unknown),
+    or in the declaration of a spec."""
+
+    def __init__(self, message: str, at: tuple[str, int] | Place) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: int = BASE_PORT) -> Build:
-    """The artifacts of a plan. `elements`: one plain dict an element, as the templates get it, without `wiring`."""
+    """The artifacts of a plan. `elements`: one plain dict an element, as the templates get it, without `wiring`.
+
+    Raises ElementFailure for what a spec or its templates lack, and NoPortLeft.
+    """
     tiers = {d.name: d.tier for d in program.dataplanes.values()}
     proxies = [e["service"] for e in elements if tiers[e["dataplane"]] == "proxy"]
     wiring = wire(program.graph, proxies, base_port)
@@ -77,8 +94,7 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
             try:
                 text = _render(dataplane, artifact.template, variables)
             except TemplateFailure as e:
-                e.dataplane, e.service = dataplane.name, service
-                raise
+                raise _failure(e, dataplane, element) from None
             path = PurePosixPath(*map(_safe, (dataplane.name, service, artifact.name)))
             files.append(RenderedFile(str(path), text, dataplane.name, service, artifact.name))
     files.sort(key=lambda f: f.path)
@@ -107,6 +123,30 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
     return Build(program.mesh.name, tuple(files), json.dumps(plain, indent=2) + "\n")
 
 
+def _failure(e: TemplateFailure, dataplane: Dataplane, element: Mapping[str, Any]) -> ElementFailure:
+    """Why an element cannot be rendered. A template that one of its operations lacks is a mistake in the spec."""
+    service = element["service"]
+    if isinstance(e, NoTemplate):
+        rules = [rule for site in element["sites"] for rule in site["rules"] if rule["emits"] == e.name]
+        asked = {rule["operation"] for rule in rules}
+        lacking = (s for _, s in sorted(dataplane.operations.items()) if s.emits == e.name and s.operation in asked)
+        operation = next(lacking, None)
+        if operation is not None and operation.place is not None:
+            said = f"`{dataplane.name}` cannot perform {operation.operation} for `{service}`: "
+            if e.name is None:
+                said += (
+                    "its spec names no template for it, and the dataplane's own templates ask for one; add "
+                    f'`emits "NAME.j2"` to `operation {operation.operation}`, and write that file beside the spec'
+                )
+            else:
+                said += (
+                    f"there is no template `{e.name}` beside the spec, which names it; write that file, or correct "
+                    "the name"
+                )
+            return ElementFailure(said, operation.place)
+    return ElementFailure(f"a template of `{dataplane.name}` fails for `{service}`: {e}", (e.file, e.line))
+
+
 def _safe(name: str) -> str:
     """A name as one part of a path: different names stay different, and none leads out of the output folder."""
     quoted = quote(name, safe="")
@@ -114,10 +154,18 @@ def _safe(name: str) -> str:
 
 
 def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -> str:
-    from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
+    from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateNotFound, TemplateSyntaxError
     from jinja2.sandbox import SandboxedEnvironment
 
-    environment = SandboxedEnvironment(
+    class Environment(SandboxedEnvironment):
+        """Finds that a rule has no template, where Jinja2 takes every name for a text."""
+
+        def get_template(self, name: Any, parent: str | None = None, globals: Any = None) -> Template:
+            if name is None:
+                raise TemplateNotFound(None, "a template asks for another one, but nothing names it")
+            return super().get_template(name, parent, globals)
+
+    environment = Environment(
         loader=FileSystemLoader(dataplane.folder),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -131,8 +179,10 @@ def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -
     except TemplateSyntaxError as e:
         raise TemplateFailure(e.message or "syntax error", e.filename or template, e.lineno) from None
     except TemplateNotFound as e:
-        message = f"there is no template `{e.name}` beside the spec: write it, or correct the name in the spec"
-        raise TemplateFailure(message, *_where(e, dataplane.folder, template)) from None
+        name = None if e.name is None else str(e.name)
+        message = f"there is no template `{name}` beside the spec: write it, or correct the name"
+        said = str(e.message) if name is None else message
+        raise NoTemplate(name, said, *_where(e, dataplane.folder, template)) from None
     except UnicodeDecodeError as e:
         message = "the template that is named here is not UTF-8"
         raise TemplateFailure(message, *_where(e, dataplane.folder, template)) from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from m4c import project
-from m4c.backends.render import Build, TemplateFailure, render
+from m4c.backends.render import Build, ElementFailure, render
 from m4c.backends.wiring import BASE_PORT, NoPortLeft
 from m4c.cli.common import errors
 from m4c.cli.errors import UsageError
@@ -21,7 +21,7 @@ from m4c.cli.paths import relative
 from m4c.cli.plugins import plugin
 from m4c.placement.elements import elements
 from m4c.placement.plan import Plan, Stop
-from m4c.semantics.model import Program
+from m4c.semantics.model import Place, Program
 from m4c.workspace import Workspace
 
 MANIFEST = "manifest.json"
@@ -83,9 +83,13 @@ def rendered(
     program, plan = without(workspace, mesh, lacking) if lacking else planned(workspace, mesh)
     try:
         return render(program, elements(program, plan), base_port)
-    except TemplateFailure as e:
-        what = f"a template of `{e.dataplane}` fails for `{e.service}`: {e}"
-        raise JobError("\n".join((what, *excerpt(e.file, e.line)))) from None
+    except ElementFailure as e:
+        if isinstance(e.at, Place):
+            span = workspace.span(e.at)
+            at = span.file, span.start_line + 1
+        else:
+            at = e.at
+        raise JobError("\n".join((str(e), *excerpt(*at)))) from None
     except NoPortLeft as e:
         raise JobError(f"{e}; choose a smaller --base-port") from None
 

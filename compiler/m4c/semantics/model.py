@@ -143,6 +143,7 @@ class Supports:
     operation: str
     emits: str | None
     sides: tuple[Side, ...] = SIDES
+    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

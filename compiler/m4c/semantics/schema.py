@@ -388,14 +388,16 @@ class _SchemaBuilder:
                     )
                     scope.report("wrong-side", message, decl.name)
                 emits = decl.emits.text if decl.emits else None
-                operations[entity, decl.name.text] = Supports(decl.name.text, emits, sides)
+                operations[entity, decl.name.text] = Supports(decl.name.text, emits, sides, scope.at(decl.name))
             for cond in supports.conditions:
                 known_conds = self.entities[entity].conditions
                 if cond.name.text not in known_conds:
                     self.problems.append(unknown("condition", cond.name.text, known_conds, scope.at(cond.name)))
                     continue
                 emits = cond.emits.text if cond.emits else None
-                conditions[entity, cond.name.text] = Supports(cond.name.text, emits, _sides(cond.side))
+                conditions[entity, cond.name.text] = Supports(
+                    cond.name.text, emits, _sides(cond.side), scope.at(cond.name)
+                )
         self.dataplanes[name] = Dataplane(
             name=name,
             tier="kernel" if tier == "kernel" else "proxy",
