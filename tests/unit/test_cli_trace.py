@@ -108,7 +108,7 @@ def test_settings_are_typed_as_in_the_language(folder: Path) -> None:
     [
         ("--set metod=PUT", "no attribute of HttpRequest is named `metod`; did you mean `method`?"),
         ("--set method=put", 'method is string in r"[A-Z]+", and `put` does not match'),
-        ("--method put", "--method method=put: method is"),
+        ("--method put", "--method put: method is"),
         ("--set header=x", "`header` needs a key"),
         ("--set peer[x]=y", "`peer` takes no key"),
         ("--set header[host]=x", '`header["host"]` can be neither read nor written'),

@@ -56,6 +56,10 @@ def test_trace() -> None:
         (("--path", ","), "names at least one service"),
         (("--path", "outside,cartservice"), "`cartservice` is no entry"),
         (("--path", "outside,frontend", "--header", "x"), "--header takes NAME=VALUE"),
+        (("--path", "outside,frontend", "--header", 'x"y=1'), "--header takes NAME=VALUE"),
+        (("--path", "outside,frontend", "--header", "te=gzip"), "m4: --header te=gzip: "),
+        (("--path", "outside,frontend", "--method", "get"), "m4: --method get: method is string in"),
+        (("--path", "outside,frontend", "--set", "method=get"), "m4: --set method=get: method is string in"),
         (("--path", "outside,frontend", "--set", "metod=GET"), "did you mean `method`?"),
     ],
 )

@@ -51,12 +51,13 @@ def read_inputs(program: Program, args: argparse.Namespace) -> Inputs:
         ("--target", "target", args.target, "/"),
     ):
         if given is not None or name in entity.attributes:
-            reader.set(option, f"{name}={plain if given is None else given}")
+            value = plain if given is None else given
+            reader.set(option, f"{name}={value}", typed=value)
     for text in args.header:
         name, eq, value = text.partition("=")
-        if not eq:
+        if not eq or '"' in name:
             raise UsageError(f"--header takes NAME=VALUE, not `{text}`")
-        reader.set("--header", f'header["{name.strip()}"]={value}')
+        reader.set("--header", f'header["{name.strip()}"]={value}', typed=text)
     for text in args.set:
         reader.set("--set", text)
     for text in args.answer:
@@ -147,14 +148,18 @@ class _Reader:
             raise UsageError(f"several come back for a {name}; say {choices}" if found else f"nothing answers a {name}")
         return found[0]
 
-    def set(self, option: str, text: str, owner: str | None = None) -> None:
-        """One attribute of the entity, or of `owner`. Text under a key that is given again is joined by `,`."""
+    def set(self, option: str, text: str, owner: str | None = None, typed: str | None = None) -> None:
+        """One attribute of the entity, or of `owner`. Text under a key that is given again is joined by `,`.
+
+        `typed`: what stands behind the option, where that is short for `text`.
+        """
         node, value = _setting(option, text, owner)
+        given_as = f"{option} {text if typed is None else typed}"
         if self.subject.asked(node):
-            raise UsageError(f"{option} {text}: `{node.name.text}` is a state; say --state {text.strip()}")
+            raise UsageError(f"{given_as}: `{node.name.text}` is a state; say --state {text.strip()}")
         found = self.subject.settable(node)
         if found is None:
-            raise UsageError(f"{option} {text}: {self.scope.problems[-1].message}")
+            raise UsageError(f"{given_as}: {self.scope.problems[-1].message}")
         attr, attribute = found
         type_ = attribute.type
         # Text needs no quotes here.
@@ -170,15 +175,15 @@ class _Reader:
                 else None
             )
         except ConstantError as e:
-            raise UsageError(f"{option} {text}: {e}") from None
+            raise UsageError(f"{given_as}: {e}") from None
         if given is None:
-            raise UsageError(f"{option} {text}: `{value}` is not a value of {type_}")
+            raise UsageError(f"{given_as}: `{value}` is not a value of {type_}")
         try:
             inside = type_.domain is None or regex_matches(type_.domain, str(given))
         except (RegexError, TooComplex):
             inside = True  # said at the attribute
         if not inside:
-            raise UsageError(f"{option} {text}: {attr} is {type_}, and `{given}` does not match")
+            raise UsageError(f"{given_as}: {attr} is {type_}, and `{given}` does not match")
         again = attr in self.values and attr.key is not None and isinstance(given, str)
         self.values[attr] = f"{self.values[attr]},{given}" if again else given
         if given is ABSENT:
