@@ -94,6 +94,17 @@ def test_a_contradiction_in_full(tmp_path: Path) -> None:
     assert "   = fix: Let `one` override `two`" in text
 
 
+def test_the_gutter_is_as_wide_as_the_longest_line_number(tmp_path: Path) -> None:
+    one, two = CLASH.splitlines(keepends=True)
+    text = m4("check", ".", cwd=shop(tmp_path, one + "\n" * 120 + two)).out
+    lines = text.splitlines()
+    sources = sorted(line for line in lines if re.match(r" *\d+ \|", line))
+    assert sources == [f"    1 | {one[:-1]}", f"  122 | {two[:-1]}"]
+    assert [line.index("-->") for line in lines if "-->" in line] == [5, 5]
+    assert {line.index("|") for line in lines if re.match(r" *\d* \|", line)} == {6}
+    assert {line.index("=") for line in lines if re.match(r" *= (fix|help): ", line)} == {5}
+
+
 def test_all_shows_every_pair(tmp_path: Path) -> None:
     names = ("a", "b", "c")
     policies = "".join(f'policy {n} (HttpRequest r) on web -> cart {{ r.SetHeader("x", "{n}"); }}\n' for n in names)

@@ -40,13 +40,16 @@ def _problem(workspace: Workspace, problem: Problem, color: bool, advise: bool) 
     r, severity = rule(problem.code), workspace.severity(problem)
     head = paint(f"{severity.word}[{problem.code}]", f"1;{_COLORS[severity]}")
     lines = [f"{head}: {_wrapped(problem.message)}"]
-    lines += _source(workspace, workspace.span(problem.place), "^", paint, _COLORS[severity])
-    for related in problem.related:
-        lines += _source(workspace, workspace.span(related.place), "-", paint, "36", related.message)
+    at = workspace.span(problem.place)
+    others = [(workspace.span(related.place), related.message) for related in problem.related]
+    margin = " " * max(len(str(span.start_line + 1)) for span in (at, *(span for span, _ in others)))
+    lines += _source(workspace, at, margin, "^", paint, _COLORS[severity])
+    for span, message in others:
+        lines += _source(workspace, span, margin, "-", paint, "36", message)
     fixes = workspace.fixes(problem)
-    lines += [paint("   = fix: ", "1") + fix.title.translate(_SAFE) for fix in fixes]
+    lines += [paint(f"  {margin}= fix: ", "1") + fix.title.translate(_SAFE) for fix in fixes]
     if advise and not fixes and severity <= Severity.WARNING:
-        lines.append(paint("   = help: ", "1") + r.mend)
+        lines.append(paint(f"  {margin}= help: ", "1") + r.mend)
     return "\n".join(lines) + "\n"
 
 
@@ -55,21 +58,24 @@ def _wrapped(message: str) -> str:
     return "\n    ".join(lines)
 
 
-def _source(workspace: Workspace, span: Span, caret: str, paint: Paint, color: str, label: str = "") -> list[str]:
-    """The line of a place with the place underlined; of one over several lines, the first."""
+def _source(
+    workspace: Workspace, span: Span, margin: str, caret: str, paint: Paint, color: str, label: str = ""
+) -> list[str]:
+    """The line of a place with the place underlined; of one over several lines, the first. `margin`: spaces, as many as
+    a problem's longest line number has digits."""
     if not workspace.text(span.file):  # what could not be read, or a folder
-        return [f"  {paint('-->', '34')} {relative(span.file).translate(_SAFE)}"]
+        return [f"  {margin}{paint('-->', '34')} {relative(span.file).translate(_SAFE)}"]
     line_start, line = workspace.line(span.file, span.start_line)
     start = span.start - line_start
     end = span.end - line_start if span.end_line == span.start_line else len(line)
     line, start, end = _window(line.translate(_SAFE), start, max(end, start + 1))
     under = " " * columns(line[:start]) + caret * max(1, columns(line[start:end]))
-    margin = " " * len(str(span.start_line + 1))
+    number = f"{span.start_line + 1:>{len(margin)}} |"
     where = f"{relative(span.file)}:{span.start_line + 1}:{span.start_char + 1}"
     return [
         f"  {margin}{paint('-->', '34')} {where.translate(_SAFE)}",
         f"  {margin} {paint('|', '34')}",
-        f"  {paint(f'{span.start_line + 1} |', '34')} {line}".rstrip(),
+        f"  {paint(number, '34')} {line}".rstrip(),
         f"  {margin} {paint('|', '34')} {paint(f'{under} {label.translate(_SAFE)}'.rstrip(), color)}",
     ]
 
