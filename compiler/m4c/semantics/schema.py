@@ -210,6 +210,13 @@ class _SchemaBuilder:
             assert decl.derived is not None  # noqa: S101
             self.problems.append(unknown("attribute", derived[0], known, scope.at(decl.derived[0])))
             derived = None
+        if derived and decl.derived:
+            source = known[derived[0]]
+            texts = {type_.name, source.type.name} <= {"string", "istring"}
+            if key is not None or source.key is not None or not texts:
+                message = f"a part of `{source.name}` can be taken only where both are strings without a key"
+                scope.report("type-mismatch", message, decl.derived[0])
+                derived = None
         added = self._added_to(roles["added_to"], type_, key, known, scope) if "added_to" in roles else None
         if added is not None:
             key = known[added].key  # with what it excludes
