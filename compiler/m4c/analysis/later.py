@@ -97,7 +97,7 @@ def on_earlier_hop(effects: Effects, cond: Cond) -> Cond:
     """A condition about the earlier hop: what is not propagated is another value there than on the later one."""
 
     def renamed(attr: AttrKey) -> AttrKey:
-        if propagates(effects, attr) or effects.program.attribute(attr).derived:
+        if propagates(effects, attr):
             return attr
         return AttrKey(attr.entity, attr.attribute, (attr.key or "") + _EARLIER)
 

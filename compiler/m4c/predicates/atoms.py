@@ -31,7 +31,7 @@ class Check(NamedTuple):
 
 
 def view_of(attr: AttrKey, schema: Schema) -> View:
-    """Follows derived attributes to the one that carries the value. ValueError if they go round."""
+    """Follows derived attributes to the one that carries the value, under the same key. ValueError if they go round."""
     attribute = schema(attr)
     fold = attribute.type.name == "istring"
     cuts: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ def view_of(attr: AttrKey, schema: Schema) -> View:
     while attribute.derived is not None:
         source, cut = attribute.derived
         cuts = (cut, *cuts)
-        attr = AttrKey(attr.entity, source)
+        attr = AttrKey(attr.entity, source, attr.key)
         if attr in seen:
             raise ValueError(f"the derived attribute {attr} goes round")
         seen.add(attr)
