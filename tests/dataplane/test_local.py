@@ -18,7 +18,7 @@ import m4bpf
 import pytest
 from envoy_kit import compare, drop, rule, set_header
 from local_kit import build, children, free_base, write_manifest
-from m4deploy import directory, local
+from m4deploy import directory, local, targets
 from m4deploy.app import make_answers
 from m4deploy.client import send
 from m4deploy.errors import DeployError
@@ -72,6 +72,27 @@ def state(tmp_path: Path) -> Iterator[Path]:
     assert cgroups_of(folder) == []
 
 
+def test_what_the_proxy_answers_by_itself_is_counted(tmp_path: Path, state: Path) -> None:
+    """It is not called denied: a redirect, an answer on the spot and a failure on purpose are among it."""
+    rules = [
+        drop(0, compare("==", "deny", "x-do")),
+        rule(1, "Redirect", {"location": "/new"}, compare("==", "redirect", "x-do")),
+        rule(2, "Respond", {"status": 200}, compare("==", "respond", "x-do")),
+        rule(3, "Abort", {"status": 418, "share": 10000}, compare("==", "abort", "x-do")),
+    ]
+    sites = {("envoy", "cart", "egress.db"): {"rules": rules}}
+    built = build(tmp_path / "built", [("cart", "envoy")], sites, free_base())
+    with local.deploy(built, state, foreground=True) as mesh:
+        told = []
+        for what in ("deny", "redirect", "respond", "abort", "go on"):
+            (hop,) = send(mesh, ["cart", "db"], outside=False, headers=[("x-do", what)]).hops
+            told.append((hop.reached, hop.status))
+        assert told == [(False, 403), (False, 302), (False, 200), (False, 418), (True, 200)]
+        (element,) = mesh.status()["elements"]
+        assert element["counters"]["egress.db"] == {"seen": 5, "answered": 4, "5xx": 0}
+        assert "      egress.db: seen 5, answered 4\n" in targets.status(state)[1]
+
+
 def test_requests_along_paths(tmp_path: Path, state: Path) -> None:
     told: list[tuple[str, float]] = []
     built = shop(tmp_path / "built", free_base())
@@ -112,7 +133,7 @@ def test_requests_along_paths(tmp_path: Path, state: Path) -> None:
         assert status["healthy"]
         assert len(status["processes"]) == 5 + 2
         counters = {(e["service"], e["dataplane"]): e["counters"] for e in status["elements"]}
-        assert counters["cart", "envoy"]["egress.db"] == {"seen": 2, "denied": 1, "5xx": 0}
+        assert counters["cart", "envoy"]["egress.db"] == {"seen": 2, "answered": 1, "5xx": 0}
         supervisor = status["supervisor"]
     assert born(supervisor) is None
     assert local.status(state) is None

@@ -17,7 +17,8 @@ from m4deploy.processes import spawn, split_address, stop
 CONFIG = "envoy.yaml"
 _COUNTED = {
     "downstream_rq_total": "seen",
-    "rq_direct_response": "denied",
+    "rq_direct_response": "answered",
+    "aborts_injected": "answered",
     "downstream_rq_5xx": "5xx",
 }
 _OPTIONS = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
@@ -67,13 +68,13 @@ class EnvoyProcess:
         return self._process
 
     def counters(self) -> Counters:
-        """Per site: requests `seen`, of them `denied`, or redirected or answered by Envoy; `5xx` answers, those of
-        time-outs included."""
+        """Per site: requests `seen`, of them `answered` by Envoy itself (denied, redirected, answered or made to fail:
+        it does not count these apart), and `5xx` answers, those of time-outs included."""
         counts = {site: dict.fromkeys(_COUNTED.values(), 0) for site in self._names.values()}
         for line in self._stats().splitlines():
             name, _, value = line.rpartition(": ")
             prefix, _, counter = name.removeprefix("http.").rpartition(".")
-            site = self._names.get(prefix)
+            site = self._names.get(prefix.removesuffix(".fault"))
             if site is not None and counter in _COUNTED and value.isdigit():
                 counts[site][_COUNTED[counter]] += int(value)
         return counts
