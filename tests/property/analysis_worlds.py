@@ -219,7 +219,13 @@ def programs(draw: st.DrawFn, most_services: int = 6, most_policies: int = 4, st
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
         attr, value = draw(
             st.sampled_from(
-                [(key("verdict"), "deny"), (key("number"), 3), (key("number"), 1), (key("mark", "m"), True)]
+                [
+                    (key("verdict"), "deny"),
+                    (key("number"), 3),
+                    (key("number"), 1),
+                    (key("mark", "m"), True),
+                    (key("field", "x"), ABSENT),
+                ]
             )
         )
         defaults.append(Default(attr, value, draw(patterns(graph)), Place("test.m4", "mesh:w", 0, 1)))

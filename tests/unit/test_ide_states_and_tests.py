@@ -73,6 +73,9 @@ def desk(tmp_path: Path) -> Desk:
         # orders
         ("policy p (HttpRequest r) on * -> db overrides $0", ["label", "patient"]),
         ("policy p (TcpConnection c) on ? -> db after $0", ["proven"]),
+        # defaults
+        ('mesh m { default HttpRequest.header["x"] = $0 on * -> db; }', ["absent"]),
+        ("mesh m { default HttpRequest.timeout = $0 on * -> db; }", []),
         # annotations
         ("@$0\nentity X { }", ["connection", "request_line"]),
         ("@$0\npolicy p (HttpRequest r) on web { }", ["owner"]),

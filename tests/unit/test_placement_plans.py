@@ -411,3 +411,27 @@ def test_defaults_run_as_the_operation_that_writes_them(load):
         "default HttpRequest.fault_delay",
         "default HttpRequest.verdict",
     }
+
+
+def test_a_default_of_nothing_runs_as_what_takes_away(load):
+    """Not as what sets: no argument of it is absent."""
+    mesh = """
+    default HttpRequest.header["x-debug"] = absent on * -> vault;
+    default HttpRequest.header["x-by"] = "mesh" on * -> vault;
+"""
+    program = load("", mesh=mesh)
+    rules = [r for e in elements(program, plan(program)) for s in e["sites"] for r in s["rules"]]
+    assert sorted((r["operation"], str(r["args"]), r["writes"][0]["value"]) for r in rules) == [
+        ("RemoveHeader", "{'name': 'x-debug'}", None),
+        ("SetHeader", "{'name': 'x-by', 'value': 'mesh'}", "mesh"),
+    ]
+
+    sets = """
+spec setter {
+    tier proxy; cost 1; peer egress, ingress;
+    supports HttpRequest { operation SetHeader; }
+}
+"""
+    made = plan(load(sets, mesh=mesh, header=HEADER.replace("ebpf, envoy", "setter")))
+    assert {u.policy for u in made.unenforceable} == {'default HttpRequest.header["x-debug"]'}
+    assert {o.operation for o in made.operations} == {"SetHeader"}

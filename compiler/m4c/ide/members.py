@@ -340,7 +340,11 @@ def default_attributes(scene: Scene) -> Iterator[Proposal]:
 def default_values(scene: Scene) -> Iterator[Proposal]:
     names = scene.names_after("DEFAULT")
     attribute = scene.entity.attributes.get(names[1]) if scene.entity and len(names) > 1 else None
-    return values(scene, attribute.type) if attribute else iter(())
+    if attribute is None:
+        return
+    yield from values(scene, attribute.type)
+    if attribute.type.optional and not scene.cursor.quoted:
+        yield Proposal("absent", "keyword", "no value at all", rank=2)
 
 
 def spec_attributes(scene: Scene) -> Iterator[Proposal]:

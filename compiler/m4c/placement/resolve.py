@@ -24,6 +24,7 @@ from m4c.placement.orders import Ordered, orders_of
 from m4c.placement.rules import Case, Effect, Order, Rule, Source, Unenforceable
 from m4c.semantics.effects import orders
 from m4c.semantics.model import (
+    ABSENT,
     FALSE,
     AttrKey,
     Cond,
@@ -249,6 +250,7 @@ class _Resolver:
         ranked = sorted(entity.operations.values(), key=lambda o: (o.name not in supported, len(o.writes), o.name))
         for operation in ranked:
             given: dict[str, Value] = {}
+            types = {p.name: p.type for p in operation.params}
             for write in operation.writes:
                 attribute = entity.attributes[write.attribute]
                 target = attribute.name == default.attr.attribute
@@ -256,6 +258,8 @@ class _Resolver:
                 if write.in_set:  # the default has to be a set of one
                     value = value[0] if isinstance(value, tuple) and len(value) == 1 else None
                 if value is None or (write.value != value and not write.value_is_param):
+                    break
+                if value is ABSENT and write.value_is_param and not types[str(write.value)].optional:
                     break
                 key = default.attr.key if target else None
                 if not write.key_is_param and write.key != key:

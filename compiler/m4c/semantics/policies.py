@@ -410,7 +410,7 @@ def constant_of(
 ) -> Value | None:
     """A constant outside a policy's body (a mesh default), or None with a problem reported."""
     try:
-        return constant(node, replace(type_, optional=False), schema.enums, services=services)
+        return constant(node, type_, schema.enums, services=services)
     except ConstantError as e:
         scope.refuse(e)
         return None
