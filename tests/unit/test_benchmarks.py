@@ -11,7 +11,9 @@ from m4c import project
 from m4c.diagnostics.registry import Severity, rule
 from m4c.workspace import Workspace
 
+from benchmarks.edits import edits
 from benchmarks.generate import GUARD, Size, program, write
+from benchmarks.results import figure
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Size.of(60)
@@ -47,3 +49,22 @@ def test_sizes_are_kept() -> None:
     assert sum(text.count("policy ") for path, text in files.items() if path.endswith(".m4")) == 500
     assert sum(path.endswith(".m4") for path in files) == 25
     assert files["graph.yaml"].count("\n  - [") == 300
+
+
+def test_edits_are_of_policies_and_can_be_taken_back() -> None:
+    files = {path: text for path, text in program(SMALL).items() if path.endswith(".m4")}
+    drawn = list(edits(files, 200, seed=1))
+    assert {e.kind for e in drawn} == {"body", "condition", "broken"}
+    for edit in drawn:
+        before = files[edit.file]
+        after = edit.of(before)
+        assert after != before
+        assert edit.undo(before).of(after) == before
+    assert drawn == list(edits(files, 200, seed=1))
+
+
+def test_percentiles_are_measurements() -> None:
+    of_hundred = figure("x", "ms", list(range(1, 101)))
+    assert (of_hundred.median, of_hundred.p99) == (50.5, 99)
+    assert figure("x", "ms", [3.0]).p99 == 3.0
+    assert figure("x", "ms", []).count == 0
