@@ -17,7 +17,7 @@ from m4c.analysis.cycles import order_cycles
 from m4c.db import Database, query
 from m4c.paths.callpath import CallPath, Hop
 from m4c.predicates import RegexError, TooComplex, holds, regex_matches
-from m4c.predicates.atoms import cut_at, view_of
+from m4c.predicates.atoms import cut_at, normal, view_of
 from m4c.project import DeclRef
 from m4c.reference import HopResult, Trace, may_end, trace
 from m4c.semantics.effects import answers, carriers, closure, merge, plain_values, start_value
@@ -230,6 +230,14 @@ def _came(program: Program, case: Case, found: Trace, values: Mapping[AttrKey, V
         names = " and ".join(dict.fromkeys(f"`{who}`" for who, _ in quarrel.writes))
         return Came(expected, False, f"on {where} {names} contradict each other")
     value, origin = _value(program, last, here, values, view.source)
+    more, adding = _added(program, here, view.source)
+    if more and (value is ABSENT or isinstance(value, str)):
+        first, rest = value or ABSENT, tuple(filter(None, more))  # an empty field is none beside others
+        if not view.cuts and _joins(expected.value, first, rest, view.fold):
+            return Came(expected, True)
+        value = ",".join(rest if first is ABSENT else (str(first), *rest))
+        who = " and ".join(dict.fromkeys(adding)) or "the mesh's default"
+        origin = f"{who} add{'s' * (len(set(adding)) <= 1)} to it"
     if value is not ABSENT and view.cuts:
         value = cut_at(str(value), view.cuts)
     if value is ABSENT or expected.value is ABSENT:
@@ -274,19 +282,48 @@ def _value(
     return ABSENT, "no policy writes it" if writable else "the test does not set it"
 
 
+def _added(program: Program, here: list[HopResult], attr: AttrKey) -> tuple[tuple[str, ...], list[str]]:
+    """The texts that are added to an attribute when all else of the hop is done, and the policies that add them."""
+    holders = [
+        AttrKey(attr.entity, a.name, attr.key)
+        for a in program.entities[attr.entity].attributes.values()
+        if a.added_to == attr.attribute
+    ]
+    sets = [h.writes[a] for a in holders for h in here if a in h.writes]
+    texts = (v for some in sets if isinstance(some, tuple) for v in some if isinstance(v, str))
+    return tuple(dict.fromkeys(texts)), [name for a in holders for name in _writing(program, here, a)]
+
+
+def _joins(text: Value, first: Value, rest: tuple[str, ...], fold: bool) -> bool:
+    """Whether a text is one value with others behind it, these in any order, joined as repeated fields are."""
+    if not isinstance(text, str):
+        return False
+    if isinstance(first, str):
+        start = f"{first}," if rest else first
+        left = text[len(start) :]
+        begins = normal(text[: len(start)]) == normal(start) if fold else text.startswith(start)
+        return begins and (_joins(left, ABSENT, rest, fold) if rest else not left)
+    return any(_joins(text, each, rest[:i] + rest[i + 1 :], fold) for i, each in enumerate(rest))
+
+
 def _writes(entity: Entity) -> Iterator[WriteDecl]:
     return (w for o in entity.operations.values() for w in o.writes)
 
 
 def _writers(program: Program, last: HopResult, here: list[HopResult], attr: AttrKey) -> str:
-    policies = {p.name: p for p in program.policies}
-    calls = [(policies[name], policies[name].calls[index]) for h in here for name, index in h.effective]
-    names = [f"`{p.name}`" for p, c in calls if any(w.attr == attr for w in c.writes)]
+    names = _writing(program, here, attr)
     if names:
         return f"{' and '.join(dict.fromkeys(names))} write{'s' * (len(set(names)) == 1)} it"
     if last.carriers and last.carriers[-1].terminal:
         return f"its {last.carriers[-1].entity} is denied"
     return "the mesh's default"
+
+
+def _writing(program: Program, here: list[HopResult], attr: AttrKey) -> list[str]:
+    """The policies whose operations write an attribute."""
+    policies = {p.name: p for p in program.policies}
+    calls = [(policies[name], policies[name].calls[index]) for h in here for name, index in h.effective]
+    return [f"`{p.name}`" for p, c in calls if any(w.attr == attr for w in c.writes)]
 
 
 def hop_text(hop: Hop) -> str:
