@@ -1,6 +1,7 @@
 # make demo    the journey on Online Boutique: conflict, fix, plan, deployment, real requests
 # make test    everything that is tested, with real Envoys, the real kernel, a real Neovim and a real VS Code
-# make bench   what takes too long for the tests: each property with many new examples
+# make bench   what takes too long for the tests: how fast all is, against its budgets (BENCH="--policies 1000 --large 0"
+#              for a short run), and each property with many new examples (ARGS)
 # They install what they need first; a second run skips what is there.
 
 .PHONY: demo test bench setup-demo setup-test extension picture package clean
@@ -14,6 +15,7 @@ test: setup-test extension
 	@.venv/bin/python -m pytest $(ARGS)
 
 bench: setup-test
+	@.venv/bin/python -m benchmarks $(BENCH)
 	@.venv/bin/python benchmarks/properties.py $(ARGS)
 
 setup-demo:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -117,8 +118,6 @@ def run(command: list[str], limit: float, environment: dict[str, str] | None = N
 @contextlib.contextmanager
 def _alarm(limit: float, process: subprocess.Popen[Any]) -> Iterator[list[bool]]:
     """Ends a process, with all that it has started, when its time is over; the list is then not empty."""
-    import threading
-
     late: list[bool] = []
 
     def end() -> None:
@@ -159,7 +158,7 @@ def _figure(key: str, runs: list[Run], limit: float) -> Figure:
     failed = next((r for r in runs if r.code not in (0, 1)), None)
     if failed is not None:
         return Figure(key, "s", note=f"failed: {failed.error}")
-    return figure(key, "s", [r.seconds for r in runs], f"{max((r.memory for r in runs), default=0):.0f} MB")
+    return figure(key, "s", [r.seconds for r in runs], f"at most {max((r.memory for r in runs), default=0):.0f} MB")
 
 
 def found(checked: dict[str, Any]) -> dict[str, Any]:

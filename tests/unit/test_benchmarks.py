@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from m4c.workspace import Workspace
 
 from benchmarks.edits import edits
 from benchmarks.generate import GUARD, Size, program, write
-from benchmarks.results import figure
+from benchmarks.results import Figure, figure
+from benchmarks.table import ROWS, lines, markdown, text
+from benchmarks.wire import Mesh, conflicts
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = Size.of(60)
@@ -68,3 +71,51 @@ def test_percentiles_are_measurements() -> None:
     assert (of_hundred.median, of_hundred.p99) == (50.5, 99)
     assert figure("x", "ms", [3.0]).p99 == 3.0
     assert figure("x", "ms", []).count == 0
+
+
+def test_the_table_is_measured(tmp_path: Path) -> None:
+    """A run on a tiny workspace: each row has a figure, or says why it has none."""
+    sizes = ["--policies", "20", "--services", "8", "--calls", "12", "--files", "2", "--large", "0"]
+    often = ["--edits", "2", "--checks", "1", "--starts", "1", "--peer-limit", "5"]
+    command = [sys.executable, "-m", "benchmarks", *sizes, *often, "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "20.json").read_text())
+    figures = {f["key"]: f for f in results["figures"]}
+    assert {row.key for row in ROWS} == set(figures)
+    missing = {key for key, f in figures.items() if not f["count"]}
+    assert missing <= {"rename", "check-cached"}
+    assert all(figures[key]["note"].startswith("not there yet") for key in missing)
+    assert results["facts"]["policies"] == 20
+    assert figures["edit-all"]["count"] == 4
+    for row in lines(results):
+        assert row.title in done.stdout
+    assert done.stdout.count("holds") + done.stdout.count("missed") == 11 - len(missing)
+
+
+def test_a_budget_holds_or_is_missed() -> None:
+    figures = [Figure("edit-file", "ms", 9, 1.5, 6.0), Figure("start", "ms", 9, 300, 400)]
+    figures += [Figure("start-bare", "ms", 9, 310, 400), Figure("check", "s", note="not done within 1 s")]
+    results = {"size": {"policies": 1}, "figures": [f.as_json() for f in figures]}
+    verdicts = {line.figure.key: line.verdict for line in lines(results)}
+    assert verdicts == {"edit-file": "missed", "start": "holds", "start-bare": "", "check": ""}
+    assert "not done within 1 s" in text(lines(results))
+    assert markdown(lines(results)).splitlines()[2].startswith("| edit → the file's own")
+
+
+def test_the_peer_compares_path_strings(tmp_path: Path) -> None:
+    """It takes policies that exclude each other by a condition for a conflict, and `b2` for `b`."""
+    (tmp_path / "graph.yaml").write_text(
+        "services:\n  a: {entry: true, origin: false}\n  b: {origin: false}\n  b2: {origin: false}\n"
+        "calls:\n  - [a, b]\n  - [a, b2]\n  - [b, b2]\n  - [b2, b]\n"
+    )
+    (tmp_path / "mesh.m4").write_text('mesh shop {\n    graph "graph.yaml";\n    group g = { b, b2 };\n}\n')
+    policy = 'policy {} (HttpRequest r)\n    on {}\n    when r.method == "{}"\n{{\n    r.DropRequest();\n}}\n'
+    made = [("one", "a -> b", "GET"), ("two", "a -> b", "PUT"), ("three", "outside -> a -> b2", "GET")]
+    (tmp_path / "x.m4").write_text("\n".join(policy.format(*of) for of in made))
+    found = conflicts(tmp_path, limit=10)
+    assert (found.complete, found.policies, found.paths, found.compared, found.pairs) == (True, 3, 3, 3, 3)
+    mesh = Mesh(tmp_path)
+    assert sorted(mesh.paths("* -> b")) == [("a", "b"), ("a", "b2", "b")]
+    assert sorted(mesh.paths("a -> (!b2)* -> @g")) == [("a", "b"), ("a", "b", "b2"), ("a", "b2")]
+    assert sorted(mesh.paths("? -> (b | b2)")) == [("a", "b"), ("a", "b2")]
