@@ -1,0 +1,1 @@
+"""What `make bench` runs: the properties at length, and how fast everything is."""
