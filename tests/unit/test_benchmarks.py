@@ -6,15 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from m4c import project
 from m4c.diagnostics.registry import Severity, rule
 from m4c.workspace import Workspace
 
+from benchmarks.docs import PAGE, put, section
 from benchmarks.edits import edits
 from benchmarks.generate import GUARD, Size, program, write
-from benchmarks.results import Figure, figure
+from benchmarks.plot import Curve, draw, points
+from benchmarks.results import Figure, figure, machine
 from benchmarks.table import ROWS, lines, markdown, text
 from benchmarks.wire import Mesh, conflicts
 
@@ -119,3 +122,45 @@ def test_the_peer_compares_path_strings(tmp_path: Path) -> None:
     assert sorted(mesh.paths("* -> b")) == [("a", "b"), ("a", "b2", "b")]
     assert sorted(mesh.paths("a -> (!b2)* -> @g")) == [("a", "b"), ("a", "b", "b2"), ("a", "b2")]
     assert sorted(mesh.paths("? -> (b | b2)")) == [("a", "b"), ("a", "b2")]
+
+
+def results_of(policies: int, ms: float) -> dict[str, Any]:
+    """Results with one figure that was measured, and one that was not."""
+    figures = [Figure("edit-all", "ms", 300, ms, 3 * ms), Figure("check", "s", note="not done within 1 s")]
+    return {
+        "size": {"policies": policies, "services": 12, "calls": 60, "files": 3},
+        "seed": 0,
+        "machine": machine(),
+        "facts": {"policies": policies, "conflicting": 3, "share": 0.01, "findings": {"contradiction": 2}},
+        "figures": [f.as_json() for f in figures],
+    }
+
+
+def test_the_page_gets_its_figures() -> None:
+    page = PAGE.read_text("utf-8")
+    results = [results_of(100, 1.0), results_of(10_000, 4.0), results_of(100_000, 12.0)]
+    made = put(page, section(results))
+    assert "10,000 policies in 3 files, 12 services" in made
+    assert "| 4 ms | 5 ms | 12 ms | 15 ms | holds |" in made
+    assert "100,000 policies: edit → all conflicts, in process | 12 ms |  | 36 ms | 50 ms | holds |" in made
+    assert "not done within 1 s" in made
+    assert "images/performance.svg" in made
+    assert put(made, section(results)) == made
+    with pytest.raises(ValueError, match="no place"):
+        put("# A page\n", "")
+
+
+def test_what_was_not_measured_has_no_point() -> None:
+    results = [results_of(1000, 2.0), results_of(100, 1.0)]
+    assert points(results, Curve("edit-all", "p99", "")) == [(100, 3.0), (1000, 6.0)]
+    assert points(results, Curve("check", "median", "")) == []
+
+
+def test_the_picture_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs the extra `bench`")
+    results = [results_of(100, 1.0), results_of(10_000, 4.0)]
+    for name in ("a.svg", "b.svg"):
+        draw(results, tmp_path / name)
+    drawn = (tmp_path / "a.svg").read_bytes()
+    assert drawn.startswith(b"<?xml")
+    assert drawn == (tmp_path / "b.svg").read_bytes()
