@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import re
 import sys
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +25,7 @@ from benchmarks.results import Figure, figure
 M4LS = (str(Path(sys.executable).with_name("m4ls")),)
 BARE = (sys.executable, str(Path(__file__).with_name("bare_server.py")))
 PAUSE = 0.1  # seconds between two characters, of which the server may use all to publish what else has changed
+SERVICE = re.compile(r"^    on .*-> ([a-z][\w.-]*)(?::\w+)?(?: at \w+)?$", re.M)  # where a pattern ends at one service
 OPENED = 8  # files that are open at a time
 
 
@@ -57,11 +60,15 @@ class Session:
         return 1000 * (at - start), result
 
 
-async def edited(session: Session, count: int, seed: int) -> list[Figure]:
-    """Types, waits for the diagnostics of that version of the file, takes it back, and waits again."""
+async def edited(session: Session, count: int, seed: int, seconds: float) -> list[Figure]:
+    """Types, waits for the diagnostics of that version of the file, takes it back, and waits again. After so many
+    seconds no more edits begin."""
     first: list[float] = []
     last: list[float] = []
+    end = time.perf_counter() + seconds
     for edit in edits(session.texts, count, seed):
+        if time.perf_counter() > end:
+            break
         await session.open(edit.file)
         text = session.texts[edit.file]
         uri = Path(edit.file).as_uri()
@@ -81,37 +88,33 @@ async def edited(session: Session, count: int, seed: int) -> list[Figure]:
                 raise RuntimeError(f"{edit.file} is said to be as sound as before without {text[edit.start]!r}")
             if step.kind == "mended" and now != before:
                 raise RuntimeError(f"{edit.file} is as it was, but other problems are found in it")
-    return [figure("editor-edit", "ms", last), figure("editor-edit-first", "ms", first)]
+    short = "" if len(last) == 2 * count else f"{len(last)} edits within {seconds:.0f} s"
+    return [figure("editor-edit", "ms", last, short), figure("editor-edit-first", "ms", first, short)]
 
 
 async def answered(session: Session, count: int, seed: int) -> list[Figure]:
     """Completion behind `r.`, hover over an operation, the definition of a service, each at many places."""
     rng = Random(f"answers {seed}")
-    places = [(f, m) for f, text in session.texts.items() for m in POLICY.finditer(text)]
+    places = [(f, m) for f, text in session.texts.items() for m in POLICY.finditer(text) if SERVICE.search(m[0])]
     took: dict[str, list[float]] = {"completion": [], "hover": [], "definition": []}
     for _ in range(count):
         file, policy = rng.choice(places)
         await session.open(file)
         operation = policy.start() + policy[0].rindex(" r.") + len(" r.")
-        service = policy.start() + len(policy[0][: _pattern_end(policy[0])].rstrip()) - 1
-        for method, offset in (("completion", operation), ("hover", operation + 1), ("definition", service)):
+        service = SERVICE.search(session.texts[file], policy.start())
+        at = service.start(1) if service else operation
+        for method, offset in (("completion", operation), ("hover", operation + 1), ("definition", at)):
             ms, result = await session.ask(method, file, offset)
             if not result:
-                raise RuntimeError(f"no {method} at {file}:{position(session.texts[file], offset)}")
+                raise RuntimeError(f"no {method} at {file}:{session.texts[file].count(chr(10), 0, offset) + 1}")
             took[method].append(ms)
     return [figure(method, "ms", values) for method, values in took.items()]
 
 
-def _pattern_end(policy: str) -> int:
-    """Where the pattern of a policy ends."""
-    found = re.search(r"^    on .*?(?=[\])]* at (?:egress|ingress)$|[\])]*$)", policy, re.M)
-    return found.end() if found else 0
-
-
-async def renamed(session: Session, capabilities: dict[str, Any], rounds: int) -> Figure:
+async def renamed(session: Session, capabilities: dict[str, Any], rounds: int) -> list[Figure]:
     """The rename of a policy that policies of many files override."""
     if not capabilities.get("renameProvider"):
-        return Figure("rename", "ms", note="not there yet: the server offers no rename")
+        return [Figure("rename", "ms", note="not there yet: the server offers no rename")]
     file = next(f for f, text in session.texts.items() if f"policy {GUARD} " in text)
     users = sum(bool(re.search(rf"\b{GUARD}\b", text)) for text in session.texts.values())
     offset = session.texts[file].index(GUARD)
@@ -125,7 +128,7 @@ async def renamed(session: Session, capabilities: dict[str, Any], rounds: int) -
         if len(edited_files) != users:
             raise RuntimeError(f"the rename changes {len(edited_files)} files, not the {users} that name the policy")
         took.append(ms)
-    return figure("rename", "ms", took, f"used in {users} files")
+    return [figure("rename", "ms", took, f"used in {users} files")]
 
 
 def memory(pid: int) -> Figure:
@@ -149,19 +152,6 @@ async def starts(folder: Path, rounds: int) -> list[Figure]:
     return [figure(key, "ms", values) for key, values in took.items()]
 
 
-async def session(folder: Path, count: int, seed: int) -> list[Figure]:
-    """All that is measured in one session."""
-    async with started(M4LS) as client:
-        _, capabilities = await initialize(client, folder)
-        begin = time.perf_counter()
-        client.notify("initialized", {})
-        opened = Session(client, folder)
-        await opened.open(next(iter(opened.texts)))
-        ready = figure("editor-ready", "s", [time.perf_counter() - begin])
-        figures = [ready, *await edited(opened, count, seed), *await answered(opened, count, seed)]
-        return [*figures, await renamed(opened, capabilities, 20), memory(client.process.pid)]
-
-
 UNITS = {
     "editor-ready": "s",
     **dict.fromkeys(("editor-edit", "editor-edit-first", "completion", "hover", "definition", "rename"), "ms"),
@@ -169,15 +159,41 @@ UNITS = {
 }
 
 
+async def session(folder: Path, count: int, seed: int, limit: float, done: dict[str, Figure]) -> None:
+    """All that is measured in one session, into `done` as soon as it is."""
+
+    async def part(measured: Awaitable[list[Figure]], *keys: str) -> None:
+        try:
+            done.update({f.key: f for f in await measured})
+        except RuntimeError as error:
+            done.update({key: Figure(key, UNITS[key], note=f"failed: {error}") for key in keys})
+
+    async with started(M4LS) as client:
+        _, capabilities = await initialize(client, folder)
+        opened = Session(client, folder)
+        await part(ready(opened), "editor-ready")
+        await part(edited(opened, count, seed, limit / 2), "editor-edit", "editor-edit-first")
+        await part(answered(opened, count, seed), "completion", "hover", "definition")
+        await part(renamed(opened, capabilities, 20), "rename")
+        done["memory"] = memory(client.process.pid)
+
+
+async def ready(session: Session) -> list[Figure]:
+    """From the opening of a workspace to the diagnostics of a file in it."""
+    begin = time.perf_counter()
+    session.client.notify("initialized", {})
+    await session.open(next(iter(session.texts)))
+    return [figure("editor-ready", "s", [time.perf_counter() - begin])]
+
+
 def measure(folder: Path, count: int, seed: int, rounds: int, limit: float) -> list[Figure]:
-    """The figures of a session and of starts; notes in their place if the session takes longer than so many seconds."""
-    try:
-        of_session = asyncio.run(asyncio.wait_for(session(folder, count, seed), limit))
-    except TimeoutError:
-        of_session = [Figure(key, unit, note=f"not done within {limit:.0f} s") for key, unit in UNITS.items()]
-    except RuntimeError as error:
-        of_session = [Figure(key, unit, note=f"failed: {error}") for key, unit in UNITS.items()]
-    return [*of_session, *asyncio.run(starts(folder, rounds))]
+    """The figures of a session and of starts; notes in place of those that the session has not come to in so many
+    seconds."""
+    done: dict[str, Figure] = {}
+    with contextlib.suppress(TimeoutError):
+        asyncio.run(asyncio.wait_for(session(folder, count, seed, limit, done), limit))
+    late = [Figure(key, unit, note=f"not done within {limit:.0f} s") for key, unit in UNITS.items() if key not in done]
+    return [*done.values(), *late, *asyncio.run(starts(folder, rounds))]
 
 
 def main() -> int:

@@ -93,7 +93,7 @@ def draw(results: Sequence[Mapping[str, Any]], file: Path) -> None:
             if at:
                 axes.plot(*zip(*at, strict=True), color=color, marker=marker, markersize=4, label=curve.label)
             held = budget(curve)
-            if held is not None and max(sizes) >= BUDGETED:
+            if at and held is not None and max(sizes) >= BUDGETED:
                 axes.plot([BUDGETED], [held], color=color, marker="_", markersize=16, markeredgewidth=2, linestyle="")
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(panel.title, loc="left", fontsize=10)
