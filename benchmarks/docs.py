@@ -31,8 +31,8 @@ def section(results: Sequence[Mapping[str, Any]]) -> str:
     facts = "".join(f"- {line}\n" for line in table.about(shown))
     sizes = ", ".join(f"{n:,}" for n in sorted(by_size))
     growth = (
-        f"Growth, at {sizes} policies. Bars at {table.BUDGETED:,} are budgets; where something was stopped, or is not there "
-        "yet, there is no point."
+        f"Growth, at {sizes} policies. Bars at {table.BUDGETED:,} are budgets; where something was stopped, or is not "
+        "there yet, there is no point."
     )
     picture = f"![Growth with the number of policies]({PICTURE.relative_to(PAGE.parent).as_posix()})"
     return f"{facts}\n{table.markdown(table.lines(shown, large))}\n{growth}\n\n{picture}\n"
