@@ -22,7 +22,7 @@ from random import Random
 from benchmarks.graphs import Service, service_graph, yaml
 
 GUARD = "no_internals"  # a policy that others override, of 10,000 in about 100 files
-COLLIDING = 0.005  # of all policies, the share that gets one more against it
+COLLIDING = 0.007  # of all policies, the share that gets one more against it
 OVERRIDING = 0.015  # and the share that gets one that overrides it
 LIMITS = ("10s", "5s", "3s", "2s", "1s", "800ms", "500ms", "300ms")  # of the calls into each layer
 RESOURCES = ("orders", "items", "users", "carts", "quotes", "events", "reports", "files", "sessions", "labels")
@@ -130,6 +130,7 @@ class _Author:
         middle = [s for s in self.inner if s.kind == "service"]
         picked = rng.sample(middle, min(len(middle), max(2, len(services) // 20) * 2))
         self.restricted = picked[: len(picked) // 2]
+        self.closed = frozenset(self.restricted)
         self.edge = picked[len(picked) // 2 :]
         self.slots: dict[tuple[str, str], _Slot] = {}
         self.numbers: dict[str, int] = {}
@@ -154,8 +155,15 @@ class _Author:
         """So many policies, by team and service; some of them, each at a store of its own, override the guard."""
         weights = list(accumulate(1 + len(s.callers) ** 0.5 for s in self.inner))
         by_service: dict[str, list[Policy]] = {s.name: [] for s in self.inner}
+        guarded = max(1, min(guarded, count // 4))
         for store in self.stores[:: max(1, len(self.stores) // guarded)][:guarded]:
             by_service[store.name].append(self._exception(store))
+        for service in self.restricted[
+            : count // 4
+        ]:  # else nothing but what single policies let pass would ever get there
+            when = ['r.header["x-user-group"] == "staff"']
+            name = self._name(service.name, "staff")
+            by_service[service.name].append(Policy(name, service.team, f"* -> {service.name}", _ALLOW, "", when))
         left = count - sum(map(len, by_service.values()))
         for policy in self._wide(max(1, left // 100)):
             by_service[self.inner[0].name].append(policy)
@@ -176,7 +184,7 @@ class _Author:
     def _exception(self, store: Service) -> Policy:
         when = ['r.url_path starts_with "/internal/health"']
         pattern = f"* -> {store.name}"
-        return Policy(self._name(store.name, "health"), store.team, pattern, _AllowRequest, "", when, GUARD)
+        return Policy(self._name(store.name, "health"), store.team, pattern, _ALLOW, "", when, GUARD)
 
     def _wide(self, count: int) -> Iterator[Policy]:
         """What a platform wants of many services at once: of those of one team, or of a whole kind."""
@@ -199,7 +207,7 @@ class _Author:
         if luck < COLLIDING and other:
             team = self.rng.choice(self.teams)
             return [policy, Policy(self._name(service.name, "also"), team, pattern, other, side, list(when))]
-        if luck < COLLIDING + OVERRIDING and other:
+        if luck < COLLIDING + OVERRIDING and other and service not in self.closed:
             name = self._name(service.name, "rather")
             when = [*when, self.rng.choice([n for n in NARROWER if n not in when])]
             return [policy, Policy(name, service.team, pattern, other, side, when, policy.name)]
@@ -227,17 +235,17 @@ class _Author:
         kinds += [("route", 12)] if service.versions else []
         kinds += [("retries", 2)] if service.kind == "store" else []
         kind = rng.choices([k for k, _ in kinds], [w for _, w in kinds])[0]
-        closed = service in self.restricted
+        closed = service in self.closed
         match kind:
             case "verdict" if closed:
-                return "allows", "verdict", _AllowRequest, "    r.DropRequest();\n"
+                return "allows", "verdict", _ALLOW, "    r.DropRequest();\n"
             case "verdict":
                 status = rng.choice(("", "", "404", "405", "status: 429"))
-                return "denies", "verdict", f"    r.DropRequest({status});\n", _AllowRequest
+                return "denies", "verdict", f"    r.DropRequest({status});\n", _ALLOW
             case "ends" if not closed:
                 if rng.random() < 0.5:
-                    return "moves", "verdict", f'    r.Redirect("/{rng.choice(RESOURCES)}/new");\n', _AllowRequest
-                return "answers", "verdict", '    r.Respond(200, "ok");\n', _AllowRequest
+                    return "moves", "verdict", f'    r.Redirect("/{rng.choice(RESOURCES)}/new");\n', _ALLOW
+                return "answers", "verdict", '    r.Respond(200, "ok");\n', _ALLOW
             case "timeout":
                 layer = service.layer - (2 if rng.random() < 0.01 else 0)
                 limit = LIMITS[min(max(layer, 0), len(LIMITS) - 1)]
@@ -357,7 +365,7 @@ class _Author:
         return f"{first} -> (!{avoided})* -> {service.name}"
 
 
-_AllowRequest = "    r.AllowRequest();\n"
+_ALLOW = "    r.AllowRequest();\n"
 
 
 def _path(number: int, rng: Random) -> str:

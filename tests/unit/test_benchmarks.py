@@ -49,12 +49,12 @@ def test_programs_are_sound(seed: int, tmp_path: Path) -> None:
     assert sum(f"overrides {GUARD}" in ref.text for ref in refs) >= 1
 
 
-def test_sizes_are_kept() -> None:
-    size = Size(policies=500, services=60, calls=300, files=25)
+@pytest.mark.parametrize("size", [Size(500, 60, 300, 25), Size(12, 80, 200, 3)])
+def test_sizes_are_kept(size: Size) -> None:
     files = program(size)
-    assert sum(text.count("policy ") for path, text in files.items() if path.endswith(".m4")) == 500
-    assert sum(path.endswith(".m4") for path in files) == 25
-    assert files["graph.yaml"].count("\n  - [") == 300
+    assert sum(text.count("policy ") for path, text in files.items() if path.endswith(".m4")) == size.policies
+    assert sum(path.endswith(".m4") for path in files) == size.files
+    assert files["graph.yaml"].count("\n  - [") == size.calls
 
 
 def test_edits_are_of_policies_and_can_be_taken_back() -> None:
