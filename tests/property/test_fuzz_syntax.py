@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 
@@ -17,14 +17,17 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from m4_programs import items, layout, words
 from m4c.syntax import tree as t
-from m4c.syntax.items import KEYWORDS, TOKEN, WHITE, is_closed, split
-from m4c.syntax.parser import ParsedItem, parse_item
+from m4c.syntax.fastparse import FastParser
+from m4c.syntax.items import KEYWORDS, TOKEN, WHITE, is_closed, is_doc, split
+from m4c.syntax.parser import ParsedItem, grammar, parse_item, parse_thoroughly
 from m4c.syntax.printer import format_text, left_alone
 from m4c.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = many(150)
 GUARD = 20  # seconds of the processor for one text: some ten times what the slowest takes
+
+FAST = FastParser(grammar())
 
 # Python calls that splitting and parsing may take: for a character, and for a text.
 CALLS_PER_CHARACTER = 400
@@ -94,10 +97,14 @@ def calls(work: Callable[[], object]) -> int:
     return count
 
 
+def parse_all(parse: Callable[[str], object], text: str) -> None:
+    for item in split(text):
+        parse(item.text)
+
+
 def parse_anew(text: str) -> None:
     parse_item.cache_clear()
-    for item in split(text):
-        parse_item(item.text)
+    parse_all(parse_item, text)
 
 
 # --- any text ---------------------------------------------------------------------------------------------------------
@@ -186,11 +193,12 @@ def grown(name: str, n: int) -> str:
 
 @pytest.mark.parametrize("name", DEEP)
 def test_sizes(name: str) -> None:
-    """A text that is longer takes as much longer, and none is too deep for the parser."""
+    """A text that is longer takes as much longer, in both parsers, and none is too deep for them."""
     short, long = grown(name, 250), grown(name, 1000)
     before = time.process_time()
-    few, many = calls(lambda: parse_anew(short)), calls(lambda: parse_anew(long))
-    assert many <= 5 * few + CALLS
+    for parse in (FAST.parse, parse_thoroughly):
+        few, many = calls(partial(parse_all, parse, short)), calls(partial(parse_all, parse, long))
+        assert many <= 5 * few + CALLS
     check(long)
     format_text(long)
     assert time.process_time() - before < GUARD
@@ -242,8 +250,9 @@ def mutated(draw: st.DrawFn, text: str) -> str:
 
 def swallows(broken: str, behind: str) -> bool:
     """Whether the language itself says that a text takes in the start of what follows it."""
-    code = [m for m in TOKEN.finditer(broken) if m.lastgroup != "comment"]
-    if any(m.lastgroup == "comment" and not is_closed(m[0]) for m in TOKEN.finditer(broken)):
+    tokens = list(TOKEN.finditer(broken))
+    code = [m for m in tokens if m.lastgroup != "comment"]
+    if any(m.lastgroup == "comment" and not is_closed(m[0]) for m in tokens) or (tokens and is_doc(tokens[-1][0])):
         return True
     last = split(broken)[-1] if code else None
     if last is None or not last.kind:

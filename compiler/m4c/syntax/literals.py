@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lark import Token
-
 from m4c.syntax import tree as t
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "0": "\0"}
 UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _LARGEST = 2**63 - 1  # of an int, in nanoseconds of a duration, in hundredths of a percentage
+
+
+@dataclass(slots=True)
+class Token:
+    """A piece of an item's text, and the name of the terminal that it is. (Not frozen, for there are very many.)"""
+
+    type: str
+    text: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,7 @@ class SyntaxProblem:
 
 def problem(message: str, token: Token) -> SyntaxProblem:
     """A problem with a whole token."""
-    return SyntaxProblem(message, token.start_pos or 0, token.end_pos or 0)
+    return SyntaxProblem(message, token.start, token.end)
 
 
 def unescape(literal: str) -> str:
@@ -43,19 +51,22 @@ def unescape(literal: str) -> str:
 
 def text_of(token: Token, problems: list[SyntaxProblem]) -> str:
     """As `unescape`; escapes that do not exist are added to `problems`."""
-    for m in re.finditer(r"\\(.)", token[1:-1]):
+    body = token.text[1:-1]
+    if "\\" not in body:
+        return body
+    for m in re.finditer(r"\\(.)", body):
         if m[1] not in _ESCAPES:
-            start = (token.start_pos or 0) + 1 + m.start()
+            start = token.start + 1 + m.start()
             message = f"`{m[0]}` is no escape; a backslash in a text is written `\\\\`"
             problems.append(SyntaxProblem(message, start, start + 2))
-    return unescape(token)
+    return unescape(token.text)
 
 
 def integer(token: Token, problems: list[SyntaxProblem]) -> int:
     """The value of an integer; 0, and a problem, if 64 bits do not hold it."""
-    digits = token.lstrip("-").lstrip("0") or "0"
+    digits = token.text.lstrip("-").lstrip("0") or "0"
     value = int(digits) if len(digits) < 20 else _LARGEST + 2  # Python reads no more than some thousand digits
-    value = -value if token.startswith("-") else value
+    value = -value if token.text.startswith("-") else value
     if -_LARGEST - 1 <= value <= _LARGEST:
         return value
     problems.append(problem(f"an integer has 64 bits: from {-_LARGEST - 1} to {_LARGEST}", token))
@@ -64,8 +75,7 @@ def integer(token: Token, problems: list[SyntaxProblem]) -> int:
 
 def scalar(token: Token, problems: list[SyntaxProblem]) -> t.Lit:
     """The literal that a token is."""
-    start, end = token.start_pos or 0, token.end_pos or 0
-    text = str(token)
+    text, start, end = token.text, token.start, token.end
     match token.type:
         case "STRING":
             return t.Lit("string", text_of(token, problems), start, end)

@@ -11,18 +11,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
+from typing import Any
 
-from lark import Lark, Token, Tree
+import lark
+from lark import Lark, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from m4c.syntax import tree as t
-from m4c.syntax.build import Builder
+from m4c.syntax.build import Builder, Span
+from m4c.syntax.fastparse import CHAINS, MAX_DEPTH, MAX_OPERANDS, FastParser
 from m4c.syntax.items import BEFORE_VALUE, KEYWORDS, RESERVED, TOKEN, Head, is_closed
-from m4c.syntax.literals import UNITS, SyntaxProblem, unescape
+from m4c.syntax.literals import UNITS, SyntaxProblem, Token, unescape
 
 MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
-MAX_DEPTH = 100  # levels of a tree: whatever walks one can then recurse
-MAX_OPERANDS = 500  # of one && or ||: what the analyses take for it grows with its square
 _CLOSED = re.compile(r'r?"(?:[^"\\]|\\.)*"')
 LONGEST = 40  # characters of the text that a message repeats
 
@@ -85,9 +86,23 @@ def grammar() -> Lark:
     )
 
 
+@cache
+def _fast() -> FastParser:
+    return FastParser(grammar())
+
+
 @lru_cache(maxsize=65536)
 def parse_item(text: str) -> ParsedItem:
     """Parses the text of one item. Equal texts share one tree."""
+    found = _fast().parse(text)
+    if found is None:
+        return parse_thoroughly(text)
+    decl, problems = found
+    return ParsedItem(decl, _in_order(problems))
+
+
+def parse_thoroughly(text: str) -> ParsedItem:
+    """As `parse_item`, by lark's own parser; it says what is wrong, and goes on behind it."""
     reserved = _reserved(text)
     if reserved is not None:
         return ParsedItem(broken(text), (reserved,), whole=False)
@@ -103,13 +118,38 @@ def parse_item(text: str) -> ParsedItem:
             problem, mended = e.problem, _blank_statement(source, e.problem.start)
         else:
             builder = Builder(text)
-            decl = builder.transform(tree)
+            decl = _built(tree, builder)
             return ParsedItem(decl, _in_order([*problems, *builder.problems]), whole=not problems)
         _say(problems, _within(problem, len(text)))
         if mended is None or mended == source:
             break
         source = mended
     return ParsedItem(broken(text), _in_order(problems), whole=False)
+
+
+def _built(tree: Tree[lark.Token], builder: Builder) -> t.Decl:
+    """What a builder makes of a tree of lark's, from the leaves to the root; without recursion."""
+    waiting: list[Any] = [tree]
+    order: list[Any] = []
+    while waiting:
+        node = waiting.pop()
+        order.append(node)
+        if isinstance(node, Tree):
+            waiting += node.children
+    values: list[Any] = []
+    for node in reversed(order):
+        if isinstance(node, Tree):
+            first = len(values) - len(node.children)
+            children = values[first:]
+            del values[first:]
+            span = Span(node.meta.start_pos, node.meta.end_pos)
+            values.append(getattr(builder, node.data)(span, children))
+        elif node is None:
+            values.append(None)
+        else:
+            values.append(Token(node.type, str(node), node.start_pos or 0, node.end_pos or 0))
+    decl: t.Decl = values.pop()
+    return decl
 
 
 def _say(problems: list[SyntaxProblem], problem: SyntaxProblem) -> None:
@@ -135,18 +175,18 @@ def _in_order(problems: list[SyntaxProblem]) -> tuple[SyntaxProblem, ...]:
 class _TooMuch(Exception):
     """A tree that parses, and that what comes behind could not cope with."""
 
-    def __init__(self, message: str, node: Tree[Token]) -> None:
+    def __init__(self, message: str, node: Tree[lark.Token]) -> None:
         super().__init__(message)
         self.problem = SyntaxProblem(message, node.meta.start_pos, node.meta.start_pos + 1)
 
 
-def _check_size(tree: Tree[Token], size: int) -> None:
+def _check_size(tree: Tree[lark.Token], size: int) -> None:
     """Raises `_TooMuch`; and keeps spans within the text, to which mending may have added its last token."""
     level = [tree]
     for _ in range(MAX_DEPTH):
         for node in level:
             node.meta.end_pos = min(node.meta.end_pos, size)
-            if node.data in ("or_expr", "and_expr_") and len(node.children) > MAX_OPERANDS:
+            if node.data in CHAINS and len(node.children) > MAX_OPERANDS:
                 message = f"more than {MAX_OPERANDS} conditions in a row; `in [ … ]` compares with many values at once"
                 raise _TooMuch(message, node)
         level = [child for node in level for child in node.children if isinstance(child, Tree)]

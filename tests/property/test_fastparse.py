@@ -1,0 +1,100 @@
+"""The fast parser: of every text that it takes, it makes what lark's parser makes of it, to the position."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from budget import many
+from hypothesis import given
+from hypothesis import strategies as st
+from lark.grammar import Rule
+from m4_programs import Program, Through, programs
+from m4c.syntax.items import split
+from m4c.syntax.parser import ParsedItem, grammar, parse_item, parse_thoroughly
+from test_fuzz_syntax import DEEP, FAST, TEXTS, grown, mutated
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = many(150)
+FENCE = re.compile(r"^```m4\b[^\n]*\n(.*?)^```", re.M | re.S)
+FOLDERS = ("benchmarks", "docs", "editors", "examples", "specs", "tests", "vscode-extension/test")
+PROGRAMS = [f for folder in FOLDERS for f in sorted((ROOT / folder).rglob("*.m4"))]
+PAGES = [f for folder in FOLDERS for f in sorted((ROOT / folder).rglob("*.md")) if FENCE.search(f.read_text("utf-8"))]
+
+
+def same(text: str) -> ParsedItem:
+    """Parses an item in both ways. `repr` tells a number from a truth value, and shows every position."""
+    slow = parse_thoroughly(text)
+    assert repr(parse_item.__wrapped__(text)) == repr(slow)
+    return slow
+
+
+def check(text: str) -> None:
+    """Holds both parsers to one tree on a file, and the fast one to parsing all that is whole."""
+    for item in split(text):
+        slow = same(item.text)
+        found = FAST.parse(item.text)
+        assert (found is not None) == slow.whole
+        assert found is None or repr(found[0]) == repr(slow.decl)
+
+
+@SETTINGS
+@given(programs(), st.sampled_from(["\n", "\r\n", "\r"]))
+def test_random_programs(program: Program, eol: str) -> None:
+    check(program.text.replace("\n", eol))
+
+
+@SETTINGS
+@given(programs(most=1).flatmap(lambda p: mutated(p.text)))
+def test_mutated_programs(text: str) -> None:
+    check(text)
+    same(text)
+
+
+@SETTINGS
+@given(TEXTS)
+def test_any_text(text: str) -> None:
+    check(text)
+    same(text)
+
+
+@pytest.mark.parametrize("rule", grammar().rules, ids=lambda r: f"{r.origin.name}:{r.alias or ''}:{r.order}")
+def test_every_production(rule: Rule) -> None:
+    """The shortest program with each production, with little between its tokens and with a lot."""
+    tokens = Through(rule).item()
+    for gap in (" ", "\n/* c */ ///\n\ufeff\f"):
+        assert same(gap.join(tokens)).whole
+        assert FAST.parse(gap.join(tokens)) is not None
+
+
+@pytest.mark.parametrize("file", [*PROGRAMS, *PAGES], ids=lambda f: f.relative_to(ROOT).as_posix())
+def test_what_people_wrote(file: Path) -> None:
+    text = file.read_text("utf-8")
+    for part in FENCE.findall(text) if file.suffix == ".md" else [text]:
+        check(part)
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("size", [20, 100])
+def test_sizes(name: str, size: int) -> None:
+    check(grown(name, size))
+
+
+@pytest.mark.parametrize(
+    "name", ["parentheses", "parentheses of a pattern", "ifs", "else ifs", "negations", "maps", "types"]
+)
+def test_the_limit_of_depth(name: str) -> None:
+    """It is met at the same level, wherever that is."""
+    whole = [same(grown(name, size)).whole for size in range(10, 110)]
+    assert whole[0] and not whole[-1] and whole == sorted(whole, reverse=True)
+    for size in range(10, 110):
+        assert (FAST.parse(grown(name, size)) is not None) == whole[size - 10]
+
+
+@pytest.mark.parametrize("name", ["or", "and", "and or"])
+def test_the_limit_of_operands(name: str) -> None:
+    whole = [same(grown(name, size)).whole for size in range(495, 505)]
+    assert whole[0] and not whole[-1] and whole == sorted(whole, reverse=True)
+    for size in range(495, 505):
+        assert (FAST.parse(grown(name, size)) is not None) == whole[size - 495]
