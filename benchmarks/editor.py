@@ -121,7 +121,8 @@ async def renamed(session: Session, capabilities: dict[str, Any], rounds: int) -
     await session.open(file)
     took = []
     for number in range(rounds):
-        ms, result = await session.ask("rename", file, offset, newName=f"{GUARD}_{number}")
+        ms, answer = await session.ask("rename", file, offset, newName=f"{GUARD}_{number}")
+        result = answer or {}
         edited_files = {d["textDocument"]["uri"] for d in result.get("documentChanges", ())} | {
             *result.get("changes", ())
         }

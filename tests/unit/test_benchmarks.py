@@ -78,19 +78,19 @@ def test_percentiles_are_measurements() -> None:
 
 def test_the_table_is_measured(tmp_path: Path) -> None:
     """A run on a tiny workspace: each row has a figure, or says why it has none."""
-    sizes = ["--policies", "20", "--services", "8", "--calls", "12", "--files", "2", "--large", "0"]
-    often = ["--edits", "2", "--checks", "1", "--starts", "1", "--peer-limit", "5"]
+    sizes = ["--policies", "16", "--services", "6", "--calls", "8", "--files", "2", "--large", "0"]
+    often = ["--edits", "1", "--checks", "1", "--starts", "1", "--peer-limit", "5"]
     command = [sys.executable, "-m", "benchmarks", *sizes, *often, "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "20.json").read_text())
+    results = json.loads((tmp_path / "16.json").read_text())
     figures = {f["key"]: f for f in results["figures"]}
     assert {row.key for row in ROWS} == set(figures)
     missing = {key for key, f in figures.items() if not f["count"]}
     assert missing <= {"rename", "check-cached"}
     assert all(figures[key]["note"].startswith("not there yet") for key in missing)
-    assert results["facts"]["policies"] == 20
-    assert figures["edit-all"]["count"] == 4
+    assert results["facts"]["policies"] == 16
+    assert figures["edit-all"]["count"] == 2
     for row in lines(results):
         assert row.title in done.stdout
     assert done.stdout.count("holds") + done.stdout.count("missed") == 11 - len(missing)
