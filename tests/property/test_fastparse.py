@@ -1,4 +1,5 @@
-"""The fast parser: of every text that it takes, it makes what lark's parser makes of it, to the position."""
+"""What makes sound programs fast changes nothing: every tree is the one that lark's parser gives, to the position, and
+every item ends where a look at each of its tokens says that it does."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lark.grammar import Rule
 from m4_programs import Program, Through, programs
-from m4c.syntax.items import split
+from m4c.syntax import items
+from m4c.syntax.items import Item, split
 from m4c.syntax.parser import ParsedItem, grammar, parse_item, parse_thoroughly
 from test_fuzz_syntax import DEEP, FAST, TEXTS, grown, mutated
 
@@ -21,6 +23,12 @@ FENCE = re.compile(r"^```m4\b[^\n]*\n(.*?)^```", re.M | re.S)
 FOLDERS = ("benchmarks", "docs", "editors", "examples", "specs", "tests", "vscode-extension/test")
 PROGRAMS = [f for folder in FOLDERS for f in sorted((ROOT / folder).rglob("*.m4"))]
 PAGES = [f for folder in FOLDERS for f in sorted((ROOT / folder).rglob("*.md")) if FENCE.search(f.read_text("utf-8"))]
+
+
+def texts(file: Path) -> list[str]:
+    """The programs in a file: itself, or the blocks of a page."""
+    text = file.read_text("utf-8")
+    return FENCE.findall(text) if file.suffix == ".md" else [text]
 
 
 def same(text: str) -> ParsedItem:
@@ -70,9 +78,8 @@ def test_every_production(rule: Rule) -> None:
 
 @pytest.mark.parametrize("file", [*PROGRAMS, *PAGES], ids=lambda f: f.relative_to(ROOT).as_posix())
 def test_what_people_wrote(file: Path) -> None:
-    text = file.read_text("utf-8")
-    for part in FENCE.findall(text) if file.suffix == ".md" else [text]:
-        check(part)
+    for text in texts(file):
+        check(text)
 
 
 @pytest.mark.parametrize("name", DEEP)
@@ -98,3 +105,30 @@ def test_the_limit_of_operands(name: str) -> None:
     assert whole[0] and not whole[-1] and whole == sorted(whole, reverse=True)
     for size in range(495, 505):
         assert (FAST.parse(grown(name, size)) is not None) == whole[size - 495]
+
+
+# --- items ------------------------------------------------------------------------------------------------------------
+
+
+def by_token(text: str) -> tuple[Item, ...]:
+    """The items of a file, found with a look at each token."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(items, "_plain_end", lambda text, at: None)
+        return split(text)
+
+
+@SETTINGS
+@given(st.one_of(TEXTS, programs().map(lambda p: p.text), programs().flatmap(lambda p: mutated(p.text))))
+def test_items_are_passed_over_to_the_same_end(text: str) -> None:
+    for written in (text, text.replace("\n", "\r")):
+        assert split(written) == by_token(written)
+
+
+def test_items_that_people_wrote() -> None:
+    for text in [t for f in (*PROGRAMS, *PAGES) for t in texts(f)]:
+        assert split(text) == by_token(text)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_items_of_some_size(name: str) -> None:
+    assert split(grown(name, 60)) == by_token(grown(name, 60))

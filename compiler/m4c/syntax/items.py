@@ -25,6 +25,15 @@ TOKEN = re.compile(
       | (?P<other>[=!<>]=|->|&&|\|\||[^ \t\r\n\f\ufeff])""",
     re.X,
 )
+
+# What may end an item that is as it should be, or shows that it is not; all else is passed over. (A set of characters
+# comes first, and what is before it is looked at behind it: so `re` goes from one of these characters to the next.)
+_SKIPPED = r"""(?<=")[^"\\\r\n]*(?:\\[^\r\n][^"\\\r\n]*)*"?
+           | (?<=/)(?:/[^\r\n]*|\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/)?)"""
+_LINE = rf"(?<=[\r\n])(?=@|(?:{'|'.join(KEYWORDS)})(?![A-Za-z0-9_.]))"
+_BEFORE_BLOCK = re.compile(rf"""[/"{{}};\r\n](?:{_SKIPPED}|(?<=[{{}};])|{_LINE})""", re.X)
+_IN_BLOCK = re.compile(rf"""[/"{{}}\r\n](?:{_SKIPPED}|(?<=[{{}}])|{_LINE})""", re.X)
+
 # What can never stand at the start of a line within braces, unless these were never closed.
 _NEVER_INSIDE = frozenset(("import", "mesh", "spec", "policy", "state", "test", *RESERVED))
 
@@ -44,9 +53,14 @@ class Item:
 
 def head(text: str) -> tuple[int, ...]:
     """Where an item begins, behind its documentation, and where its keyword stands, behind its annotations."""
-    tokens = [m for m in TOKEN.finditer(text) if m.lastgroup != "comment"]
-    keyword = next((m for m in tokens if m.lastgroup == "word" and m.group() in KEYWORDS), None)
-    return tuple(dict.fromkeys(m.start() for m in (*tokens[:1], *([keyword] if keyword else []))))
+    first: int | None = None
+    for m in TOKEN.finditer(text):
+        if m.lastgroup == "comment":
+            continue
+        first = m.start() if first is None else first
+        if m.lastgroup == "word" and m.group() in KEYWORDS:
+            return (first,) if first == m.start() else (first, m.start())
+    return () if first is None else (first,)
 
 
 def split(text: str) -> tuple[Item, ...]:
@@ -140,6 +154,8 @@ def _next_item(text: str, pos: int) -> Item | None:
         head, end, count = Head(), m.end(), count + 1
         if not kind and not depth and c in KEYWORDS:
             kind = c
+            if count == 1 and (plain := _plain_end(text, end)) is not None:
+                return Item(kind, text[start:plain], start)
         if c == "{":
             if not depth and before in BEFORE_VALUE:
                 values += 1
@@ -159,6 +175,46 @@ def _next_item(text: str, pos: int) -> Item | None:
     return Item(kind, text[start:end].rstrip(WHITE), start)  # a comment that is not closed takes in what is behind it
 
 
+def _plain_end(text: str, at: int) -> int | None:
+    """The end of an item whose keyword ends at `at`, if a `;` or its first block is that; None if it is less plain."""
+    for m in _BEFORE_BLOCK.finditer(text, at):
+        match text[m.start()]:
+            case ";":
+                return m.end()
+            case "{":
+                return _block_end(text, at, m.start())
+            case '"':
+                continue
+            case _:
+                return None
+    return None
+
+
+def _block_end(text: str, at: int, brace: int) -> int | None:
+    """The end of the block that a brace opens; None if the brace may open a map, or something in the block is odd."""
+    before = brace - 1
+    while before >= at and text[before] in WHITE:
+        before -= 1
+    if text[before] in BEFORE_VALUE:
+        return None
+    depth = 1
+    for m in _IN_BLOCK.finditer(text, brace + 1):
+        match text[m.start()]:
+            case "}":
+                depth -= 1
+                if not depth:
+                    return m.end()
+            case "{":
+                depth += 1
+            case "/" if is_closed(m.group()):
+                continue
+            case '"':
+                continue
+            case _:
+                return None
+    return None
+
+
 def _never_inside(word: str, kind: str) -> bool:
     """Whether a keyword at the start of a line within braces can only be the next item's: these were never closed."""
     return word in _NEVER_INSIDE or (word in ("entity", "enum") and kind != "spec")
@@ -170,5 +226,6 @@ def _begins_line(text: str, pos: int) -> bool:
 
 def _leads(text: str, pos: int) -> bool:
     """Whether nothing but white space is before `pos` on its line."""
-    line = max(text.rfind("\n", 0, pos), text.rfind("\r", 0, pos)) + 1
-    return not text[line:pos].strip(WHITE)
+    while pos and text[pos - 1] in WHITE and text[pos - 1] not in "\r\n":
+        pos -= 1
+    return _begins_line(text, pos)
