@@ -6,18 +6,29 @@ depends on the text of its item alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as node
+else:
+    T = TypeVar("T")
+
+    def node(*, frozen: bool, slots: bool) -> Callable[[type[T]], type[T]]:
+        """A dataclass that is frozen for the type checker alone. Python's own way to enforce it takes most of the time
+        that it takes to create a node, and there are hundreds of thousands."""
+        return dataclasses.dataclass(slots=slots, unsafe_hash=frozen)
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Name:
     text: str
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Str:
     text: str  # unescaped
     start: int
@@ -29,7 +40,7 @@ class Str:
 LiteralKind: TypeAlias = Literal["string", "int", "duration", "percent", "rate", "bool", "regex"]
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Lit:
     """A scalar literal. `value` is already in the unit of the model (nanoseconds, hundredths of a percent, …)."""
 
@@ -39,21 +50,21 @@ class Lit:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class SetLit:
     items: tuple[Expr, ...]
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class MapLit:
     pairs: tuple[tuple[Name, Expr], ...]
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Ref:
     """`r.header["x"]`: a root and its accessors, members as `Name`, keys as `Str`."""
 
@@ -63,7 +74,7 @@ class Ref:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class CallExpr:
     ref: Ref
     args: tuple[tuple[Name | None, Expr], ...]
@@ -71,7 +82,7 @@ class CallExpr:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Binary:
     op: str  # a comparison, "in", "matches", "&&" or "||"
     left: Expr
@@ -80,7 +91,7 @@ class Binary:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Unary:
     op: str  # "!" or "exists"
     of: Expr
@@ -94,7 +105,7 @@ Expr: TypeAlias = Lit | SetLit | MapLit | Ref | CallExpr | Binary | Unary
 # --- call paths -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class PNamed:
     service: Name
     version: Name | None
@@ -102,34 +113,34 @@ class PNamed:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class PAny:
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class PGroup:
     group: Name
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class PLabels:
     labels: tuple[tuple[Name, Name], ...]
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class PAlt:
     of: tuple[POne, ...]
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class PNot:
     of: POne
     start: int
@@ -139,7 +150,7 @@ class PNot:
 POne: TypeAlias = PNamed | PAny | PGroup | PLabels | PAlt | PNot
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class PStep:
     one: POne
     star: bool
@@ -147,7 +158,7 @@ class PStep:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class PatternNode:
     steps: tuple[PStep, ...]
     outside: bool
@@ -158,7 +169,7 @@ class PatternNode:
 # --- declarations -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Annotation:
     name: Name
     args: tuple[Expr, ...]
@@ -166,21 +177,21 @@ class Annotation:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Import:
     path: Str
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Membership:
     mesh: Name
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class MeshDefault:
     entity: Name
     attribute: Name
@@ -191,7 +202,7 @@ class MeshDefault:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class MeshDecl:
     name: Name
     extends: Name | None
@@ -208,7 +219,7 @@ class MeshDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class DomainNode:
     """What the values of a type are limited to: `in r"…"`, `in 100..599` (or `1..`), or `in ["a", "b"]`."""
 
@@ -219,7 +230,7 @@ class DomainNode:
     among: tuple[Expr, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class TypeNode:
     name: Name
     args: tuple[TypeNode, ...]
@@ -230,7 +241,7 @@ class TypeNode:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class AttributeDecl:
     name: Name
     key: tuple[Name, TypeNode] | None
@@ -245,7 +256,7 @@ class AttributeDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class ParamDecl:
     name: Name
     type: TypeNode
@@ -254,7 +265,7 @@ class ParamDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class WriteNode:
     attribute: Name
     key: Name | Str | None  # a parameter's name, or a constant
@@ -263,7 +274,7 @@ class WriteNode:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class OperationDecl:
     name: Name
     params: tuple[ParamDecl, ...] | None  # None: no parentheses, the operation is declared elsewhere
@@ -275,7 +286,7 @@ class OperationDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class ConditionDecl:
     name: Name
     params: tuple[ParamDecl, ...] | None  # None: no parentheses, the condition is declared elsewhere
@@ -286,7 +297,7 @@ class ConditionDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class EnumDecl:
     name: Name
     values: tuple[tuple[Name, bool], ...]  # (value, terminal)
@@ -295,7 +306,7 @@ class EnumDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class EntityDecl:
     name: Name
     over: Name | None
@@ -307,14 +318,14 @@ class EntityDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class ReadNode:
     attribute: Name
     comparisons: tuple[str, ...] | None
     side: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class SupportsDecl:
     entity: Name
     reads: tuple[ReadNode, ...]
@@ -325,7 +336,7 @@ class SupportsDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class SpecDecl:
     name: Name
     tier: Name | None
@@ -341,14 +352,14 @@ class SpecDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class CallStatement:
     call: CallExpr
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class LetStatement:
     name: Name
     value: Expr
@@ -356,7 +367,7 @@ class LetStatement:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class IfStatement:
     cond: Expr
     then: tuple[Statement, ...]
@@ -368,7 +379,7 @@ class IfStatement:
 Statement: TypeAlias = CallStatement | LetStatement | IfStatement
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class PolicyDecl:
     name: Name
     entity: Name
@@ -386,7 +397,7 @@ class PolicyDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class StateDecl:
     name: Name
     kind: Name
@@ -397,7 +408,7 @@ class StateDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class StateEntityDecl:
     name: Name
     params: tuple[ParamDecl, ...]
@@ -409,7 +420,7 @@ class StateEntityDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Setting:
     """`header["x"] = "1"`: a value for something of the entity at hand, or of a state (`limiter.Take = false`)."""
 
@@ -421,7 +432,7 @@ class Setting:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class TestRequest:
     """`request GET "/" on …`; without a text, the name is the entity's (`request TcpConnection on …`)."""
 
@@ -433,7 +444,7 @@ class TestRequest:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class TestExpect:
     """`expect allow, timeout = 1s;`: a value says enough where only one attribute can have it."""
 
@@ -442,7 +453,7 @@ class TestExpect:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class TestDecl:
     title: Str
     statements: tuple[TestRequest | TestExpect, ...]
@@ -450,7 +461,7 @@ class TestDecl:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@node(frozen=True, slots=True)
 class Broken:
     """An item of which only its kind and perhaps its name could be read."""
 
