@@ -14,7 +14,8 @@ from lark.grammar import Rule
 from m4_programs import Program, Through, programs
 from m4c.syntax import items
 from m4c.syntax.items import Item, split
-from m4c.syntax.parser import ParsedItem, grammar, parse_item, parse_thoroughly
+from m4c.syntax.parser import ParsedItem, grammar, parse_anew
+from m4c.syntax.recovery import parse_thoroughly
 from test_fuzz_syntax import DEEP, FAST, TEXTS, grown, mutated
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ def texts(file: Path) -> list[str]:
 def same(text: str) -> ParsedItem:
     """Parses an item in both ways. `repr` tells a number from a truth value, and shows every position."""
     slow = parse_thoroughly(text)
-    assert repr(parse_item.__wrapped__(text)) == repr(slow)
+    assert repr(parse_anew(text)) == repr(slow)
     return slow
 
 

@@ -19,8 +19,9 @@ from m4_programs import items, layout, words
 from m4c.syntax import tree as t
 from m4c.syntax.fastparse import FastParser
 from m4c.syntax.items import KEYWORDS, TOKEN, WHITE, is_closed, is_doc, split
-from m4c.syntax.parser import ParsedItem, grammar, parse_item, parse_thoroughly
+from m4c.syntax.parser import ParsedItem, grammar, parse_anew, parse_item
 from m4c.syntax.printer import format_text, left_alone
+from m4c.syntax.recovery import parse_thoroughly
 from m4c.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -102,11 +103,6 @@ def parse_all(parse: Callable[[str], object], text: str) -> None:
         parse(item.text)
 
 
-def parse_anew(text: str) -> None:
-    parse_item.cache_clear()
-    parse_all(parse_item, text)
-
-
 # --- any text ---------------------------------------------------------------------------------------------------------
 
 SIGNS = ' \t\r\n\f\v\ufeff\xa0\u2028\x00{}()[];:,.!@?*|-<>="/\\aé1%_😀\ud800\udc00'
@@ -134,7 +130,7 @@ def test_any_text(text: str) -> None:
 @SETTINGS
 @given(TEXTS)
 def test_any_text_in_bounded_time(text: str) -> None:
-    assert calls(lambda: parse_anew(text)) <= CALLS + CALLS_PER_CHARACTER * len(text)
+    assert calls(lambda: parse_all(parse_anew, text)) <= CALLS + CALLS_PER_CHARACTER * len(text)
 
 
 # (in front, many times, in the middle, as many times, behind)
