@@ -261,6 +261,26 @@ def test_blank_lines_part_groups_and_there_is_one_at_most() -> None:
     assert format_text(text) == neat
 
 
+def test_a_bracket_in_a_comment_opens_nothing() -> None:
+    text = "mesh m {\n    cost a on b 1;\n    // not yet {\n\n    cost a on c 1;\n}\n"
+    assert format_text(text) == text
+    opened = "mesh m { // behind it\n\n\n    cost a on b 1;\n}\n"
+    assert format_text(opened) == opened.replace("\n\n\n", "\n")
+
+
+def test_documentation_stays_with_the_declaration_that_follows_it() -> None:
+    text = "state entity S(a: int\n    /// of nothing {\n\n) { operation One; }\n"
+    text += "entity E {\n    /// of a\n    attribute a: int; attribute b: int;\n    /// of nothing {\n\n"
+    text += "    attribute c: int;\n}\n"
+    assert left_alone(text) == []
+    for whole in (text, format_text(text)):
+        state, entity = (parse_item(item.text).decl for item in split(whole))
+        assert isinstance(state, t.StateEntityDecl)
+        assert isinstance(entity, t.EntityDecl)
+        assert [o.doc for o in state.operations] == [""]
+        assert [a.doc for a in entity.attributes] == ["of a", "", ""]
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_shipped_programs_are_formatted(path: Path) -> None:
     text = path.read_text("utf-8")

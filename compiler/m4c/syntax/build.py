@@ -57,7 +57,8 @@ class Builder:
         self.ends: list[int] = []  # … and ends; both are empty until somebody asks
 
     def _doc(self, start: int, name: t.Name | t.Str) -> str:
-        """The `///` lines directly above a declaration, and those between its annotations and its keyword."""
+        """The `///` lines directly above a declaration that begins its line, and those between its annotations and its
+        keyword."""
         if self.text.find("///", 0, name.start) < 0:
             return ""
         if not self.lines:
@@ -66,7 +67,8 @@ class Builder:
             self.ends = [*(begin for begin, _ in breaks), len(self.text)]
         first, last = (bisect_right(self.lines, at) - 1 for at in (start, name.start))
         above = first
-        while above > 0 and is_doc(self._line(above - 1)):
+        begins = not self.text[self.lines[first] : start].strip()
+        while begins and above > 0 and is_doc(self._line(above - 1)):
             above -= 1
         lines = [self._line(i) for i in (*range(above, first), *range(first + 1, last)) if is_doc(self._line(i))]
         return "\n".join(line[3:].removeprefix(" ") for line in lines)

@@ -206,9 +206,16 @@ class _Layout:
             indent = frame.content
         if i:
             self.done.append(self.line)
-            if self.elements[i].breaks > 1 and left is None and not self.line.text.endswith(_OPENERS):
+            if self.elements[i].breaks > 1 and left is None and not self._opened(i):
                 self.done.append(_Line(""))
         self.line = replace(self._listed(i), text=" " * indent, indent=indent)
+
+    def _opened(self, i: int) -> bool:
+        """Whether the line before an element's ends with an open bracket, but for comments that end with the line."""
+        for before in reversed(self.elements[:i]):
+            if before.kind != "comment" or before.breaks or "\n" in before.text:
+                return before.kind in _OPENERS
+        return False
 
     def _listed(self, i: int) -> _Line:
         """A line that may be one of a list of reads or operations, with the place where its columns part."""
