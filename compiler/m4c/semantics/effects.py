@@ -30,7 +30,7 @@ class Orders:
 
 
 def orders(program: Program) -> Orders:
-    """The transitive `overrides` and `after` of a program."""
+    """The transitive `overrides` and `after` of a program, of those of its policies that it has."""
     return _orders(tuple((p.name, p.overrides, p.after) for p in program.policies))
 
 
@@ -41,7 +41,7 @@ def _orders(policies: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]) 
     reach = {n: closure(over[n], over) - {n} for n in over}
     return Orders(
         {n: frozenset(o for o in over if n in reach[o]) for n in over},
-        {n: closure(after[n], after) - {n} for n in after},
+        {n: (closure(after[n], after) - {n}) & after.keys() for n in after},
     )
 
 
