@@ -226,6 +226,29 @@ def test_problems_of_two_teams_are_not_narrowed(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("clause", "other", "narrowed"),
+    [
+        ("", "on * -> db { r.SetTimeout(1s); }", True),
+        ("", "on * -> db after even { r.SetTimeout(1s); }", True),
+        ("", "on * -> db overrides canary { r.SetTimeout(1s); }", True),
+        ("", 'on * -> db after even when r.header["x-a"] == "1" { r.SetTimeout(1s); }', False),
+        ("overrides other", 'on * -> db { r.SetHeader("x-a", "2"); }', False),
+    ],
+)
+def test_a_policy_that_others_go_by_is_not_narrowed(tmp_path: Path, clause: str, other: str, narrowed: bool) -> None:
+    """Where it no longer fires, it would neither drop what it overrides nor be seen by those that come after it."""
+    text = f"""
+        policy canary (HttpRequest r) on * -> cart -> db {{ r.SetHeader("x-a", "3"); }}
+        policy even (HttpRequest r) on * -> db {clause} {{ r.SetHeader("x-a", "1"); }}
+        policy other (HttpRequest r) {other}
+    """
+    workspace = opened(tmp_path / "ws", {**workspace_files(""), "policies.m4": text})
+    found = [f.title for p, f in offered(workspace, "contradiction") if set(p.policies) == {"canary", "even"}]
+    assert "Let `canary` override `even`" in found
+    assert ("Narrow `even` to `* -> !cart -> db`" in found) == narrowed
+
+
 def test_a_contradiction_within_one_policy_has_no_fix_and_says_why(tmp_path: Path) -> None:
     text = "policy odd (HttpRequest r) on * -> db { r.Split({ v1: 100% }); r.Split({ v2: 100% }); }"
     workspace = opened(tmp_path / "ws", {**workspace_files(""), "policies.m4": text})

@@ -18,7 +18,7 @@ from m4c.syntax import tree as t
 def narrowed(scene: Scene, winner: Policy, loser: Policy) -> Iterator[Fix]:
     """`loser` without what `winner` applies to: by its pattern if the winner has no condition, else by a condition."""
     effects = scene.effects
-    if effects is None or not _whole(winner, loser):
+    if effects is None or not _whole(winner, loser) or _counts_elsewhere(effects, loser):
         return
     if winner.when == TRUE:
         pattern = _difference(effects, loser.pattern, winner.pattern)
@@ -38,6 +38,16 @@ def _whole(winner: Policy, loser: Policy) -> bool:
         return False
     always = [c for c in winner.calls if c.guard == TRUE]
     return all(any(shares_writes(c, d) and c.side == d.side for d in always) for c in loser.calls)
+
+
+def _counts_elsewhere(effects: Effects, loser: Policy) -> bool:
+    """Whether it matters to others that a policy fires where it loses: to those that it overrides even then, and to
+    those that are after it and read what it writes."""
+    orders, written = effects.orders, {w.attr for c in loser.calls for w in c.writes}
+    return any(
+        loser.name in orders.over[p.name] or (loser.name in orders.after[p.name] and effects.reads(p) & written)
+        for p in effects.program.policies
+    )
 
 
 def _covers(effects: Effects, winner: Policy, loser: Policy) -> bool:
