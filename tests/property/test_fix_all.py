@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from m4c.diagnostics.registry import Severity
 from m4c.ide.edits import apply_edits, text_edits
 from m4c.ide.fixall import fix_all
+from m4c.semantics.effects import orders
 from m4c.syntax.items import TOKEN
 from m4c.workspace import Workspace
 from test_broken_programs import CIRCLE, GRAPH, MESH, texts
@@ -102,10 +103,12 @@ def test_what_a_program_means_stays(workspace: Workspace, text: str) -> None:
     outcome = fix_all(workspace, lambda f: f == file)
     after = outcome.workspace
     assert outcome.finished
-    assert errors(after) <= errors(workspace), [m.title for m in outcome.made]
+    # Policies on a circle take no part in the analyses: what else is wrong with them shows once it is broken.
+    before = fix_all(workspace, lambda f: f == file, codes=("override-cycle",)).workspace
+    assert errors(after) <= errors(before), [m.title for m in outcome.made]
     assert comments(after.text(file)) == comments(text)
-    if not errors(workspace):
-        assert_alike(program(workspace), program(after))
+    if not errors(before):
+        assert_alike(program(before), program(after))
     again = fix_all(after, lambda f: f == file)
     assert again.made == (), [m.title for m in again.made]
 
@@ -120,11 +123,13 @@ def test_what_is_narrowed_means_what_an_override_means(workspace: Workspace, tex
         if problem.code != "contradiction" or len(problem.policies) != 2:
             continue
         fixes = workspace.fixes(problem)
+        over = orders(program(workspace)).over
         for narrow in (f for f in fixes if f.title.startswith("Narrow")):
             loser = narrow.title.split("`")[1]
             override = next((f for f in fixes if f"override `{loser}`" in f.title), None)
-            if override is None:
-                continue
+            winner = next(name for name in problem.policies if name != loser)
+            if override is None or not over[winner] <= over[loser]:
+                continue  # who overrides the winner would override the loser too
             results = []
             for fix in (narrow, override):
                 other = workspace.fork()
