@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import core, editor, table
 from benchmarks.generate import Size, write
-from benchmarks.results import Figure, figure, machine
+from benchmarks.results import Figure, figure, machine, stopped
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGE_EDITS = 50
@@ -59,7 +59,7 @@ def peer(folder: Path, limit: float) -> Figure:
         f"{out['expanded']:,} of {out['policies']:,} policies expanded, {out['paths']:,} paths, {out['pairs']:,} pairs"
     )
     if not out["complete"]:
-        return Figure("peer", "s", note=f"not done within {limit:.0f} s: {did}")
+        return stopped("peer", "s", limit, did)
     return figure("peer", "s", [done.seconds], f"{did}; sees no conditions, values, merges, orders")
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.edits import Edit, edits, texts
-from benchmarks.results import Figure, figure
+from benchmarks.results import Figure, figure, stopped
 
 ROOT = Path(__file__).resolve().parents[1]
 M4 = Path(sys.executable).with_name("m4")
@@ -82,7 +82,7 @@ def edits_in_process(folder: Path, count: int, seed: int, limit: float) -> list[
     command = [*module, "--edits", str(count), "--seed", str(seed), "--seconds", str(limit)]
     done = run(command, 2 * limit)
     if done.output is None:
-        return [Figure(key, "ms", note=f"not done within {2 * limit:.0f} s") for key in ("edit-file", "edit-all")]
+        return [stopped(key, "ms", 2 * limit) for key in ("edit-file", "edit-all")]
     if done.code:
         return [Figure(key, "ms", note=f"failed: {done.error}") for key in ("edit-file", "edit-all")]
     return [Figure(**f) for f in json.loads(done.output)]
@@ -108,16 +108,15 @@ def run(command: list[str], limit: float, environment: dict[str, str] | None = N
         start = time.perf_counter()
         env = {**os.environ, **(environment or {})}
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err, start_new_session=True)
-        stopped = False
         with _alarm(limit, process) as late:
             _, status, usage = os.wait4(process.pid, 0)
-            stopped = bool(late)
+            in_time = not late
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
         last = (err.read().strip().splitlines() or [""])[-1]
-        return Run(process.returncode, None if stopped else out.read(), last, seconds, usage.ru_maxrss / 1024)
+        return Run(process.returncode, out.read() if in_time else None, last, seconds, usage.ru_maxrss / 1024)
 
 
 @contextlib.contextmanager
@@ -159,7 +158,7 @@ def full_checks(folder: Path, rounds: int, limit: float) -> tuple[list[Figure], 
 
 def _figure(key: str, runs: list[Run], limit: float) -> Figure:
     if any(r.output is None for r in runs):
-        return Figure(key, "s", note=f"not done within {limit:.0f} s")
+        return stopped(key, "s", limit)
     failed = next((r for r in runs if r.code not in (0, 1)), None)
     if failed is not None:
         return Figure(key, "s", note=f"failed: {failed.error}")

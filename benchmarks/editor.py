@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.client import Client, change, initialize, position, started
 from benchmarks.edits import POLICY, edits, texts
 from benchmarks.generate import GUARD
-from benchmarks.results import Figure, figure
+from benchmarks.results import Figure, figure, stopped
 
 M4LS = (str(Path(sys.executable).with_name("m4ls")),)
 BARE = (sys.executable, str(Path(__file__).with_name("bare_server.py")))
@@ -164,6 +164,7 @@ async def session(folder: Path, count: int, seed: int, limit: float, done: dict[
     """All that is measured in one session, into `done` as soon as it is."""
 
     async def part(measured: Awaitable[list[Figure]], *keys: str) -> None:
+        done.update({key: stopped(key, UNITS[key], limit) for key in keys})
         try:
             done.update({f.key: f for f in await measured})
         except RuntimeError as error:
@@ -193,7 +194,9 @@ def measure(folder: Path, count: int, seed: int, rounds: int, limit: float) -> l
     done: dict[str, Figure] = {}
     with contextlib.suppress(TimeoutError):
         asyncio.run(asyncio.wait_for(session(folder, count, seed, limit, done), limit))
-    late = [Figure(key, unit, note=f"not done within {limit:.0f} s") for key, unit in UNITS.items() if key not in done]
+    late = [
+        Figure(key, unit, note=f"not come to within {limit:.0f} s") for key, unit in UNITS.items() if key not in done
+    ]
     return [*done.values(), *late, *asyncio.run(starts(folder, rounds))]
 
 

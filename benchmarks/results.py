@@ -15,7 +15,8 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One row: what many measurements of one thing come to, in `unit`. `count` is 0 if it was not measured, and `note`
-    then says why; otherwise `note` adds what one must know to read it."""
+    then says why; otherwise `note` adds what one must know to read it. `stopped`: the
+    seconds within which it was not done."""
 
     key: str
     unit: str
@@ -23,6 +24,7 @@ class Figure:
     median: float = 0.0
     p99: float = 0.0
     note: str = ""
+    stopped: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -35,6 +37,12 @@ def figure(key: str, unit: str, values: Sequence[float], note: str = "") -> Figu
     ordered = sorted(values)
     p99 = ordered[math.ceil(0.99 * len(ordered)) - 1]
     return Figure(key, unit, len(ordered), statistics.median(ordered), p99, note)
+
+
+def stopped(key: str, unit: str, seconds: float, note: str = "") -> Figure:
+    """The figure of what was begun, and not done within so many seconds."""
+    said = f"not done within {seconds:.0f} s"
+    return Figure(key, unit, note=f"{said}: {note}" if note else said, stopped=seconds)
 
 
 def machine() -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Line:
     def cells(self) -> tuple[str, ...]:
         f = self.figure
         if not f.count:
-            return self.title, "-", _said(self.median, f.unit), "-", _said(self.p99, f.unit), "", f.note
+            return self.title, "-", _said(self.median, f.unit), "-", _said(self.p99, f.unit), self.verdict, f.note
         several = f.count > 1 or f.unit == "MB"
         p99 = _said(f.p99, f.unit) if several else ""
         return (
@@ -87,7 +87,10 @@ def lines(results: Mapping[str, Any], large: Mapping[str, Any] | None = None) ->
 
 
 def _verdict(figure: Figure, median: float | None, p99: float | None) -> str:
-    if not figure.count or (median is None and p99 is None):
+    budgets = [b for b in (median, p99) if b is not None]
+    if figure.stopped and budgets:  # what was stopped before its budget was over is neither
+        return "missed" if figure.unit != "s" or figure.stopped >= max(budgets) else ""
+    if not figure.count or not budgets:
         return ""
     kept = (median is None or figure.median <= median) and (p99 is None or figure.p99 <= p99)
     return "holds" if kept else "missed"

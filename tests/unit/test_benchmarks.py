@@ -17,7 +17,7 @@ from benchmarks.docs import PAGE, put, section
 from benchmarks.edits import edits
 from benchmarks.generate import GUARD, Size, program, write
 from benchmarks.plot import Curve, draw, points
-from benchmarks.results import Figure, figure, machine
+from benchmarks.results import Figure, figure, machine, stopped
 from benchmarks.table import ROWS, lines, markdown, text
 from benchmarks.wire import Mesh, conflicts
 
@@ -98,11 +98,23 @@ def test_the_table_is_measured(tmp_path: Path) -> None:
 
 def test_a_budget_holds_or_is_missed() -> None:
     figures = [Figure("edit-file", "ms", 9, 1.5, 6.0), Figure("start", "ms", 9, 300, 400)]
-    figures += [Figure("start-bare", "ms", 9, 310, 400), Figure("check", "s", note="not done within 1 s")]
+    figures += [
+        Figure("start-bare", "ms", 9, 310, 400),
+        stopped("check", "s", 7),
+        stopped("check-cached", "s", 1),
+        Figure("hover", "ms", note="no time"),
+    ]
     results = {"size": {"policies": 1}, "figures": [f.as_json() for f in figures]}
     verdicts = {line.figure.key: line.verdict for line in lines(results)}
-    assert verdicts == {"edit-file": "missed", "start": "holds", "start-bare": "", "check": ""}
-    assert "not done within 1 s" in text(lines(results))
+    assert verdicts == {
+        "edit-file": "missed",
+        "start": "holds",
+        "start-bare": "",
+        "check": "missed",
+        "hover": "",
+        "check-cached": "",
+    }
+    assert "not done within 7 s" in text(lines(results))
     assert markdown(lines(results)).splitlines()[2].startswith("| edit → the file's own")
 
 
@@ -126,7 +138,7 @@ def test_the_peer_compares_path_strings(tmp_path: Path) -> None:
 
 def results_of(policies: int, ms: float) -> dict[str, Any]:
     """Results with one figure that was measured, and one that was not."""
-    figures = [Figure("edit-all", "ms", 300, ms, 3 * ms), Figure("check", "s", note="not done within 1 s")]
+    figures = [Figure("edit-all", "ms", 300, ms, 3 * ms), stopped("check", "s", 1)]
     return {
         "size": {"policies": policies, "services": 12, "calls": 60, "files": 3},
         "seed": 0,
