@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from lark.grammar import Rule
 from m4_programs import Program, Through, programs
 from m4c.syntax import items
+from m4c.syntax.encoding import decode, encode
 from m4c.syntax.items import Item, split
-from m4c.syntax.parser import ParsedItem, grammar, parse_anew
+from m4c.syntax.parser import ParsedItem, forget, grammar, parse_anew
 from m4c.syntax.recovery import parse_thoroughly
 from test_fuzz_syntax import DEEP, FAST, TEXTS, grown, mutated
 
@@ -106,6 +107,14 @@ def test_the_limit_of_operands(name: str) -> None:
     assert whole[0] and not whole[-1] and whole == sorted(whole, reverse=True)
     for size in range(495, 505):
         assert (FAST.parse(grown(name, size)) is not None) == whole[size - 495]
+
+
+@SETTINGS
+@given(st.one_of(TEXTS, programs().map(lambda p: p.text), programs().flatmap(lambda p: mutated(p.text))))
+def test_what_is_read_from_the_disk_is_what_was_parsed(text: str) -> None:
+    parsed = tuple((item, parse_anew(item.text)) for item in split(text))
+    forget()
+    assert repr(decode(encode(parsed), text)) == repr(parsed)
 
 
 # --- items ------------------------------------------------------------------------------------------------------------

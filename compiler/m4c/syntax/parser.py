@@ -61,7 +61,12 @@ def _fast() -> FastParser:
 
 def parse_item(text: str) -> ParsedItem:
     """Parses the text of one item. Equal texts share one tree."""
-    return _known.get(text) or remember(text, parse_anew(text))
+    return known(text) or remember(text, parse_anew(text))
+
+
+def known(text: str) -> ParsedItem | None:
+    """What is remembered of a text."""
+    return _known.get(text)
 
 
 def parse_anew(text: str) -> ParsedItem:
