@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from importlib.resources import files
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.A)
+# In the grammar, a token that is no single word.
+_EXPRESSION = re.compile(r'^[A-Z]+(?:\.[0-9]+)?: (?!"\w+"$).*', re.M)
 _SERVICE = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?", re.A)
 
 
@@ -17,9 +20,9 @@ def quoted(text: str) -> str:
 
 @cache
 def _keywords() -> frozenset[str]:
-    from m4c.syntax.parser import grammar  # lark is slow to import, and `m4 explain` parses nothing
-
-    return frozenset(p.pattern.value for p in grammar().terminals if p.pattern.type == "str")
+    """The words that the rules of the grammar hold; lark knows them too, but takes its time to read it."""
+    text = files(__package__).joinpath("grammar.lark").read_text("utf-8")
+    return frozenset(re.findall(r'"(\w+)"', _EXPRESSION.sub("", text)))
 
 
 def reserved(word: str) -> bool:
