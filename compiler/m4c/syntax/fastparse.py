@@ -104,8 +104,9 @@ class State:
 
     def compiled(self) -> Match:
         """Makes the expression for the next token; when it is first needed, for most programs need few."""
-        self.match, self.kinds, self.words = _expression(self.lexer)
-        return self.match
+        match, self.kinds, self.words = _expression(self.lexer)
+        self.match = match  # the last of them, for other threads look at it first
+        return match
 
     def after(self, rule: str, kind: str) -> State:
         """The state behind a rule, and behind the rules that stand for it, if `kind` comes next.
