@@ -37,6 +37,7 @@ CIRCLE = """\
 policy a (HttpRequest r) on * -> db overrides b { r.DropRequest(); }
 policy b (HttpRequest r) on * -> db overrides a { r.AllowRequest(); }
 policy c (HttpRequest r) on web -> db overrides a { r.AllowRequest(); }
+policy d (HttpRequest r) on * -> db after a { r.AllowRequest(); }
 """
 LATER = """\
 policy a (HttpRequest r) on web -> cart when r.url_path starts_with "/a" && r.target != "/a" { r.SetTimeout(1s); }

@@ -96,6 +96,7 @@ def comments(text: str) -> list[str]:
 
 
 @many(120)
+@example(text=CIRCLE)
 @given(text=sound())
 def test_what_a_program_means_stays(workspace: Workspace, text: str) -> None:
     file = (workspace.paths[0] / "policies.m4").as_posix()
