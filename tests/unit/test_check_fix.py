@@ -54,6 +54,23 @@ def test_what_leaves_no_choice_is_fixed_and_said(tmp_path: Path) -> None:
     assert (again.out, (folder / "policies.m4").read_text()) == (m4("check", folder).out, MENDED)
 
 
+def test_what_brings_about_a_problem_is_tried_again_once_others_are_mended(tmp_path: Path) -> None:
+    """While `third` is there, `first` would be shadowed by it alone without `second`."""
+    text = """\
+policy first (HttpRequest r) on * -> db { r.DropRequest(); }
+policy second (HttpRequest r) on * -> db overrides first {
+    if (r.method == "GET") { r.DropRequest(); } else { r.Split({ v1: 50%, v2: 50% }); }
+}
+policy third (HttpRequest r) on * -> db overrides first { r.DropRequest(); }
+"""
+    workspace = Workspace([wide(tmp_path, text)])
+    done = fix_all(workspace, lambda file: True)
+    assert [m.title for m in done.made] == ["Remove `third`", "Remove `second`"]
+    assert done.finished
+    assert_alike(program(workspace), program(done.workspace))
+    assert fix_all(done.workspace, lambda file: True).made == ()
+
+
 def test_a_dry_run_shows_it_and_changes_nothing(tmp_path: Path) -> None:
     folder = wide(tmp_path, BROKEN)
     before = {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in folder.iterdir()}

@@ -67,19 +67,22 @@ def fix_all(workspace: Workspace, may_change: Callable[[str], bool], codes: Coll
     """Makes the fixes that only change files that may be changed; with `codes`, only those of such problems."""
     now = workspace.fork()
     made: list[Made] = []
-    left: set[Identity] = set()  # problems whose fixes bring about others
+    left: dict[Identity, int] = {}  # problems whose fixes bring about others, as long as no more fixes were made
     for _ in range(ROUNDS):
         problems = now.problems()
         unsound = any(now.severity(p) == Severity.ERROR for p in problems)
         asked = [p for p in _few(problems) if (codes is None or p.code in codes) and _identity(p) not in left]
         steps = _round(now, may_change, [p for p in asked if not (unsound and _waits(now, p))])
+        if not steps and any(number < len(made) for number in left.values()):
+            left = {p: number for p, number in left.items() if number == len(made)}
+            continue
         if not steps:
             waiting = [p for p in asked if unsound and _waits(now, p) and chosen(now.fixes(p))]
             return Outcome(now, tuple(made), True, len(waiting))
         following = _after(now, steps)
         while _worse(now, following, steps[0].problem):
             if len(steps) == 1:
-                left.add(_identity(steps[0].problem))
+                left[_identity(steps[0].problem)] = len(made)
                 steps, following = [], now
                 break
             steps = steps[: len(steps) // 2]  # the others' turn comes in the next round
