@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from m4c.workspace import Workspace
 
 T = TypeVar("T")
-WATCHED = ("**/*.m4", "**/m4.toml", "**/*.yaml", "**/*.yml", "**/*.json")
+WATCHED = ("**/*.m4", "**/m4.toml", "**/*.yaml", "**/*.yml", "**/*.json", "**/*.j2")
 log = logging.getLogger(__name__)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 
 from m4c.db import Database, query
@@ -23,6 +24,8 @@ from m4c.project import (
     schema,
     sources,
     state,
+    template_path,
+    templates,
     test,
 )
 from m4c.semantics.model import Place
@@ -69,6 +72,7 @@ def file_problems(db: Database, file: str) -> tuple[Problem, ...]:
         elif isinstance(decl, t.TestDecl):
             out += test(db, ref, mesh_name).problems
     out += _memberships(db, file)
+    out += _missing_templates(db, file)
     if mesh_name is None:
         out += _homeless(db, file)
     return tuple(out)
@@ -90,6 +94,18 @@ def _import_problems(db: Database, ref: DeclRef, decl: t.Import) -> list[Problem
     place = Place(ref.file, ref.key, decl.path.start, decl.path.end)
     message = f"no file `{decl.path.text}` beside this one or among the shipped specs"
     return [Problem("missing-file", message, place)]
+
+
+def _missing_templates(db: Database, file: str) -> Iterator[Problem]:
+    """Templates that a spec names and that are not beside it, each where it is named first."""
+    seen: set[str] = set()
+    for key, name in templates(db, file):
+        path = template_path(posixpath.dirname(file), name.text)
+        if name.text in seen or (path is not None and db.input_or("there", path, default=True)):
+            continue
+        seen.add(name.text)
+        message = f"there is no template `{name.text}` beside this spec, so nothing can be made from it"
+        yield Problem("missing-file", message, Place(file, key, name.start, name.end))
 
 
 def _homeless(db: Database, file: str) -> list[Problem]:

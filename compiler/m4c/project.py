@@ -127,6 +127,34 @@ def wanted(db: Database) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(files), tuple(graphs)
 
 
+def template_path(folder: str, name: str) -> str | None:
+    """Where a template of a spec in `folder` is; None for a name that leads out of it, which no template has."""
+    return None if ".." in name.split("/") else posixpath.join(folder, *filter(None, name.split("/")))
+
+
+@query
+def templates(db: Database, file: str) -> tuple[tuple[str, t.Str], ...]:
+    """The templates that the specs of a file name, each with the key of the spec."""
+    found: list[tuple[str, t.Str]] = []
+    for ref in decls(db, file):
+        spec = ref.parsed.decl
+        if isinstance(spec, t.SpecDecl):
+            named: list[t.Str | None] = [template for _, template, _ in spec.artifacts]
+            for supports in spec.supports:
+                named += [d.emits for d in supports.operations] + [d.emits for d in supports.conditions]
+            found += [(ref.key, name) for name in named if name is not None]
+    return tuple(found)
+
+
+@query
+def wanted_templates(db: Database) -> tuple[str, ...]:
+    """The files that specs name as templates. Whether each is there is an input, for only this much is checked."""
+    paths = (
+        template_path(posixpath.dirname(file), name.text) for file in wanted(db)[0] for _, name in templates(db, file)
+    )
+    return tuple(dict.fromkeys(path for path in paths if path is not None))
+
+
 @query
 def sources(db: Database) -> tuple[str, ...]:
     """The files that exist, workspace files first."""

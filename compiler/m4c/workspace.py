@@ -62,6 +62,7 @@ class Workspace:
         self.closed: tuple[Problem, ...] = ()  # folders that cannot be looked into
         self._open: dict[str, str] = {}
         self._loaded: set[str] = set()
+        self._looked_for: set[str] = set()  # files of which only matters whether they are there
         self._lines: dict[str, tuple[str, list[int]]] = {}
         shipped = shipped_specs()
         self.db.set("shipped", tuple((n, p.as_posix()) for n, p in shipped.items()), durable=True)
@@ -76,7 +77,7 @@ class Workspace:
         other.db = self.db.fork()
         other.paths, other.closed = list(self.paths), self.closed
         other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
-        other._open, other._loaded = dict(self._open), set(self._loaded)
+        other._open, other._loaded, other._looked_for = dict(self._open), set(self._loaded), set(self._looked_for)
         return other
 
     # --- files ---
@@ -90,21 +91,27 @@ class Workspace:
         for file in set(self._loaded) | set(files):
             if file not in self._open:
                 self._load(file)
+        for file in self._looked_for:
+            self._look_for(file)
         files = [f for f in files if f in self._open or self._is_ours(f)]
         self.db.set("files", tuple(files))
         self.settle()
 
     def settle(self) -> None:
-        """Reads the files that the known ones need (imports, graphs) until none is missing."""
+        """Reads the files that the known ones need (imports, graphs) until none is missing, and looks whether those
+        are there that only artifacts are made from."""
         while True:
             files, graphs = project.wanted(self.db)
             settings = {s for f in (*files, *graphs, *self._roots()) for s in _settings_above(f)}
             wanted = (*files, *graphs, *sorted(settings))
             new = [f for f in wanted if f not in self._loaded and f not in self._open]
-            if not new:
-                return
             for file in new:
                 self._load(file)
+            if not new:
+                break
+        for file in project.wanted_templates(self.db):
+            if file not in self._looked_for:
+                self._look_for(file)
 
     def _roots(self) -> list[str]:
         """A file in each of the folders that the workspace is of."""
@@ -142,6 +149,10 @@ class Workspace:
                 self.read_problems[file] = _problem(file, e)
                 text = ""
         self.db.set("text", file, text, durable=durable)
+
+    def _look_for(self, file: str) -> None:
+        self._looked_for.add(file)
+        self.db.set("there", file, Path(file).is_file())
 
     # --- answers ---
 

@@ -1,7 +1,8 @@
 """Reads a page of the language reference as test cases: what its fenced blocks hold, and what they expect.
 
-A section is a heading with the text below it, up to the next heading. Its `m4` and `yaml` blocks are the files of a
-workspace; those of the page's first heading belong to every section, unless the section has a file of the same name.
+A section is a heading with the text below it, up to the next heading. Its `m4`, `yaml` and `jinja` blocks are the files
+of a workspace; those of the page's first heading belong to every section, unless the section has a file of the same
+name.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from pathlib import Path
 
 FENCE = re.compile(r"^```(\w*)\s*$")
 HEADING = re.compile(r"^(#+)\s+(.*)$")
-FILE = re.compile(r"^\s*(?://|#)\s*file:\s*(\S+)\s*$")
+FILE = re.compile(r"^\s*(?://|\{?#)\s*file:\s*(\S+)\s*(?:#\})?$")
 EXPECT = re.compile(r"(?://|#)\s*((?:error|warning|info|hint):\s*\[.*)$")
 ONE = re.compile(r"(error|warning|info|hint):\s*\[([\w-]+)\]\s*([^;]*)")
-DEFAULT_FILES = {"m4": "main.m4", "yaml": "graph.yaml"}
+DEFAULT_FILES = {"m4": "main.m4", "yaml": "graph.yaml", "jinja": "main.j2"}
 
 
 @dataclass(frozen=True, order=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cli_kit import GRAPH, MESH, ROOT, Done, checked, command, environment, errors, m4, shop, write
 from m4c.resources import specs_dir
+from m4c.workspace import Workspace
 
 GOOD = 'policy good (HttpRequest r) on web -> cart { r.SetHeader("x-from", "web"); }\n'
 CLASH = 'policy clash (HttpRequest r) on * -> cart { r.SetHeader("x-from", "shop"); }\n'
@@ -171,31 +172,41 @@ def test_a_template_that_fails(tmp_path: Path, template: str | bytes, said: str,
         assert {p: p.read_bytes() for p in (folder / "out").rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        (
-            'operation SetHeader emits "nope.j2";',
-            "there is no template `nope.j2` beside the spec, which names it; write that file, or correct the name",
-        ),
-        (
-            "operation SetHeader;",
-            'names no template for it, and the dataplane\'s own templates ask for one; add `emits "NAME.j2"`',
-        ),
-    ],
-)
-def test_an_operation_without_its_template(tmp_path: Path, line: str, said: str) -> None:
+def test_an_operation_without_its_template(tmp_path: Path) -> None:
     folder = shop(tmp_path, GOOD, **{"shop.m4": MESH.replace("ebpf, ", "")})
     shutil.copytree(specs_dir() / "envoy", folder / "envoy")
+    line = "operation SetHeader;"
     spec = re.sub(r"operation SetHeader .*", line, (folder / "envoy/spec.m4").read_text("utf-8"))
     write(folder, {"envoy/spec.m4": spec})
     done = m4("build", ".", "-o", "out", cwd=folder)
     assert (done.code, done.out) == (2, "")
     assert re.search("m4: `envoy` cannot perform SetHeader for `(web|cart)`: ", done.err)
-    assert said in done.err
+    assert 'names no template for it, and the dataplane\'s own templates ask for one; add `emits "NAME.j2"`' in done.err
     number = spec[: spec.index(line)].count("\n") + 1
     assert f"--> envoy/spec.m4:{number}\n" in done.err
     assert f"{number} |         {line}\n" in done.err
+
+
+def test_a_template_that_is_not_there_is_missed_before_anything_is_built(tmp_path: Path) -> None:
+    folder = shop(tmp_path, GOOD, **{"shop.m4": MESH.replace("ebpf, ", "")})
+    shutil.copytree(specs_dir() / "envoy", folder / "envoy")
+    spec = re.sub(r"(operation SetHeader) .*", r'\1 emits "nope.j2";', (folder / "envoy/spec.m4").read_text("utf-8"))
+    write(folder, {"envoy/spec.m4": spec})
+    done = m4("build", ".", "-o", "out", cwd=folder)
+    assert (done.code, done.out) == (2, "")
+    assert "the workspace has errors (missing-file in envoy/spec.m4:" in done.err
+
+    workspace = Workspace([folder])
+    (problem,) = workspace.problems()
+    assert (problem.code, "`nope.j2`" in problem.message) == ("missing-file", True)
+    before = workspace.fork()
+    write(folder, {"envoy/nope.j2": ""})
+    workspace.refresh()
+    assert workspace.problems() == []
+    assert [p.code for p in before.problems()] == ["missing-file"], "a fork keeps what it has seen"
+    (folder / "envoy/nope.j2").unlink()
+    workspace.refresh()
+    assert workspace.problems() == [problem]
 
 
 def test_an_operation_needs_no_template_where_none_is_asked_for(tmp_path: Path) -> None:

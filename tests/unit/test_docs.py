@@ -3,7 +3,9 @@
 ```m4, ```yaml, ```toml …     a first line `// file: NAME` or `# file: NAME` writes the block to that file; later
                               blocks and commands of the page see it
 ```m4                         the workspace with it has no error and no warning. `m4 wrong`: it has one. A block
-                              without a file is looked at by itself, beside the files of the page
+                              without a file is looked at by itself, beside the files of the page. `m4 outline`: its
+                              specs name templates that the page shows later, or never: only these are missing, and
+                              empty ones are there from then on
 ```console                    `$ command` and what it prints, in page order; `…` stands for any text
 ```sh                         commands that are shown only: shell syntax, and targets of the Makefile
 ```text                       pictures and excerpts: free
@@ -84,6 +86,14 @@ class Scratch:
         problems = Workspace([self.folder]).problems()
         return [p.code for p in problems if rule(p.code).severity <= Severity.WARNING]
 
+    def write_templates(self) -> None:
+        """Writes an empty template wherever a spec names one that is not there."""
+        workspace = Workspace([self.folder])
+        for p in workspace.problems():
+            span = workspace.span(p.place)
+            template = workspace.text(span.file)[span.start + 1 : span.end - 1]
+            Path(span.file).with_name(template).touch()
+
     def moved(self, text: str) -> str:
         """With the ports that this run uses in place of those that are shown."""
         return re.sub(rf"(?<=127\.0\.0\.1:){SHOWN_PORT // PORTS}(\d\d)\b", lambda m: str(self.base + int(m[1])), text)
@@ -150,6 +160,10 @@ def check_program(block: Block, scratch: Scratch, where: str) -> None:
     if block.file is None:
         alone.write_text(block.text, "utf-8")
     found = scratch.problems()
+    if "outline" in block.flags:
+        assert set(found) == {"missing-file"}, f"{where}: {found}"
+        scratch.write_templates()
+        found = scratch.problems()
     alone.unlink(missing_ok=True)
     assert bool(found) == ("wrong" in block.flags), f"{where}: {found}"
 

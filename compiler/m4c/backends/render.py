@@ -58,12 +58,8 @@ class TemplateFailure(Exception):
         self.line = line
 
 
-class NoTemplate(TemplateFailure):
-    """There is no template of this name beside the spec. `name`: None if a template asks for one that nothing names."""
-
-    def __init__(self, name: str | None, message: str, file: str, line: int) -> None:
-        super().__init__(message, file, line)
-        self.name = name
+class Unnamed(TemplateFailure):
+    """A template asks for another one, but nothing names it."""
 
 
 class ElementFailure(Exception):
@@ -126,23 +122,16 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
 def _failure(e: TemplateFailure, dataplane: Dataplane, element: Mapping[str, Any]) -> ElementFailure:
     """Why an element cannot be rendered. A template that one of its operations lacks is a mistake in the spec."""
     service = element["service"]
-    if isinstance(e, NoTemplate):
-        rules = [rule for site in element["sites"] for rule in site["rules"] if rule["emits"] == e.name]
-        asked = {rule["operation"] for rule in rules}
-        lacking = (s for _, s in sorted(dataplane.operations.items()) if s.emits == e.name and s.operation in asked)
+    if isinstance(e, Unnamed):
+        asked = {rule["operation"] for site in element["sites"] for rule in site["rules"] if rule["emits"] is None}
+        lacking = (s for _, s in sorted(dataplane.operations.items()) if s.emits is None and s.operation in asked)
         operation = next(lacking, None)
         if operation is not None and operation.place is not None:
-            said = f"`{dataplane.name}` cannot perform {operation.operation} for `{service}`: "
-            if e.name is None:
-                said += (
-                    "its spec names no template for it, and the dataplane's own templates ask for one; add "
-                    f'`emits "NAME.j2"` to `operation {operation.operation}`, and write that file beside the spec'
-                )
-            else:
-                said += (
-                    f"there is no template `{e.name}` beside the spec, which names it; write that file, or correct "
-                    "the name"
-                )
+            said = (
+                f"`{dataplane.name}` cannot perform {operation.operation} for `{service}`: "
+                "its spec names no template for it, and the dataplane's own templates ask for one; add "
+                f'`emits "NAME.j2"` to `operation {operation.operation}`, and write that file beside the spec'
+            )
             return ElementFailure(said, operation.place)
     return ElementFailure(f"a template of `{dataplane.name}` fails for `{service}`: {e}", (e.file, e.line))
 
@@ -179,10 +168,11 @@ def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -
     except TemplateSyntaxError as e:
         raise TemplateFailure(e.message or "syntax error", e.filename or template, e.lineno) from None
     except TemplateNotFound as e:
-        name = None if e.name is None else str(e.name)
-        message = f"there is no template `{name}` beside the spec: write it, or correct the name"
-        said = str(e.message) if name is None else message
-        raise NoTemplate(name, said, *_where(e, dataplane.folder, template)) from None
+        at = _where(e, dataplane.folder, template)
+        if e.name is None:
+            raise Unnamed(str(e.message), *at) from None
+        message = f"there is no template `{e.name}` beside the spec: write it, or correct the name"
+        raise TemplateFailure(message, *at) from None
     except UnicodeDecodeError as e:
         message = "the template that is named here is not UTF-8"
         raise TemplateFailure(message, *_where(e, dataplane.folder, template)) from None

@@ -325,9 +325,7 @@ RULES: dict[str, Rule] = {
             "The workspace has several meshes, and the file does not say which one it is part of.",
             "Put `mesh NAME;` at the top of the file.",
         ),
-        Rule(
-            "missing-file", "A file is missing", _E, "What it declares is not known.", "Correct the path, or create it."
-        ),
+        Rule("missing-file", "A file is missing", _E, "What it says is not known.", "Correct the path, or create it."),
         Rule(
             "unreadable-file",
             "A file cannot be read",

@@ -14,16 +14,19 @@ from m4c.syntax import tree as t
 from m4c.syntax import words
 
 GRAPHS = (".yaml", ".yml", ".json")
+TEMPLATES = (".j2",)
 
 
 def missing_file(scene: Scene) -> Iterator[Fix]:
-    """The file that is there and is called much the same."""
+    """The file that is there and is called much the same; of templates, only their author knows whether it does too."""
     source, decl, place = scene.source, scene.decl, scene.problem.place
     endings: tuple[str, ...] = (".m4",)
     if isinstance(decl, t.Import):
         path = decl.path.text
     elif isinstance(decl, t.MeshDecl) and decl.graphs:
         path, endings = decl.graphs[0].text, GRAPHS
+    elif (template := _template(scene)) is not None:
+        path, endings = template, TEMPLATES
     else:
         return
     folder, name = posixpath.split(path)
@@ -35,7 +38,15 @@ def missing_file(scene: Scene) -> Iterator[Fix]:
     near = same[0] if len(same) == 1 else nearest(name, there)
     if near is not None and source is not None:
         new = words.quoted(posixpath.join(folder, near))
-        yield Fix(f"Change to `{new}`", (source.edit(place.start, place.end, new),))
+        by_hand = endings == TEMPLATES
+        yield Fix(f"Change to `{new}`", (source.edit(place.start, place.end, new),), by_hand=by_hand)
+
+
+def _template(scene: Scene) -> str | None:
+    """The name of the template at the place of the problem."""
+    place = scene.problem.place
+    named = project.templates(scene.db, place.file)
+    return next((n.text for key, n in named if (key, n.start) == (place.decl, place.start)), None)
 
 
 def missing_declaration(scene: Scene) -> Iterator[Fix]:
