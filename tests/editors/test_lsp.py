@@ -150,6 +150,20 @@ async def test_settings_on_the_disk_count(client: LanguageClient, tmp_path: Path
 
 
 @pytest.mark.asyncio
+async def test_a_template_on_the_disk_counts(client: LanguageClient, tmp_path: Path) -> None:
+    file = tmp_path / "ws/gate.m4"
+    supports = 'supports HttpRequest { operation DropRequest emits "deny.j2"; }'
+    file.write_text(f"spec gate {{ tier proxy; cost 1; {supports} }}\n")
+    uri = opened(client, file)
+    await until_diagnosed(client, uri, ["missing-file"])
+    template = tmp_path / "ws/deny.j2"
+    template.write_text("")
+    event = types.FileEvent(template.as_uri(), types.FileChangeType.Created)
+    client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams([event]))
+    await until_diagnosed(client, uri, [])
+
+
+@pytest.mark.asyncio
 async def test_completion_hover_and_definition(client: LanguageClient, tmp_path: Path) -> None:
     file = tmp_path / "ws/shop.m4"
     text = file.read_text()
