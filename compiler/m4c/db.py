@@ -6,8 +6,14 @@ has changed; and a query that was run again but came to an equal value stops the
 is the one of rustc and Salsa ("red-green"): a memo carries the revision at which it was last *verified* and the one at
 which its value last *changed*.
 
-*Durability*: an input set with `durable=True` (the shipped specs) is expected to change hardly ever. A memo that read
-durable inputs only is valid without a look at what it read, as long as no durable input was set.
+*Durability*: inputs differ in how often they change: texts that are being edited, files on the disk, what is shipped. A
+memo is as durable as the least durable thing that it read, and is valid without a look at what it read as long as
+nothing of that durability has changed. So an edit does not make the engine walk over what the other files came to.
+
+*Firewalls*: a query that reads every file, such as one for all names, reads the file that is being edited too, and
+so would everything that reads it. A firewall is settled before anything else in each revision, and whoever reads it is
+as durable as `DERIVED`: valid without a look, unless the value of some firewall has changed. There should be few, and
+their values should hold little that edits touch.
 
 Threads: one thread runs queries and sets inputs. Another may call `cancel()`: the running query stops with `Cancelled`
 at its next read. Nothing that was finished is lost.
@@ -26,10 +32,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Durability(IntEnum):
+    """How seldom something changes; what is less durable comes first."""
+
+    EDITED = 0
+    DERIVED = 1  # what firewalls answer
+    STORED = 2
+    SHIPPED = 3
 
 
 class Cancelled(Exception):
@@ -56,7 +72,7 @@ class Key:
 class _Input:
     value: Any
     changed_at: int
-    durable: bool
+    durability: Durability
 
 
 _EVICTED = object()
@@ -69,22 +85,29 @@ class _Memo:
     deps: tuple[Key, ...]
     changed_at: int
     verified_at: int
-    durable: bool
+    durability: Durability
 
 
 @dataclass(slots=True)
 class _Frame:
     key: Key
     deps: dict[Key, None] = field(default_factory=dict)
-    durable: bool = True
+    durability: Durability = Durability.SHIPPED
+
+    def reads(self, durability: Durability) -> None:
+        if durability < self.durability:
+            self.durability = durability
 
 
 class Query(Generic[P, R]):
     """A memoised pure function of a database. `lru` bounds how many values are kept; dependencies always are."""
 
-    def __init__(self, fn: Callable[Concatenate[Database, P], R], lru: int | None) -> None:
+    def __init__(
+        self, fn: Callable[Concatenate[Database, P], R], lru: int | None = None, firewall: bool = False
+    ) -> None:
         self.fn = fn
         self.lru = lru
+        self.firewall = firewall
         self.name = f"{fn.__module__.rpartition('.')[2]}.{fn.__name__}"
         self.__doc__ = fn.__doc__
         self.__name__ = fn.__name__
@@ -96,12 +119,17 @@ class Query(Generic[P, R]):
 
 def query(fn: Callable[Concatenate[Database, P], R]) -> Query[P, R]:
     """Makes a query of a function whose first argument is the database."""
-    return Query(fn, None)
+    return Query(fn)
 
 
 def bounded_query(lru: int) -> Callable[[Callable[Concatenate[Database, P], R]], Query[P, R]]:
     """As `query`, but at most `lru` values are kept; an evicted one is computed again when it is asked for."""
     return lambda fn: Query(fn, lru)
+
+
+def firewall(fn: Callable[Concatenate[Database, P], R]) -> Query[P, R]:
+    """As `query`, for what reads a lot and seldom changes: it is settled first in each revision."""
+    return Query(fn, firewall=True)
 
 
 class Database:
@@ -115,13 +143,18 @@ class Database:
         self._stack: list[_Frame] = []
         self._running: set[Key] = set()
         self._recent: dict[str, OrderedDict[Key, None]] = {}
-        self._durable_changed_at = 1
+        self._changed_at = [1] * len(Durability)  # when something at least that durable last changed
+        self._firewalls: dict[Key, None] = {}
+        self._settled_at = 0
+        self._settling = False
+        self._kept: dict[Key, Any] = {}
         self._cancelled = False
 
     def fork(self) -> Database:
         """A database that knows what this one knows and goes its own way from here."""
         other = Database()
-        other.revision, other._durable_changed_at = self.revision, self._durable_changed_at
+        other.revision, other._changed_at = self.revision, list(self._changed_at)
+        other._firewalls, other._settled_at = dict(self._firewalls), self._settled_at
         other._inputs = dict(self._inputs)
         other._memos = {key: replace(memo) for key, memo in self._memos.items()}
         other._recent = {name: OrderedDict(keys) for name, keys in self._recent.items()}
@@ -129,17 +162,23 @@ class Database:
 
     # --- inputs ---
 
-    def set(self, kind: str, *args_and_value: Any, durable: bool = False) -> None:
+    def set(self, kind: str, *args_and_value: Any, durability: Durability = Durability.EDITED) -> None:
         """Sets an input: `db.set(kind, *args, value)`. Setting an equal value changes nothing."""
         *args, value = args_and_value
         key = Key(kind, tuple(args))
         old = self._inputs.get(key)
-        if old is not None and old.value == value and old.durable == durable:
+        if old is not None and old.value == value and old.durability == durability:
             return
         self.revision += 1
-        if durable or (old is not None and old.durable):
-            self._durable_changed_at = self.revision
-        self._inputs[key] = _Input(value, self.revision, durable)
+        # Also one that only becomes less durable: those that read it count as more durable than they are from now on.
+        self._mark(durability if old is None else max(durability, old.durability))
+        same = old is not None and old.value == value
+        self._inputs[key] = _Input(value, old.changed_at if old is not None and same else self.revision, durability)
+
+    def _mark(self, durability: Durability) -> None:
+        """Something of this durability has changed."""
+        for level in range(durability + 1):
+            self._changed_at[level] = self.revision
 
     def input(self, kind: str, *args: Hashable) -> Any:
         """Reads an input inside or outside a query; `MissingInput` if it was never set."""
@@ -148,8 +187,8 @@ class Database:
         found = self._inputs.get(key)
         if found is None:
             raise MissingInput(kind, args)
-        if self._stack and not found.durable:
-            self._stack[-1].durable = False
+        if self._stack:
+            self._stack[-1].reads(found.durability)
         return found.value
 
     def input_or(self, kind: str, *args: Hashable, default: Any) -> Any:
@@ -159,7 +198,7 @@ class Database:
             return self.input(kind, *args)
         self._depend(key)
         if self._stack:
-            self._stack[-1].durable = False
+            self._stack[-1].reads(Durability.EDITED)
         return default
 
     def cancel(self) -> None:
@@ -170,6 +209,19 @@ class Database:
         """Takes a `cancel` back, before the next query is asked."""
         self._cancelled = False
 
+    def checkpoint(self) -> None:
+        """Stops a query that works for long without a read, if it was asked to stop."""
+        if self._cancelled:
+            raise Cancelled
+
+    def kept(self, name: str, *args: Hashable, make: Callable[[], R]) -> R:
+        """Something that a query keeps between its runs, to be faster; its value must not depend on it."""
+        key = Key(name, args)
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: R = self._kept[key]
+        return found
+
     # --- queries ---
 
     def _depend(self, key: Key) -> None:
@@ -179,22 +231,37 @@ class Database:
             self._stack[-1].deps[key] = None
 
     def _fetch(self, query: Query[..., Any], args: tuple[Hashable, ...]) -> Any:
+        if self._settled_at != self.revision and not self._stack:
+            self._settle()
         key = Key(query.name, args)
         self._depend(key)
         memo = self._memos.get(key)
         if memo is None or memo.value is _EVICTED or not self._still_valid(memo):
             memo = self._run(key, query, memo)
-        if self._stack and not memo.durable:
-            self._stack[-1].durable = False
+        if self._stack:
+            self._stack[-1].reads(max(memo.durability, Durability.DERIVED) if query.firewall else memo.durability)
         if query.lru is not None:
             self._touch(key, query)
         return memo.value
+
+    def _settle(self) -> None:
+        """Verifies the firewalls. Until they are, what reads them is looked at as if it were less durable."""
+        self._settling = True
+        try:
+            for key in list(self._firewalls):
+                memo = self._memos[key]
+                if not self._still_valid(memo):
+                    self._run(key, memo.query, memo)
+        finally:
+            self._settling = False
+        self._settled_at = self.revision
 
     def _still_valid(self, memo: _Memo) -> bool:
         """Whether nothing that the memo read has changed since it was verified; verifies it if so."""
         if memo.verified_at == self.revision:
             return True
-        if not (memo.durable and self._durable_changed_at <= memo.verified_at):
+        known = memo.durability > Durability.DERIVED if self._settling else memo.durability > Durability.EDITED
+        if not (known and self._changed_at[memo.durability] <= memo.verified_at):
             for dep in memo.deps:
                 if self._changed_since(dep, memo.verified_at):
                     return False
@@ -235,9 +302,13 @@ class Database:
             tuple(frame.deps),
             old.changed_at if old is not None and same else self.revision,
             self.revision,
-            frame.durable,
+            frame.durability,
         )
         self._memos[key] = memo
+        if query.firewall:
+            self._firewalls[key] = None
+            if not same:
+                self._mark(max(memo.durability, Durability.DERIVED))
         return memo
 
     def _touch(self, key: Key, query: Query[..., Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement, product
 from typing import TypeAlias
 
 from m4c.analysis.effects import Effects
@@ -35,21 +35,29 @@ _Pair: TypeAlias = tuple[_Writer, _Writer]
 
 def conflicts(effects: Effects) -> Iterator[Problem]:
     """`contradiction` and `merged`: for every two policies (or one) whose differing writes take effect on one input."""
-    by_attr: dict[AttrKey, list[_Writer]] = {}
-    for policy in effects.program.policies:
-        for call in policy.calls:
-            for w in call.writes:
-                by_attr.setdefault(w.attr, []).append(_Writer(policy, call, w))
-    for attr, writers in by_attr.items():
-        pairs: dict[tuple[str, str], list[_Pair]] = {}
-        for a, b in combinations(writers, 2):
-            if a.write.value != b.write.value:
-                pairs.setdefault((a.policy.name, b.policy.name), []).append((a, b))
-        for some in pairs.values():
-            problem = _meeting(effects, some, attr)
-            if problem is not None:
-                yield problem
-    yield from _default_conflicts(effects)
+    policies = effects.program.policies
+    for one, two in combinations_with_replacement(policies, 2):
+        yield from conflicts_of(effects, one, two)
+    yield from default_conflicts(effects)
+
+
+def conflicts_of(effects: Effects, one: Policy, two: Policy) -> Iterator[Problem]:
+    """The conflicts of two policies, or of one with itself: one finding an attribute."""
+    first, second = _writers(one), _writers(two)
+    for attr in sorted(first.keys() & second.keys()):
+        pairs = combinations(first[attr], 2) if one is two else product(first[attr], second[attr])
+        differing = [(a, b) for a, b in pairs if a.write.value != b.write.value]
+        problem = _meeting(effects, differing, attr) if differing else None
+        if problem is not None:
+            yield problem
+
+
+def _writers(policy: Policy) -> dict[AttrKey, list[_Writer]]:
+    found: dict[AttrKey, list[_Writer]] = {}
+    for call in policy.calls:
+        for w in call.writes:
+            found.setdefault(w.attr, []).append(_Writer(policy, call, w))
+    return found
 
 
 def _meeting(effects: Effects, pairs: list[_Pair], attr: AttrKey) -> Problem | None:
@@ -102,7 +110,7 @@ def _problem(effects: Effects, a: _Writer, b: _Writer, attr: AttrKey, witness: W
     )
 
 
-def _default_conflicts(effects: Effects) -> Iterator[Problem]:
+def default_conflicts(effects: Effects) -> Iterator[Problem]:
     """Two mesh defaults that differ on one input that no policy writes."""
     program = effects.program
     for a, b in combinations(program.mesh.defaults, 2):
@@ -130,22 +138,17 @@ def _shown(effects: Effects, attr: AttrKey, value: Value) -> str:
     return show(value, effects.program.attribute(attr).type)
 
 
-def order_dependent(effects: Effects) -> Iterator[Problem]:
+def order_dependent(effects: Effects, writer: Policy, reader: Policy) -> Problem | None:
     """`order-dependent`: one policy's writes change what another requests, and no `after` orders the two."""
-    for reader in effects.program.policies:
-        read = effects.reads(reader)
-        if not read:
-            continue
-        before = effects.orders.after[reader.name]
-        droppers = {name for name in before for name in effects.orders.over[name]}  # of what the reader sees now
-        for writer in effects.program.policies:
-            if writer is reader or _ordered(effects, writer, reader):
-                continue
-            concerned = writer.name in droppers or any(w.attr in read for c in writer.calls for w in c.writes)
-            if concerned and effects.ends(writer.pattern) & effects.ends(reader.pattern):
-                problem = _order_problem(effects, writer, reader)
-                if problem is not None:
-                    yield problem
+    read = effects.reads(reader)
+    if writer is reader or not read or _ordered(effects, writer, reader):
+        return None
+    before = effects.orders.after[reader.name]
+    droppers = {name for n in before for name in effects.orders.over[n]}  # of what the reader sees now
+    concerned = writer.name in droppers or any(w.attr in read for c in writer.calls for w in c.writes)
+    if not concerned or not effects.ends(writer.pattern) & effects.ends(reader.pattern):
+        return None
+    return _order_problem(effects, writer, reader)
 
 
 def _ordered(effects: Effects, a: Policy, b: Policy) -> bool:

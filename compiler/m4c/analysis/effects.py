@@ -9,17 +9,15 @@ a satisfiability question per firing set, so the answers are exact.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
-from m4c.paths.callpath import CallPath, Hop, callees
-from m4c.paths.pattern import Dfa, compile_pattern
-from m4c.paths.product import JointPaths
-from m4c.predicates import Assignment, Solver, holds
+from m4c.analysis.ground import Ground, Situation, ground_of
+from m4c.paths.pattern import Dfa
+from m4c.paths.search import Search
+from m4c.predicates import Assignment, holds
 from m4c.semantics.effects import Orders, merge, orders
 from m4c.semantics.model import (
-    ABSENT,
     FALSE,
     STATE,
     TRUE,
@@ -49,44 +47,6 @@ from m4c.semantics.problems import Witness
 from m4c.semantics.values import show
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """What an earlier hop of a path had to be like for the marks that a situation begins with."""
-
-    hop: Hop
-    attributes: Mapping[AttrKey, Value]
-    states: Mapping[StateAtom, bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """A set of policies that fire their patterns together on one hop, with a shortest call path to it.
-
-    `extra`: which of the patterns asked for beside policies match. `marks`: what the chain carries, of what is read.
-    """
-
-    firing: frozenset[str]
-    path: CallPath
-    versioned: bool = False  # a pattern names a version, so the path's versions matter
-    extra: frozenset[int] = frozenset()
-    marks: tuple[tuple[AttrKey, Value], ...] = ()
-    earlier: tuple[Earlier, ...] = ()
-
-    @property
-    def entry(self) -> bool:
-        return self.path.hop[0] is None
-
-    @property
-    def given(self) -> Cond:
-        """That the chain carries these marks."""
-        return all_of(
-            *(
-                negate(Atom(attr, "exists", True)) if value is ABSENT else Atom(attr, "==", value)
-                for attr, value in self.marks
-            )
-        )
-
-
 class Effects:
     """Answers questions about one program; keeps automata and products.
 
@@ -94,44 +54,28 @@ class Effects:
     marks that those on requests leave.
     """
 
-    def __init__(self, program: Program, whole: Program | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        whole: Program | None = None,
+        ground: Ground | None = None,
+        order: Orders | None = None,
+    ) -> None:
         self.program = program
         self.whole = whole or program
+        self.ground = ground or ground_of(program)
         self.policies = {p.name: p for p in self.whole.policies}
-        self.orders: Orders = orders(self.whole)
-        self._solver = Solver(program.attribute, program.enums)
-        self._dfas: dict[Pattern, Dfa] = {}
-        self._ends: dict[Pattern, frozenset[str]] = {}
-        self._behind: dict[frozenset[str], frozenset[str]] = {}
+        self._reads: dict[str, frozenset[AttrKey]] = {}
+        self.orders: Orders = orders(self.whole) if order is None else order
 
     # --- paths ---
 
     def dfa(self, pattern: Pattern) -> Dfa:
-        if pattern not in self._dfas:
-            self._dfas[pattern] = compile_pattern(pattern, self.program.graph)
-        return self._dfas[pattern]
+        return self.ground.dfa(pattern)
 
-    def ends(self, pattern: Pattern) -> frozenset[str]:
-        """The services at which a call path that matches may end; a cheap test before any product."""
-        if pattern not in self._ends:
-            joint = JointPaths(self.program.graph, [self.dfa(pattern)])
-            arrivals = joint.arrivals(frozenset((0,)))
-            self._ends[pattern] = frozenset(a.letter[0] for a in arrivals if a.has_hop and joint.accepted(a.states))
-        return self._ends[pattern]
-
-    def behind(self, services: frozenset[str]) -> frozenset[str]:
-        """The services that calls lead to from these, over one hop or more."""
-        if services not in self._behind:
-            to = callees(self.program.graph)
-            found: set[str] = set()
-            queue = [v for s in services for v in to.get(s, ())]
-            while queue:
-                service = queue.pop()
-                if service not in found:
-                    found.add(service)
-                    queue += to[service]
-            self._behind[services] = frozenset(found)
-        return self._behind[services]
+    def ends(self, pattern: Pattern) -> int:
+        """The letters at which a call path that matches may end, as bits; a cheap test before any search."""
+        return self.ground.letters.ends(pattern)
 
     def situations(
         self,
@@ -152,13 +96,15 @@ class Effects:
 
             yield from marked_situations(self, first, names, extra, all_extra, marks)
             return
-        patterns = [*(self.policies[n].pattern for n in names), *extra]
-        joint = JointPaths(self.program.graph, [self.dfa(p) for p in patterns])
+        asked = [*(self.policies[n].pattern for n in names), *extra]
+        patterns = {pattern: i for i, pattern in enumerate(dict.fromkeys(asked))}
+        number = [patterns[p] for p in asked]
         versioned = any(map(names_version, patterns))
-        wanted = [*range(len(first)), *(range(len(names), len(patterns)) if all_extra else ())]
-        for firing, path in joint.firings(wanted):
-            fired = frozenset(names[i] for i in firing if i < len(names))
-            yield Situation(fired, path, versioned, frozenset(i - len(names) for i in firing if i >= len(names)))
+        wanted = {*number[: len(first)], *(number[len(names) :] if all_extra else ())}
+        for found in Search(self.ground.letters, list(patterns)).firings(sorted(wanted)):
+            fired = frozenset(n for n, i in zip(names, number, strict=False) if i in found.accepted)
+            matching = frozenset(k for k, i in enumerate(number[len(names) :]) if i in found.accepted)
+            yield Situation(fired, found, versioned, matching)
 
     def marks_read(self, names: Iterable[str]) -> frozenset[AttrKey]:
         """The attributes that travel, of those that the conditions of some policies read."""
@@ -167,7 +113,7 @@ class Effects:
     def relevant(self, names: Iterable[str]) -> frozenset[str]:
         """The policies on which it depends whether calls of `names` take effect: overriders and predecessors."""
         out: set[str] = set()
-        queue = list(names)
+        queue = [n for n in names if n in self.orders.over or n in self.orders.after]
         while queue:
             policy = self.policies[queue.pop()]
             written = {w.attr for c in policy.calls for w in c.writes}
@@ -188,8 +134,12 @@ class Effects:
 
     def reads(self, policy: Policy) -> frozenset[AttrKey]:
         """The attributes that a policy's conditions read; a derived one counts as its source."""
-        conds = [policy.when, *(c.guard for c in policy.calls)]
-        return frozenset(self.source(a.attr) for c in conds for a in atoms(c) if isinstance(a, Atom))
+        known = self._reads.get(policy.name)
+        if known is None:
+            conds = [policy.when, *(c.guard for c in policy.calls)]
+            known = frozenset(self.source(a.attr) for c in conds for a in atoms(c) if isinstance(a, Atom))
+            self._reads[policy.name] = known
+        return known
 
     def source(self, attr: AttrKey) -> AttrKey:
         derived = self.program.attribute(attr).derived
@@ -314,7 +264,7 @@ class Effects:
 
     def possible(self, *conds: Cond, at: Situation | None = None) -> bool:
         """Whether conditions hold together on some input (with the marks of a situation)."""
-        return self._solver.satisfiable(*conds, *([at.given] if at is not None and at.marks else ()))
+        return self.ground.solver.satisfiable(*conds, *([at.given] if at is not None and at.marks else ()))
 
     def ever(self, policy: Policy, cond: Cond) -> bool:
         """Whether a condition of a policy holds on some input, with what it reads from the policies that it is after
@@ -327,7 +277,7 @@ class Effects:
 
     def solve(self, cond: Cond, at: Situation | None = None) -> Assignment | None:
         """The plainest input on which a condition holds (with the marks of a situation)."""
-        return self._solver.satisfy(cond if at is None or not at.marks else all_of(at.given, cond))
+        return self.ground.solver.satisfy(cond if at is None or not at.marks else all_of(at.given, cond))
 
     def true(self, cond: Cond, found: Assignment) -> bool:
         """Whether a condition holds on an input that was found."""

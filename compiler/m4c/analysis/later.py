@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from m4c.analysis.effects import Effects, Situation
-from m4c.paths.callpath import CallPath, Letter, callees
-from m4c.paths.product import JointPaths, States
+from m4c.analysis.effects import Effects
+from m4c.analysis.ground import Situation
+from m4c.paths.search import Search, Tag
 from m4c.semantics.model import (
     And,
     Atom,
@@ -36,61 +36,30 @@ class Pair:
     second: Situation
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    letter: Letter
-    states: States
-    path: CallPath
-    first: Situation | None
-
-
 def pairs(effects: Effects, a: Policy, b: Policy, also: Iterable[str] = ()) -> Iterator[Pair]:
     """The ways in which `b` can fire on a later hop of a path on which `a` fires, told apart by the policies that fire
     beside them, of those on which either depends and of `also`; shortest paths first."""
+    letters = effects.ground.letters
+    if not letters.ends(b.pattern) & letters.behind(letters.ends(a.pattern)):
+        return
     decide = {*also, *effects.relevant({a.name, b.name})} - {a.name, b.name}
     names = [*dict.fromkeys((a.name, b.name)), *sorted(decide)]
-    if not effects.ends(b.pattern) & effects.behind(effects.ends(a.pattern)):
-        return
-    joint = JointPaths(effects.program.graph, [effects.dfa(effects.policies[n].pattern) for n in names])
-    to = callees(effects.program.graph)
     of_b = names.index(b.name)
-    level = [
-        _Node(letter, joint.first(letter, outside), CallPath(outside, (name,), (letter[1],)), None)
-        for name, service in sorted(effects.program.graph.services.items())
-        for letter in joint.letters(name)
-        for outside, possible in ((False, service.origin), (True, service.entry))
-        if possible
-    ]
-    seen: set[tuple[object, ...]] = set()
-    found: set[tuple[object, ...]] = set()
-    while level:
-        following: list[_Node] = []
-        for node in sorted(level, key=lambda n: (n.path.services, n.path.outside, n.first is None)):
-            if node.states[of_b] is None or (node.first is None and node.states[0] is None):
-                continue  # one of the two can fire no more
-            of_first = (node.first.firing, node.first.entry) if node.first else None
-            key = (node.letter, node.states, node.path.has_hop, of_first)
-            if key in seen:
-                continue
-            seen.add(key)
-            firsts = [node.first]
-            if node.path.has_hop:
-                at = Situation(frozenset(names[i] for i in joint.accepted(node.states)), node.path)
-                if node.first is not None and b.name in at.firing and (of_first, at.firing) not in found:
-                    found.add((of_first, at.firing))
-                    yield Pair(node.first, at)
-                if node.first is None and a.name in at.firing:
-                    firsts.append(at)
-            for callee in to[node.letter[0]]:
-                for letter in joint.letters(callee):
-                    path = replace(
-                        node.path,
-                        services=(*node.path.services, callee),
-                        versions=(*node.path.versions, letter[1]),
-                    )
-                    states = joint.step(node.states, letter)
-                    following += [_Node(letter, states, path, first) for first in firsts]
-        level = following
+
+    def onward(accepted: frozenset[int], entry: bool, first: Tag) -> tuple[Tag, ...]:
+        return (None, (accepted, entry)) if first is None and 0 in accepted else (first,)
+
+    search = Search(letters, [effects.policies[n].pattern for n in names])
+    for found in search.found(
+        frozenset((of_b,)),
+        onward,
+        counts=lambda accepted, first: first is not None and of_b in accepted,
+        dead=lambda reading, first: first is None and not reading[0],
+    ):
+        yield Pair(
+            Situation(frozenset(names[i] for i in found.before.accepted), found.before),
+            Situation(frozenset(names[i] for i in found.accepted), found),
+        )
 
 
 def on_earlier_hop(effects: Effects, cond: Cond) -> Cond:

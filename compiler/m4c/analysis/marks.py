@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from m4c.analysis.effects import Earlier, Effects, Situation, names_version, outcomes
+from m4c.analysis.effects import Effects, names_version, outcomes
+from m4c.analysis.ground import Earlier, Situation
 from m4c.paths.callpath import CallPath, Letter, callees
 from m4c.paths.product import JointPaths, States
 from m4c.predicates import Assignment

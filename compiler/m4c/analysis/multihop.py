@@ -8,9 +8,11 @@ Which attribute is a time limit, which one repeats requests, and which one appli
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
-from m4c.analysis.effects import Effects, Situation, names_version
+from m4c.analysis.effects import Effects, names_version
+from m4c.analysis.ground import Situation
 from m4c.analysis.later import Pair, on_earlier_hop, pairs, propagates
 from m4c.semantics.model import ABSENT, AttrKey, Cond, OpCall, Policy, Write, all_of, any_of, negate
 from m4c.semantics.problems import Problem, Related
@@ -23,20 +25,10 @@ class _Writer(NamedTuple):
     write: Write
 
 
-def multihop(effects: Effects) -> Iterator[Problem]:
-    """All findings of this module."""
-    yield from timeout_inversions(effects)
-    yield from retry_amplifications(effects)
-    yield from lost_headers(effects)
-
-
-def _writers(effects: Effects, role: str) -> list[_Writer]:
+def _writers(effects: Effects, policy: Policy, role: str) -> list[_Writer]:
+    """The writes of a policy to attributes with a role."""
     return [
-        _Writer(p, c, w)
-        for p in effects.program.policies
-        for c in p.calls
-        for w in c.writes
-        if role in effects.program.attribute(w.attr).roles
+        _Writer(policy, c, w) for c in policy.calls for w in c.writes if role in effects.program.attribute(w.attr).roles
     ]
 
 
@@ -50,36 +42,33 @@ def _path(effects: Effects, pair: Pair) -> str:
     return str(pair.second.path) if named else pair.second.path.by_service
 
 
-def timeout_inversions(effects: Effects) -> Iterator[Problem]:
-    """`timeout-inversion`: a hop may wait longer than the caller of an earlier hop waits for all of it."""
-    writers = [w for w in _writers(effects, "deadline") if isinstance(w.write.value, int)]
-    told: set[tuple[str, str]] = set()
-    for outer in writers:
-        for inner in writers:
-            names = (outer.policy.name, inner.policy.name)
-            limit, longer = outer.write.value, inner.write.value
-            if names in told or not (isinstance(limit, int) and isinstance(longer, int) and limit < longer):
-                continue
-            shorter = [
-                w
-                for w in writers
-                if w.write.attr == inner.write.attr
-                and isinstance(w.write.value, int)
-                and w.write.value <= limit
-                and w.policy is not inner.policy
-            ]
-            merges = effects.program.attribute(inner.write.attr).merge == "min"
-            also = {w.policy.name for w in shorter} if merges else set()
-            for pair in pairs(effects, outer.policy, inner.policy, also):
-                holds = all_of(
-                    effects.effective(inner.policy, inner.call, pair.second),
-                    *(negate(effects.effective(w.policy, w.call, pair.second)) for w in shorter if merges),
-                )
-                before = on_earlier_hop(effects, effects.effective(outer.policy, outer.call, pair.first))
-                if effects.possible(holds, before):
-                    told.add(names)
-                    yield _inversion(effects, outer, inner, pair, holds)
-                    break
+def timeout_inversion(effects: Effects, outer: Policy, inner: Policy) -> Problem | None:
+    """`timeout-inversion`: a hop may wait longer than the caller of an earlier hop waits for all of it.
+
+    The program has to hold every policy that limits the time on the inner hop too.
+    """
+    for first, second in product(_writers(effects, outer, "deadline"), _writers(effects, inner, "deadline")):
+        limit, longer = first.write.value, second.write.value
+        if not (isinstance(limit, int) and isinstance(longer, int) and limit < longer):
+            continue
+        attr = second.write.attr
+        merges = effects.program.attribute(attr).merge == "min"
+        shorter = [
+            w
+            for p in (effects.program.policies if merges else ())
+            if p is not inner
+            for w in _writers(effects, p, "deadline")
+            if w.write.attr == attr and isinstance(w.write.value, int) and w.write.value <= limit
+        ]
+        for pair in pairs(effects, outer, inner, {w.policy.name for w in shorter}):
+            holds = all_of(
+                effects.effective(inner, second.call, pair.second),
+                *(negate(effects.effective(w.policy, w.call, pair.second)) for w in shorter),
+            )
+            before = on_earlier_hop(effects, effects.effective(outer, first.call, pair.first))
+            if effects.possible(holds, before):
+                return _inversion(effects, first, second, pair, holds)
+    return None
 
 
 def _inversion(effects: Effects, outer: _Writer, inner: _Writer, pair: Pair, holds: Cond) -> Problem:
@@ -101,28 +90,25 @@ def _attempts(effects: Effects, at: Situation) -> int:
     """How often a request may be sent on this hop at most, by the policies that fire there for certain."""
     counts = [
         w.write.value
-        for w in _writers(effects, "repeats")
-        if w.policy.name in at.firing and isinstance(w.write.value, int) and effects.performed(w.call, at)
+        for p in effects.program.policies
+        if p.name in at.firing
+        for w in _writers(effects, p, "repeats")
+        if isinstance(w.write.value, int) and effects.performed(w.call, at)
     ]
     return 1 + max(counts, default=0)
 
 
-def retry_amplifications(effects: Effects) -> Iterator[Problem]:
+def retry_amplification(effects: Effects, outer: Policy, inner: Policy) -> Problem | None:
     """`retry-amplification`: hops of one path repeat requests that repeat requests."""
-    writers = [w for w in _writers(effects, "repeats") if isinstance(w.write.value, int) and w.write.value > 0]
-    told: set[frozenset[str]] = set()
-    for outer in writers:
-        for inner in writers:
-            names = frozenset((outer.policy.name, inner.policy.name))
-            if names in told:
-                continue
-            for pair in pairs(effects, outer.policy, inner.policy):
-                holds = effects.effective(inner.policy, inner.call, pair.second)
-                before = on_earlier_hop(effects, effects.effective(outer.policy, outer.call, pair.first))
-                if effects.possible(holds, before):
-                    told.add(names)
-                    yield _amplification(effects, outer, inner, pair, holds)
-                    break
+    for first, second in product(_writers(effects, outer, "repeats"), _writers(effects, inner, "repeats")):
+        if not all(isinstance(w.write.value, int) and w.write.value > 0 for w in (first, second)):
+            continue
+        for pair in pairs(effects, outer, inner):
+            holds = effects.effective(inner, second.call, pair.second)
+            before = on_earlier_hop(effects, effects.effective(outer, first.call, pair.first))
+            if effects.possible(holds, before):
+                return _amplification(effects, first, second, pair, holds)
+    return None
 
 
 def _amplification(effects: Effects, outer: _Writer, inner: _Writer, pair: Pair, holds: Cond) -> Problem:
@@ -139,24 +125,23 @@ def _amplification(effects: Effects, outer: _Writer, inner: _Writer, pair: Pair,
     return Problem("retry-amplification", message, inner.call.place, related, names, witness)
 
 
-def lost_headers(effects: Effects) -> Iterator[Problem]:
+def lost_headers(effects: Effects, writer: Policy, reader: Policy) -> Iterator[Problem]:
     """`overwritten-header` and `unpropagated-read`: a policy asks on a later hop for what another one wrote before.
 
     If applications hand it on, the policy sees what was written, whatever the client had sent; if they do not, it does
     not see what was written. Either is reported where it changes what the policy does.
     """
-    told: set[tuple[str, str, AttrKey]] = set()
-    for writer in _writers(effects, "propagates"):
-        attr = writer.write.attr
-        for reader in effects.program.policies:
-            if (writer.policy.name, reader.name, attr) in told or attr not in effects.reads(reader):
-                continue
-            for pair in pairs(effects, writer.policy, reader):
-                problem = _lost(effects, writer, reader, pair)
-                if problem is not None:
-                    told.add((writer.policy.name, reader.name, attr))
-                    yield problem
-                    break
+    told: set[AttrKey] = set()
+    for wrote in _writers(effects, writer, "propagates"):
+        attr = wrote.write.attr
+        if attr in told or attr not in effects.reads(reader):
+            continue
+        problem = next(
+            (p for pair in pairs(effects, writer, reader) if (p := _lost(effects, wrote, reader, pair))), None
+        )
+        if problem is not None:
+            told.add(attr)
+            yield problem
 
 
 def _lost(effects: Effects, writer: _Writer, reader: Policy, pair: Pair) -> Problem | None:

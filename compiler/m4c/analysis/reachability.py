@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from m4c.analysis.effects import Effects, Situation
-from m4c.paths.product import matching_hops
+from m4c.analysis.effects import Effects
+from m4c.analysis.ground import Situation
+from m4c.paths.search import Search
 from m4c.predicates import RegexError, TooComplex, check_regex, regex_matches
 from m4c.semantics.model import (
     AnyOne,
@@ -17,6 +18,7 @@ from m4c.semantics.model import (
     Pattern,
     Place,
     Policy,
+    Program,
     Step,
     Type,
     Value,
@@ -28,16 +30,17 @@ from m4c.semantics.problems import Problem
 from m4c.semantics.values import show
 from m4c.syntax import words
 
+FEW = 32  # comparisons of a policy that are no matter, whatever they are
 
-def dead_paths(effects: Effects) -> Iterator[Problem]:
+
+def dead_paths(effects: Effects, policy: Policy) -> Iterator[Problem]:
     """`dead-path`: no call path of the graph matches the pattern, so the policy never fires."""
-    for policy in effects.program.policies:
-        if effects.ends(policy.pattern):
-            continue
-        near = nearest_pattern(effects, policy.pattern)
-        hint = f"; `{pattern_text(near)}` would match" if near is not None else ""
-        message = f"no call path of the graph matches the pattern of `{policy.name}`, so it never fires{hint}"
-        yield Problem("dead-path", message, policy.pattern_place, policies=(policy.name,))
+    if effects.ends(policy.pattern):
+        return
+    near = nearest_pattern(effects, policy.pattern)
+    hint = f"; `{pattern_text(near)}` would match" if near is not None else ""
+    message = f"no call path of the graph matches the pattern of `{policy.name}`, so it never fires{hint}"
+    yield Problem("dead-path", message, policy.pattern_place, policies=(policy.name,))
 
 
 def nearest_pattern(effects: Effects, pattern: Pattern) -> Pattern | None:
@@ -88,28 +91,33 @@ def pattern_text(pattern: Pattern) -> str:
     return " -> ".join([*(["outside"] if pattern.outside else []), *map(step, pattern.steps)])
 
 
-def dead_conditions(effects: Effects) -> Iterator[Problem]:
+def dead_conditions(effects: Effects, policy: Policy) -> Iterator[Problem]:
     """`dead-condition`: a `when`, or the condition of an `if`, that is constant over all inputs that reach it."""
-    for policy in effects.program.policies:
-        if not effects.ends(policy.pattern):
-            continue
-        place = policy.when_place
-        if place is not None and not effects.ever(policy, policy.when):
-            message = f"the condition of `{policy.name}` never holds, so the policy never fires"
-            yield Problem("dead-condition", message, place, policies=(policy.name,), about="never")
-            continue
-        if place is not None and not effects.ever(policy, negate(policy.when)):
-            message = f"the condition of `{policy.name}` always holds; leave it out"
-            yield Problem("dead-condition", message, place, policies=(policy.name,), about="always")
-        for branch in policy.ifs:
-            reached = all_of(policy.when, branch.guard)
-            if not effects.ever(policy, reached):
-                continue  # said at the `if` around it
-            for cond, always in ((branch.cond, "never"), (negate(branch.cond), "always")):
-                if not effects.ever(policy, all_of(reached, cond)):
-                    message = f"this condition {always} holds here, so one branch of the `if` is never taken"
-                    yield Problem("dead-condition", message, branch.place, policies=(policy.name,), about=always)
-                    break
+    if not effects.ends(policy.pattern):
+        return
+    place = policy.when_place
+    if place is not None and not effects.ever(policy, policy.when):
+        message = f"the condition of `{policy.name}` never holds, so the policy never fires"
+        yield Problem("dead-condition", message, place, policies=(policy.name,), about="never")
+        return
+    if place is not None and not effects.ever(policy, negate(policy.when)):
+        message = f"the condition of `{policy.name}` always holds; leave it out"
+        yield Problem("dead-condition", message, place, policies=(policy.name,), about="always")
+    for branch in policy.ifs:
+        reached = all_of(policy.when, branch.guard)
+        if not effects.ever(policy, reached):
+            continue  # said at the `if` around it
+        for cond, always in ((branch.cond, "never"), (negate(branch.cond), "always")):
+            if not effects.ever(policy, all_of(reached, cond)):
+                message = f"this condition {always} holds here, so one branch of the `if` is never taken"
+                yield Problem("dead-condition", message, branch.place, policies=(policy.name,), about=always)
+                break
+
+
+def is_simple(policy: Policy) -> bool:
+    """Whether the conditions are few, and hold no regular expression: neither of the next two can be about them."""
+    read = [a for cond in (policy.when, *(c.guard for c in policy.calls)) for a in atoms(cond)]
+    return len(read) <= FEW and not any(isinstance(a, Atom) and a.op == "matches" for a in read)
 
 
 def wrong_patterns(policy: Policy) -> Iterator[Problem]:
@@ -130,37 +138,38 @@ def wrong_patterns(policy: Policy) -> Iterator[Problem]:
             yield Problem("bad-regex", message, place, policies=(policy.name,))
 
 
-def too_complex(effects: Effects) -> Iterator[Problem]:
+def too_complex(effects: Effects, policy: Policy) -> Iterator[Problem]:
     """`too-complex` for policies whose conditions by themselves pass the limit of states."""
-    for policy in effects.program.policies:
-        try:
-            for cond in (policy.when, *(c.guard for c in policy.calls)):
-                effects.possible(cond)
-                effects.possible(negate(cond))
-        except TooComplex as e:
-            message = f"the conditions of `{policy.name}` are too complex: {e}. Write them more simply"
-            yield Problem("too-complex", message, policy.when_place or policy.place, policies=(policy.name,))
+    try:
+        for cond in (policy.when, *(c.guard for c in policy.calls)):
+            effects.possible(cond)
+            effects.possible(negate(cond))
+    except TooComplex as e:
+        message = f"the conditions of `{policy.name}` are too complex: {e}. Write them more simply"
+        yield Problem("too-complex", message, policy.when_place or policy.place, policies=(policy.name,))
 
 
-def out_of_domain(effects: Effects) -> Iterator[Problem]:
+def out_of_domain(program: Program, policy: Policy) -> Iterator[Problem]:
     """`type-mismatch` for keys and written values outside of what their declared type is limited to (`int in 1..9`)."""
-    program = effects.program
-    for policy in program.policies:
-        used: list[tuple[AttrKey, Value | None, Place]]
-        used = [(w.attr, w.value, call.place) for call in policy.calls for w in call.writes]
-        for cond, place in ((policy.when, policy.when_place), *((i.cond, i.place) for i in policy.ifs)):
-            used += [(a.attr, None, place or policy.place) for a in atoms(cond) if isinstance(a, Atom)]
-        for attr, value, place in used:
-            why = _outside(program.attribute(attr), attr, value)
-            if why is not None:
-                yield Problem("type-mismatch", why, place, policies=(policy.name,))
-        for call in policy.calls:
-            params = {p.name: p.type for p in program.entities[call.entity].operations[call.operation].params}
-            for name, value in call.args:
-                if not _in_domain(value, params[name]):
-                    shown = show(value, params[name])
-                    message = f"`{name}` of `{call.operation}` is {params[name]}, which {shown} is not"
-                    yield Problem("type-mismatch", message, call.place, policies=(policy.name,))
+    used: list[tuple[AttrKey, Value | None, Place]]
+    used = [(w.attr, w.value, call.place) for call in policy.calls for w in call.writes]
+    for cond, place in ((policy.when, policy.when_place), *((i.cond, i.place) for i in policy.ifs)):
+        used += [(a.attr, None, place or policy.place) for a in atoms(cond) if isinstance(a, Atom)]
+    for attr, value, place in used:
+        why = _outside(program.attribute(attr), attr, value)
+        if why is not None:
+            yield Problem("type-mismatch", why, place, policies=(policy.name,))
+    for call in policy.calls:
+        params = {p.name: p.type for p in program.entities[call.entity].operations[call.operation].params}
+        for name, value in call.args:
+            if not _in_domain(value, params[name]):
+                shown = show(value, params[name])
+                message = f"`{name}` of `{call.operation}` is {params[name]}, which {shown} is not"
+                yield Problem("type-mismatch", message, call.place, policies=(policy.name,))
+
+
+def defaults_out_of_domain(program: Program) -> Iterator[Problem]:
+    """As `out_of_domain`, for the mesh's defaults."""
     for d in program.mesh.defaults:
         why = _outside(program.attribute(d.attr), d.attr, d.value)
         if why is not None:
@@ -182,31 +191,32 @@ def _in_domain(value: Value, type_: Type) -> bool:
     )
 
 
-def unknown_versions(effects: Effects) -> Iterator[Problem]:
+def unknown_versions(effects: Effects, policy: Policy) -> Iterator[Problem]:
     """`unknown-version`: a call names a version that a service at the end of a matching path does not have."""
-    for policy in effects.program.policies:
-        for call in policy.calls:
-            named = _versions(effects, call)
-            if not named:
+    for call in policy.calls:
+        named = _versions(effects, call)
+        if not named:
+            continue
+        letters, services = effects.ground.letters, effects.program.graph.services
+        lacking = sum(
+            letters.service(name)
+            for name in letters.names(effects.ends(policy.pattern))
+            if any(v not in services[name].versions for v in named)
+        )
+        for found in Search(letters, [policy.pattern]).firings((0,), lacking) if lacking else ():
+            at = Situation(frozenset(), found)
+            if call.side == "egress" and at.entry:
                 continue
-            for (caller, callee), path in matching_hops(effects.dfa(policy.pattern), effects.program.graph):
-                if call.side == "egress" and caller is None:
-                    continue
-                known = effects.program.graph.services[callee].versions
-                missing = [v for v in named if v not in known]
-                if missing:
-                    has = f"it has {', '.join(known)}" if known else "the graph gives it no versions"
-                    message = f"`{callee}` has no version `{missing[0]}` ({has}); `{policy.name}` fires there on {path}"
-                    witness = effects.witness(policy.entity, Situation(frozenset(), path), None)
-                    yield Problem(
-                        "unknown-version",
-                        message,
-                        call.place,
-                        policies=(policy.name,),
-                        witness=witness,
-                        about=missing[0],
-                    )
-                    break
+            callee = found.path.hop[1]
+            known = services[callee].versions
+            missing = next(v for v in named if v not in known)
+            has = f"it has {', '.join(known)}" if known else "the graph gives it no versions"
+            message = f"`{callee}` has no version `{missing}` ({has}); `{policy.name}` fires there on {found.path}"
+            witness = effects.witness(policy.entity, at, None)
+            yield Problem(
+                "unknown-version", message, call.place, policies=(policy.name,), witness=witness, about=missing
+            )
+            break
 
 
 def _versions(effects: Effects, call: OpCall) -> list[str]:

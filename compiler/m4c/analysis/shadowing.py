@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from m4c.analysis.effects import Effects, Situation, outcomes, shares_writes
+from m4c.analysis.effects import Effects, outcomes, shares_writes
+from m4c.analysis.ground import Situation
 from m4c.predicates import Assignment
 from m4c.semantics.effects import merge
 from m4c.semantics.model import (
@@ -30,22 +31,19 @@ from m4c.semantics.model import (
 from m4c.semantics.problems import Problem, Related, Witness
 
 
-def shadowed(effects: Effects) -> Iterator[Problem]:
+def shadowed(effects: Effects, policy: Policy) -> Problem | None:
     """`shadowed`: fires somewhere, but others always drop everything that it requests."""
-    for policy in effects.program.policies:
-        over = [q for q in sorted(effects.orders.over[policy.name]) if _meets(effects, policy, q)]
-        if not over or not policy.calls:
-            continue
-        found = _first_request(effects, policy)
-        if found is None:
-            continue
-        who = " and ".join(f"`{q}`" for q in over)
-        message = (
-            f"`{policy.name}` never takes effect: whatever it requests, {who} override{'s' * (len(over) == 1)} it, "
-            f"for instance on {found}"
-        )
-        related = tuple(Related(effects.policies[q].place, f"`{q}` overrides it") for q in over)
-        yield Problem("shadowed", message, policy.place, related, (policy.name, *over), found)
+    over = [q for q in sorted(effects.orders.over[policy.name]) if _meets(effects, policy, q)]
+    found = _first_request(effects, policy) if over and policy.calls else None
+    if found is None:
+        return None
+    who = " and ".join(f"`{q}`" for q in over)
+    message = (
+        f"`{policy.name}` never takes effect: whatever it requests, {who} override{'s' * (len(over) == 1)} it, "
+        f"for instance on {found}"
+    )
+    related = tuple(Related(effects.policies[q].place, f"`{q}` overrides it") for q in over)
+    return Problem("shadowed", message, policy.place, related, (policy.name, *over), found)
 
 
 def _meets(effects: Effects, policy: Policy, name: str) -> bool:
@@ -65,24 +63,23 @@ def _first_request(effects: Effects, policy: Policy) -> Witness | None:
     return witness
 
 
-def suppressed(effects: Effects) -> Iterator[Problem]:
+def suppressed(effects: Effects, policy: Policy) -> Iterator[Problem]:
     """`suppressed`: an operation that is performed somewhere, but always beside something that ends the request."""
     if not effects.ending_attributes:
         return
-    for policy in effects.program.policies:
-        for call in policy.calls:
-            found = _only_suppressed(effects, policy, call)
-            if found is None:
-                continue
-            witness, (who, ending) = found
-            by = "the mesh's default" if who is None else f"`{who.name}`"
-            message = (
-                f"`{call.operation}` of `{policy.name}` never has an effect: wherever it is requested, {by} ends it, "
-                f"for instance on {witness}"
-            )
-            related = (Related(ending, "this ends it, and nothing else happens then"),)
-            names = (policy.name,) if who in (None, policy) else (policy.name, who.name)
-            yield Problem("suppressed", message, call.place, related, names, witness)
+    for call in policy.calls:
+        found = _only_suppressed(effects, policy, call)
+        if found is None:
+            continue
+        witness, (who, ending) = found
+        by = "the mesh's default" if who is None else f"`{who.name}`"
+        message = (
+            f"`{call.operation}` of `{policy.name}` never has an effect: wherever it is requested, {by} ends it, "
+            f"for instance on {witness}"
+        )
+        related = (Related(ending, "this ends it, and nothing else happens then"),)
+        names = (policy.name,) if who in (None, policy) else (policy.name, who.name)
+        yield Problem("suppressed", message, call.place, related, names, witness)
 
 
 def _only_suppressed(
@@ -131,39 +128,50 @@ def _ender(
     return None, next(d.place for d in matching if effects.is_terminal(d.attr, d.value))
 
 
-def redundant(effects: Effects, shadowed_names: frozenset[str], ended: Sequence[Problem]) -> Iterator[Problem]:
+def idle(effects: Effects, policy: Policy) -> Iterator[Problem]:
+    """Why a policy has no point, if it has none: `shadowed`, else `redundant`, else the calls that are `suppressed`."""
+    hidden = shadowed(effects, policy)
+    if hidden is not None:
+        yield hidden
+        yield from suppressed(effects, policy)
+        return
+    ended = list(suppressed(effects, policy))
+    pointless = redundant(effects, policy, ended[-1] if ended else None)
+    yield from ended if pointless is None else (pointless,)
+
+
+def redundant(effects: Effects, policy: Policy, ended: Problem | None) -> Problem | None:
     """`redundant`: without the policy no result changes. Among equal ones only the last in the text is reported.
 
-    `ended`: the findings `suppressed`; a policy of which nothing else is left is redundant for that reason.
+    `ended`: the finding `suppressed` about it; a policy of which nothing else is left is redundant for that reason.
     """
-    reasons = {p.policies[0]: p for p in ended}
     policies = effects.program.policies
-    for i, policy in enumerate(policies):
-        if policy.name in shadowed_names or not policy.calls or not effects.ends(policy.pattern):
-            continue
-        if is_stateful(policy) or not effects.ever(policy, policy.when) or not without_effect(effects, policy):
-            continue
-        if any(_equal(effects, policy, q) for q in policies[i + 1 :]):
-            continue
-        same = next((q for q in policies[:i] if _equal(effects, policy, q)), None)
-        why, related = "", tuple[Related, ...]()
-        general = same or next((q for q in policies if q is not policy and _covers(effects, q, policy)), None)
-        if same is not None:
-            why, related = f"; `{same.name}` says the same", (Related(same.place, "the same"),)
-        elif general is not None:
-            why = f"; wherever it fires, `{general.name}` asks for the same, and elsewhere too"
-            related = (Related(general.place, f"`{general.name}` is the more general one"),)
-        elif policy.name in reasons:
-            why, related = "; what it asks for is always ended by something else", reasons[policy.name].related
-        message = f"without `{policy.name}` no request would be treated otherwise{why}"
-        yield Problem("redundant", message, policy.place, related, (policy.name,))
+    if not policy.calls or not effects.ends(policy.pattern) or is_stateful(policy):
+        return None
+    if not effects.ever(policy, policy.when) or not without_effect(effects, policy):
+        return None
+    i = next(i for i, q in enumerate(policies) if q is policy)
+    if any(_equal(effects, policy, q) for q in policies[i + 1 :]):
+        return None
+    same = next((q for q in policies[:i] if _equal(effects, policy, q)), None)
+    why, related = "", tuple[Related, ...]()
+    general = same or next((q for q in policies if q is not policy and _covers(effects, q, policy)), None)
+    if same is not None:
+        why, related = f"; `{same.name}` says the same", (Related(same.place, "the same"),)
+    elif general is not None:
+        why = f"; wherever it fires, `{general.name}` asks for the same, and elsewhere too"
+        related = (Related(general.place, f"`{general.name}` is the more general one"),)
+    elif ended is not None:
+        why, related = "; what it asks for is always ended by something else", ended.related
+    message = f"without `{policy.name}` no request would be treated otherwise{why}"
+    return Problem("redundant", message, policy.place, related, (policy.name,))
 
 
 def _covers(effects: Effects, general: Policy, policy: Policy) -> bool:
     """Whether one policy writes all that another one writes, on every input on which that one's writes take effect."""
     wanted = [(c, w) for c in policy.calls for w in c.writes]
     offered = {w: [c for c in general.calls if w in c.writes] for _, w in wanted}
-    if not all(offered.values()) or not effects.ends(policy.pattern) <= effects.ends(general.pattern):
+    if not all(offered.values()) or effects.ends(policy.pattern) & ~effects.ends(general.pattern):
         return False
     for at in effects.situations([policy.name], {general.name, *effects.relevant((policy.name, general.name))}):
         for call, w in wanted:

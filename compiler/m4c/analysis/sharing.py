@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from m4c.analysis.effects import Effects, shares_writes
 from m4c.paths.product import matching_hops
-from m4c.semantics.model import STATE, Policy, State, StateAtom, all_of, any_of, atoms
+from m4c.semantics.model import STATE, OpCall, Policy, State, StateAtom, all_of, any_of, atoms
 from m4c.semantics.problems import Problem, Related
 
 
@@ -18,28 +18,24 @@ def states_used(policy: Policy) -> frozenset[str]:
     return frozenset(asked | {c.entity.removeprefix(STATE) for c in policy.calls if c.entity.startswith(STATE)})
 
 
-def unsided_states(effects: Effects) -> Iterator[Problem]:
+def unsided_state(effects: Effects, policy: Policy) -> Problem | None:
     """`unsided-state`: a policy with a state, on a hop whose requests may be repeated, does not say at which side.
 
     What happens at ingress happens again with each repetition, what happens at egress does not.
     """
+    if policy.side is not None or not states_used(policy):
+        return None
     repeating = [
-        (p, c, w)
+        (p, c)
         for p in effects.program.policies
         for c in p.calls
         for w in c.writes
         if "repeats" in effects.program.attribute(w.attr).roles and w.value != 0
     ]
-    for policy in effects.program.policies:
-        if policy.side is not None or not states_used(policy):
-            continue
-        problem = next((p for other, call, _ in repeating if (p := _unsided(effects, policy, other, call.index))), None)
-        if problem is not None:
-            yield problem
+    return next((p for other, call in repeating if (p := _unsided(effects, policy, other, call))), None)
 
 
-def _unsided(effects: Effects, policy: Policy, other: Policy, index: int) -> Problem | None:
-    call = other.calls[index]
+def _unsided(effects: Effects, policy: Policy, other: Policy, call: OpCall) -> Problem | None:
     for at in effects.situations((policy.name, other.name), effects.relevant((policy.name, other.name))):
         used = any_of(*(effects.requested(policy, c, at) for c in policy.calls))
         found = effects.solve(all_of(used, effects.effective(other, call, at)), at)
@@ -80,19 +76,8 @@ def shared_states(effects: Effects, users: list[Policy], state: State) -> Iterat
         yield Problem("split-state", message, state.place, related, tuple(p.name for p in dict.fromkeys(at.values())))
 
 
-def foreign_overrides(effects: Effects) -> Iterator[Problem]:
+def foreign_override(effects: Effects, policy: Policy, other: Policy) -> Problem | None:
     """`foreign-override`: a policy takes out what another team's policy asks for."""
-    for policy in effects.program.policies:
-        for name in policy.overrides:
-            other = effects.policies.get(name)  # None: left out, for an error of its own
-            if other is None or policy.owner is None or other.owner is None or policy.owner == other.owner:
-                continue
-            problem = _foreign(effects, policy, other)
-            if problem is not None:
-                yield problem
-
-
-def _foreign(effects: Effects, policy: Policy, other: Policy) -> Problem | None:
     names = (policy.name, other.name)
     for at in effects.situations(names, effects.relevant(names)):
         drops = [

@@ -95,7 +95,7 @@ def order_dependent(scene: Scene) -> Iterator[Fix]:
         edits = add_to_clause(source, decl, "after", earlier.name)
         title = f"Put `{later.name}` after `{earlier.name}`"
         then = changed(effects, [with_name(later, "after", earlier.name)], later.name, earlier.name)
-        constant = later is reader and any(p.policies[0] == later.name for p in dead_conditions(then))
+        constant = later is reader and any(dead_conditions(then, then.policies[later.name]))
         if constant:
             title += ", which makes a condition of it constant"
         sure = later is reader and not both and not constant and one_team(reader, writer)

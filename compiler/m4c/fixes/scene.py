@@ -116,8 +116,9 @@ class Scene:
         for name in names:
             policy = self.effects.policies[name]
             travels = any(self.program.attribute(w.attr).travels for c in policy.calls for w in c.writes)
-            ends = self.program.graph.services if travels else self.effects.ends(policy.pattern)
-            out |= {f"{self.mesh}/{policy.entity}/{service}" for service in ends}
+            ends = self.effects.ends(policy.pattern)
+            services = self.program.graph.services if travels else self.effects.ground.letters.names(ends)
+            out |= {f"{self.mesh}/{policy.entity}/{service}" for service in services}
         return frozenset(out)
 
 
@@ -165,12 +166,13 @@ def changed(effects: Effects, changes: Iterable[Policy], *names: str) -> Effects
         return replace(policy, overrides=over, after=after)
 
     some = (among(new.get(p.name, p)) for p in effects.program.policies if p.name in kept)
-    return Effects(replace(effects.program, policies=tuple(some)))
+    return Effects(replace(effects.program, policies=tuple(some)), ground=effects.ground)
 
 
 def never_effective(effects: Effects, changes: Iterable[Policy], name: str) -> bool:
     """Whether others would override everything that a policy requests, if some were changed."""
-    return any(p.policies[0] == name for p in shadowed(changed(effects, changes, name)))
+    after = changed(effects, changes, name)
+    return shadowed(after, after.policies[name]) is not None
 
 
 def contradicts(effects: Effects, changes: Iterable[Policy], name: str) -> bool:

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 from m4c.predicates.atoms import Check, Schema, View, check_of, view_of
 from m4c.predicates.automata import TooComplex
 from m4c.predicates.domains import FREE, Choice, Domain, choose, domain_of
-from m4c.semantics.model import Absent, And, Atom, AttrKey, Cond, Const, Enum, Not, Or, StateAtom, Value
+from m4c.semantics.model import ABSENT, Absent, And, Atom, AttrKey, Cond, Const, Enum, Not, Or, StateAtom, Value
 
 # Steps of the search before it gives up with TooComplex, and those it spends on making a found witness plainer.
 SEARCH_LIMIT = 200_000
@@ -143,12 +143,24 @@ class Solver:
 
     def satisfy(self, cond: Cond, prefer: Mapping[AttrKey, Value | Absent] = _NOTHING) -> Assignment | None:
         """The plainest assignment that satisfies a condition; None exactly if there is none. See `satisfy`."""
+        return self._assignment(cond, prefer, plainest=True)
+
+    def example(self, cond: Cond) -> Assignment | None:
+        """Some assignment that satisfies a condition; None exactly if there is none."""
+        return self._assignment(cond, _NOTHING, plainest=False)
+
+    def plain(self, source: AttrKey) -> Value | Absent:
+        """What an attribute is that nothing is asked of."""
+        choice = choose(self.domain(source), ())
+        return ABSENT if choice is None else choice.value
+
+    def _assignment(self, cond: Cond, prefer: Mapping[AttrKey, Value | Absent], plainest: bool) -> Assignment | None:
         compiled = self._compile(cond, True)
         if not compiled.possible:
             return None
         checks, known = compiled.units, {}
         if checks is None:
-            node = self._solve([compiled], prefer, plainest=True)
+            node = self._solve([compiled], prefer, plainest)
             if node is None:
                 return None
             checks, known = node.checks, node.known

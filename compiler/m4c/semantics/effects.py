@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Set
 from dataclasses import dataclass
-from functools import lru_cache
 
 from m4c.semantics.model import ABSENT, Attribute, AttrKey, Entity, Enum, Program, Type, Value
 
@@ -28,21 +27,43 @@ class Orders:
     over: Mapping[str, frozenset[str]]
     after: Mapping[str, frozenset[str]]
 
+    def among(self, names: Set[str]) -> Orders:
+        """The orders of some of the policies."""
+        return Orders(
+            *(
+                Mostly({n: found for n in names if n in of and (found := of[n] & names)})
+                for of in (self.over, self.after)
+            )
+        )
+
 
 def orders(program: Program) -> Orders:
-    """The transitive `overrides` and `after` of a program, of those of its policies that it has."""
-    return _orders(tuple((p.name, p.overrides, p.after) for p in program.policies))
+    """The transitive `overrides` and `after` of a program."""
+    clauses = {p.name: (p.overrides, p.after) for p in program.policies if p.overrides or p.after}
+    return orders_of(clauses, {p.name for p in program.policies} if clauses else ())
 
 
-@lru_cache(maxsize=64)
-def _orders(policies: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]) -> Orders:
-    over = {n: o for n, o, _ in policies}
-    after = {n: a for n, _, a in policies}
-    reach = {n: closure(over[n], over) - {n} for n in over}
+def orders_of(clauses: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]], known: Container[str]) -> Orders:
+    """The transitive `overrides` and `after` of policies, by those that say any. Names that are not known are left
+    out: their policies have errors of their own."""
+    over = {n: tuple(q for q in o if q in known) for n, (o, _) in clauses.items()}
+    after = {n: tuple(q for q in a if q in known) for n, (_, a) in clauses.items()}
+    found: dict[str, set[str]] = {}
+    for name in over:
+        for overridden in closure([name], over) - {name}:
+            found.setdefault(overridden, set()).add(name)
+    befores = {n: closure([n], after) - {n} for n in after}
     return Orders(
-        {n: frozenset(o for o in over if n in reach[o]) for n in over},
-        {n: (closure(after[n], after) - {n}) & after.keys() for n in after},
+        Mostly({n: frozenset(names) for n, names in found.items()}),
+        Mostly({n: names for n, names in befores.items() if names}),
     )
+
+
+class Mostly(dict[str, frozenset[str]]):
+    """A mapping in which most names have nothing."""
+
+    def __missing__(self, name: str) -> frozenset[str]:
+        return frozenset()
 
 
 def merge(attribute: Attribute, values: list[Value]) -> Value | None:

@@ -1,0 +1,255 @@
+"""The findings of a program, kept up to date while it changes.
+
+A finding is about one policy or two, and depends on those that these can have to do with (`near`). So a change of some
+policies is met by asking again about these, about those whose effect they decide, and about those near them; what is
+found is the same whether one policy has changed or all are new, and the cost is that of the neighbourhood and not of
+the mesh. What is still to be asked is a list: whoever stops in the middle goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from m4c.analysis.cycles import order_cycles
+from m4c.analysis.near import Row
+from m4c.analysis.questions import Problems, Questions
+from m4c.analysis.standing import still_holds
+from m4c.semantics.model import AttrKey, Policy, Program
+
+
+def _never() -> None:
+    """Nothing stops the work."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """What is still to be asked: policies by name, and for pairs the letters at which to look (-1: all)."""
+
+    alone: dict[str, None] = field(default_factory=dict)
+    pairs: dict[str, int] = field(default_factory=dict)
+    hops: dict[str, None] = field(default_factory=dict)
+    inner: dict[str, None] = field(default_factory=dict)  # those whose time limits come beside others now
+    points: dict[str, None] = field(default_factory=dict)
+    sides: dict[str, None] = field(default_factory=dict)
+    turned: dict[str, None] = field(default_factory=dict)
+    states: dict[str, None] = field(default_factory=dict)
+    defaults: dict[AttrKey, None] = field(default_factory=dict)
+
+    def forget(self, name: str) -> None:
+        for of in (self.alone, self.pairs, self.hops, self.inner, self.points, self.sides, self.turned):
+            of.pop(name, None)
+
+
+class Analysis:
+    """The findings of one mesh's program. `update` takes the program as it is now."""
+
+    def __init__(self) -> None:
+        self._program: Program | None = None
+
+    def _begin(self, program: Program) -> None:
+        """Forgets everything: the graph, the specs or the mesh are others."""
+        self._policies: dict[str, Policy] = {}
+        self._questions = Questions(program)
+        self._open = _Open()
+        self._bad: set[str] = set()
+        self._wrong: dict[str, Problems] = {}
+        self._cycles: Problems = ()
+        self._open.states.update(dict.fromkeys(s.name for s in program.states))
+        self._open.defaults.update(dict.fromkeys(self._questions.contested))
+
+    def update(self, program: Program, checkpoint: Callable[[], None] = _never) -> Problems:
+        """The findings about a program. Policies whose own text is wrong are not in it; those with bad regular
+        expressions, and those on an order cycle, are reported and then left out of the other analyses.
+
+        `checkpoint` is called again and again; what it raises ends the work, which the next call takes up.
+        """
+        if self._program is None or not _same_ground(self._program, program):
+            self._begin(program)
+        self._program = program
+        self._take(program)
+        self._work(checkpoint)
+        rank = self._questions.rank
+        wrong = [p for n in sorted(self._wrong, key=rank.__getitem__) for p in self._wrong[n]]
+        return (*wrong, *self._cycles, *self._questions.findings())
+
+    # --- what has changed ---
+
+    def _take(self, program: Program) -> None:
+        old, new = self._policies, {p.name: p for p in program.policies}
+        near = self._questions.near
+        changed = {n for n, p in new.items() if old.get(n) is not p and old.get(n) != p} | (old.keys() - new.keys())
+        moved = _moved(list(old), list(new)) - changed
+        ordered = [p for n in changed for p in (old.get(n), new.get(n)) if p is not None]
+        orders_changed = any(p.overrides or p.after for p in ordered) or bool(
+            near.clauses and changed and (old.keys() ^ new.keys())
+        )
+        self._policies = new
+        if moved or changed:
+            self._questions.rank = {name: i for i, name in enumerate(new)}
+        for name in changed:
+            self._wrong.pop(name, None)
+            if name in new:
+                wrong = tuple(self._questions.wrong_by_itself(new[name]))
+                if wrong:
+                    self._wrong[name] = wrong
+        if orders_changed:
+            self._cycles = tuple(order_cycles(program.policies))
+        bad = {*self._wrong, *(n for p in self._cycles for n in p.policies)}
+        changed |= bad ^ self._bad
+        self._bad = bad
+        if changed:
+            self._replace(changed, orders_changed or bool(changed & near.clauses.keys()))
+        self._open.turned.update(dict.fromkeys(moved & near.rows.keys()))
+
+    def _replace(self, changed: set[str], orders_changed: bool) -> None:
+        questions, near = self._questions, self._questions.near
+        influenced = near.influence({n: near.rows[n].ends for n in changed if n in near.rows})
+        gone = [questions.remove(name) for name in changed & near.rows.keys()]
+        for name in changed:
+            policy = self._policies.get(name)
+            if policy is not None and name not in self._bad:
+                questions.add(policy)
+        if orders_changed or any(n in near.clauses for n in changed):
+            near.reorder()
+        changed, influenced = self._affected(changed, influenced, gone)
+        for name in changed:
+            questions.forget(name)
+            self._open.forget(name)
+        here = [near.rows[n] for n in changed if n in near.rows]
+        everyone = [*here, *(near.rows[n] for n in influenced if n in near.rows)]
+        self._reopen(here, {n: mask for n, mask in influenced.items() if n in near.rows}, everyone, gone)
+
+    def _affected(
+        self, changed: set[str], before: dict[str, int], gone: Iterable[Row]
+    ) -> tuple[set[str], dict[str, int]]:
+        """The policies about which everything is asked again, for they have changed or read a mark that others leave
+        otherwise now; and those whose effect such a one decides, with the letters at which it does."""
+        near = self._questions.near
+        changed = set(changed)
+        while True:
+            influenced = near.influence({n: near.rows[n].ends for n in changed if n in near.rows})
+            for name, mask in before.items():
+                influenced[name] = influenced.get(name, 0) | mask
+            writers = [*gone, *(near.rows[n] for n in (*changed, *influenced) if n in near.rows)]
+            marks = {a for r in writers for a in r.writes if near.attribute(a).travels}
+            readers = {n for a in marks for n in near.all_readers(a)} - changed
+            if not readers:
+                return changed, {n: mask for n, mask in influenced.items() if n not in changed}
+            changed |= readers
+
+    def _reopen(self, here: list[Row], influenced: dict[str, int], everyone: list[Row], gone: list[Row]) -> None:
+        """Puts down what to ask again."""
+        near, questions, todo = self._questions.near, self._questions, self._open
+        names = dict.fromkeys(r.policy.name for r in everyone)
+        todo.alone |= names
+        todo.hops |= names
+        todo.points |= names
+        todo.pairs |= dict.fromkeys((r.policy.name for r in here), -1)
+        for name, mask in influenced.items():
+            todo.pairs[name] = todo.pairs.get(name, 0) | mask
+        for row in (*everyone, *gone):
+            limits = {a for a in row.writes if "deadline" in near.attribute(a).roles}
+            if limits:
+                todo.inner |= dict.fromkeys(near.writers(limits, row))
+        changed = [*((r, False) for r in gone), *((r, True) for r in everyone)]
+        for row, is_here in changed if len(names) < len(near.rows) else ():
+            self._reopen_points(row, is_here)
+        repeated = [r for r in (*everyone, *gone) if r.repeats]
+        for name in {n for of in near.states.values() for n in of}:
+            if name in names or any(r.ends & near.rows[name].ends for r in repeated):
+                todo.sides[name] = None
+        touched = {s for r in (*everyone, *gone) for s in r.states}
+        todo.states |= dict.fromkeys(s.name for s in questions.empty.states if s.name in touched)
+        written = {a for r in (*everyone, *gone) for a in r.writes}
+        todo.defaults |= dict.fromkeys(questions.contested & written)
+
+    def _reopen_points(self, row: Row, is_here: bool) -> None:
+        """Whether others have a point is asked again, beside a policy that is new, has changed or is gone."""
+        questions, todo = self._questions, self._open
+        for name, other in self._beside(row):
+            if name not in todo.points:
+                proven = questions.proven.get(name)
+                scenery = questions.scene(other.policy.entity)
+                if proven is None or not all(still_holds(scenery, p, row, is_here) for p in proven):
+                    todo.points[name] = None
+
+    def _beside(self, row: Row) -> Iterator[tuple[str, Row]]:
+        """The policies for which it can matter, beside this one, whether they have a point."""
+        questions, near = self._questions, self._questions.near
+        ending = questions.scene(row.policy.entity).ending
+        found = near.beside(row) if row.writes & ending else near.writers(row.writes | ending, row)
+        yield from found.items()
+        for name in near.upstream(found):  # who overrides one of these, or is seen by it, changes with it
+            if name in near.rows and name not in found and questions.proven.get(name) is None:
+                yield name, near.rows[name]
+
+    # --- the work ---
+
+    def _work(self, checkpoint: Callable[[], None]) -> None:
+        questions, todo = self._questions, self._open
+        rows = questions.near.rows
+        for some, ask in (
+            (todo.turned, self._turn),
+            (todo.alone, questions.ask_alone),
+            (todo.hops, lambda row: questions.ask_from(row, todo.hops, todo.inner)),
+            (todo.inner, questions.ask_inner),
+            (todo.points, questions.ask_point),
+            (todo.sides, questions.ask_sides),
+        ):
+            while some:
+                checkpoint()
+                name = next(iter(some))
+                if name in rows:
+                    ask(rows[name])
+                del some[name]
+        asked: set[tuple[str, str]] = set()
+        while todo.pairs:
+            checkpoint()
+            name, within = next(iter(todo.pairs.items()))
+            for other in questions.partners(rows[name], within) if name in rows else ():
+                key = (name, other.policy.name) if name < other.policy.name else (other.policy.name, name)
+                if key not in asked:
+                    asked.add(key)
+                    questions.ask_pair(rows[name], other)
+            del todo.pairs[name]
+        while todo.states:
+            checkpoint()
+            state = next(iter(todo.states))
+            questions.ask_state(state)
+            del todo.states[state]
+        while todo.defaults:
+            checkpoint()
+            attr = next(iter(todo.defaults))
+            questions.ask_defaults(attr)
+            del todo.defaults[attr]
+
+    def _turn(self, row: Row) -> None:
+        """Asks again what depends on which of two policies comes first, where that has changed."""
+        questions, rows, name = self._questions, self._questions.near.rows, row.policy.name
+        for unit in list(questions.units_of.get(name, ())):
+            if unit[0] == "meeting" and questions.rank[unit[1]] > questions.rank[unit[2]]:
+                questions.ask_pair(rows[unit[1]], rows[unit[2]])
+        if questions.proven.get(name) is None:
+            questions.ask_point(row)
+
+
+def _same_ground(a: Program, b: Program) -> bool:
+    """Whether only policies differ between two programs."""
+    return (
+        (a.graph is b.graph or a.graph == b.graph)
+        and a.entities == b.entities
+        and a.enums == b.enums
+        and a.states == b.states
+        and (a.mesh.defaults, a.mesh.propagate) == (b.mesh.defaults, b.mesh.propagate)
+    )
+
+
+def _moved(old: list[str], new: list[str]) -> set[str]:
+    """Names that stand elsewhere among the others than before: those between the first and the last difference."""
+    both = set(old) & set(new)
+    before, after = [n for n in old if n in both], [n for n in new if n in both]
+    if before == after:
+        return set()
+    differing = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    return set(after[differing[0] : differing[-1] + 1])

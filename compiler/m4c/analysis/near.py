@@ -1,0 +1,263 @@
+"""Who can have to do with whom: policies by the attributes that they write and read, and by where their paths end.
+
+Two policies meet only on a hop on which both can fire, so at a letter at which the paths of both can end. Most policies
+end at one service; they are listed by it (posting lists). Those with open ends are listed apart and compared by their
+sets of letters. What is found is a superset of what meets, never less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+from m4c.analysis.effects import Effects
+from m4c.paths.masks import Letters, Shape, bits
+from m4c.semantics.effects import Orders, orders_of
+from m4c.semantics.model import STATE, Atom, Attribute, AttrKey, Cond, Policy, StateAtom, atoms
+
+_EVERY = AttrKey("", "")  # stands for any attribute
+WIDE = 24  # letters at which a policy may end before it is listed as open
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """A policy, and what is asked of it again and again."""
+
+    policy: Policy
+    letters: Letters
+    shape: Shape  # of its pattern
+    ends: int  # the letters at which its paths may end
+    writes: frozenset[AttrKey]
+    reads: frozenset[AttrKey]  # a derived attribute counts as its source
+    states: frozenset[str]  # the states that it asks or changes
+    asks: bool  # a condition of it asks a state
+    ending: frozenset[int]  # the calls that end a request
+    repeats: bool  # it repeats requests
+    # When it asks for a write of some attributes, or (True) for an end.
+    asked_for: dict[tuple[frozenset[AttrKey], bool], Cond] = field(default_factory=dict)
+
+
+def row_of(policy: Policy, effects: Effects) -> Row:
+    """The row of a policy. `effects`: any about its entity."""
+    letters = effects.ground.letters
+    shape = letters.shape(policy.pattern)
+    read = [a for cond in (policy.when, *(c.guard for c in policy.calls)) for a in atoms(cond)]
+    asked = {a.state for a in read if isinstance(a, StateAtom)}
+    changed = {c.entity.removeprefix(STATE) for c in policy.calls if c.entity.startswith(STATE)}
+    writes = frozenset(w.attr for c in policy.calls for w in c.writes)
+    return Row(
+        policy,
+        letters,
+        shape,
+        letters.meet(shape),
+        writes,
+        frozenset(effects.source(a.attr) for a in read if isinstance(a, Atom)),
+        frozenset(asked | changed),
+        bool(asked),
+        frozenset(i for i, c in enumerate(policy.calls) if any(effects.is_terminal(w.attr, w.value) for w in c.writes)),
+        any("repeats" in effects.program.attribute(a).roles for a in writes),
+    )
+
+
+class _Postings:
+    """Policies by attribute and letter."""
+
+    def __init__(self) -> None:
+        self.at: dict[tuple[AttrKey, int], dict[str, Row]] = {}
+        self.open: dict[AttrKey, dict[str, Row]] = {}
+        self.of: dict[AttrKey, dict[str, Row]] = {}
+
+    def add(self, attrs: Iterable[AttrKey], row: Row) -> None:
+        name = row.policy.name
+        for attr in attrs:
+            self.of.setdefault(attr, {})[name] = row
+            for part in self._parts(attr, row):
+                part[name] = row
+
+    def remove(self, attrs: Iterable[AttrKey], row: Row) -> None:
+        for attr in attrs:
+            del self.of[attr][row.policy.name]
+            for part in self._parts(attr, row):
+                del part[row.policy.name]
+
+    def _parts(self, attr: AttrKey, row: Row) -> Iterator[dict[str, Row]]:
+        if row.ends.bit_count() > WIDE:
+            yield self.open.setdefault(attr, {})
+        else:
+            for letter in bits(row.ends):
+                yield self.at.setdefault((attr, letter), {})
+
+    def find(self, attrs: Iterable[AttrKey], ends: int, into: dict[str, Row]) -> None:
+        """The policies listed for one of some attributes whose paths may end at one of some letters."""
+        for attr in attrs:
+            if attr not in self.of:
+                continue
+            if ends.bit_count() > WIDE:
+                into.update((n, row) for n, row in self.of[attr].items() if row.ends & ends)
+                continue
+            for letter in bits(ends):
+                into.update(self.at.get((attr, letter), ()))
+            into.update((n, row) for n, row in self.open.get(attr, {}).items() if row.ends & ends)
+
+
+class Near:
+    """The policies of a program, found by what they can have in common."""
+
+    def __init__(self, attribute: Callable[[AttrKey], Attribute]) -> None:
+        self.attribute = attribute
+        self.rows: dict[str, Row] = {}
+        self.orders: Orders = Orders({}, {})
+        self.followers: Mapping[str, frozenset[str]] = {}  # those that are after a policy
+        self.overridden: Mapping[str, frozenset[str]] = {}
+        self.clauses: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # `overrides` and `after`, where said
+        self._writers = _Postings()
+        self._readers = _Postings()
+        self._everyone = _Postings()
+        self._enders = _Postings()
+        self.states: dict[str, dict[str, Row]] = {}
+
+    def add(self, row: Row) -> None:
+        name = row.policy.name
+        self.rows[name] = row
+        self._writers.add(row.writes, row)
+        self._readers.add(row.reads, row)
+        self._everyone.add((_EVERY,), row)
+        if row.ending:
+            self._enders.add((_EVERY,), row)
+        for state in row.states:
+            self.states.setdefault(state, {})[name] = row
+        if row.policy.overrides or row.policy.after:
+            self.clauses[name] = (row.policy.overrides, row.policy.after)
+
+    def remove(self, name: str) -> Row:
+        row = self.rows.pop(name)
+        self._writers.remove(row.writes, row)
+        self._readers.remove(row.reads, row)
+        self._everyone.remove((_EVERY,), row)
+        if row.ending:
+            self._enders.remove((_EVERY,), row)
+        for state in row.states:
+            del self.states[state][name]
+        self.clauses.pop(name, None)
+        return row
+
+    def reorder(self) -> None:
+        """Works the orders out anew, after clauses or names have changed."""
+        self.orders = orders_of(self.clauses, self.rows)
+        self.followers, self.overridden = _reversed(self.orders.after), _reversed(self.orders.over)
+
+    def influence(self, sources: Mapping[str, int]) -> dict[str, int]:
+        """The policies whose effect others decide, directly or through others: those that these override, and those
+        that are after them. `sources`: the letters at which each of them counts; the answer is of the same kind."""
+        found: dict[str, int] = {}
+        queue = list(sources.items())
+        while queue:
+            name, mask = queue.pop()
+            for follower in (*self.followers.get(name, ()), *self.overridden.get(name, ())):
+                if follower in self.rows:
+                    here = mask & self.rows[follower].ends
+                    if here & ~found.get(follower, 0):
+                        found[follower] = found.get(follower, 0) | here
+                        queue.append((follower, here))
+        return found
+
+    def upstream(self, names: Iterable[str]) -> set[str]:
+        """The policies that decide, directly or through others, what some do; without these."""
+        found: set[str] = set()
+        queue = [n for n in names if n in self.orders.over or n in self.orders.after]
+        while queue:
+            name = queue.pop()
+            for other in (*self.orders.over.get(name, ()), *self.orders.after.get(name, ())):
+                if other not in found:
+                    found.add(other)
+                    queue.append(other)
+        return found
+
+    def writers(self, attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
+        """The policies on the entity of one that write one of some attributes where that one may fire, with itself.
+        `within`: the letters that count."""
+        found: dict[str, Row] = {}
+        self._writers.find(attrs, row.ends & within, found)
+        return _on(row.policy.entity, found)
+
+    def readers(self, attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
+        """As `writers`, for those that read them."""
+        found: dict[str, Row] = {}
+        self._readers.find(attrs, row.ends & within, found)
+        return _on(row.policy.entity, found)
+
+    def beside(self, row: Row, within: int = -1) -> dict[str, Row]:
+        """The policies on the entity of one that may fire where it may, with itself."""
+        found: dict[str, Row] = {}
+        self._everyone.find((_EVERY,), row.ends & within, found)
+        return _on(row.policy.entity, found)
+
+    def enders(self, row: Row, within: int = -1) -> dict[str, Row]:
+        """The policies on the entity of one that end requests where it may fire, perhaps with itself."""
+        found: dict[str, Row] = {}
+        self._enders.find((_EVERY,), row.ends & within, found)
+        return _on(row.policy.entity, found)
+
+    def all_writers(self, attr: AttrKey) -> Mapping[str, Row]:
+        """The policies that write an attribute, wherever."""
+        return self._writers.of.get(attr, {})
+
+    def all_readers(self, attr: AttrKey) -> Mapping[str, Row]:
+        """The policies that read an attribute, wherever."""
+        return self._readers.of.get(attr, {})
+
+    def crowd(self, attrs: Iterable[AttrKey], letter: int) -> int:
+        """How many policies write one of some attributes, or end requests, at one letter, roughly."""
+        return sum(len(self._writers.at.get((a, letter), ())) for a in attrs) + len(
+            self._enders.at.get((_EVERY, letter), ())
+        )
+
+    def relevant(self, names: Iterable[str], within: int = -1) -> set[str]:
+        """As `Effects.relevant`, with the names themselves; of the others those that may fire at some letters."""
+        found = set(names)
+        queue = [n for n in found if n in self.orders.over or n in self.orders.after]
+        while queue:
+            row = self.rows[queue.pop()]
+            before = self.orders.after.get(row.policy.name, frozenset())
+            for name in self.orders.over.get(row.policy.name, frozenset()) | before:
+                other = self.rows[name]
+                if name in found or not other.ends & within:
+                    continue
+                if other.writes & row.writes or (name in before and other.writes & row.reads):
+                    found.add(name)
+                    queue.append(name)
+        return found
+
+    def marks(self, names: Iterable[str]) -> set[AttrKey]:
+        """The attributes that travel, of those that some policies read."""
+        return {a for n in names for a in self.rows[n].reads if self.attribute(a).travels}
+
+    def closed(self, names: Set[str], fires: Sequence[Row] = (), marks: Iterable[AttrKey] = ()) -> set[str]:
+        """Policies with all on which it depends what they do where some of them fire together: overriders and
+        predecessors that fire there too, and whoever leaves the marks that they read (or some others)."""
+        within = -1
+        for row in fires:
+            within &= row.ends
+        found = self.relevant(names, within)
+        if fires and len(found) > len(fires):
+            letters, shapes = fires[0].letters, [r.shape for r in fires]
+            found = {n for n in found if n in names or letters.meet(*shapes, self.rows[n].shape)}
+        known: set[AttrKey] = set()
+        while more := ({*marks, *self.marks(found)}) - known:
+            known |= more
+            found |= self.relevant(set().union(*(self.all_writers(a) for a in more)))
+        return found
+
+
+def _on(entity: str, rows: dict[str, Row]) -> dict[str, Row]:
+    if any(r.policy.entity != entity for r in rows.values()):
+        return {n: r for n, r in rows.items() if r.policy.entity == entity}
+    return rows
+
+
+def _reversed(names: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for name, others in names.items():
+        for other in others:
+            found.setdefault(other, set()).add(name)
+    return {n: frozenset(others) for n, others in found.items()}

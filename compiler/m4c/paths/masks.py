@@ -1,0 +1,271 @@
+"""Call paths in bit sets: what patterns have in common on a graph, a whole set of services at a time.
+
+A set of letters (instances of services) is a Python integer, one bit a letter in the order of `alphabet`. Words of bits
+are joined and cut at once, so a question about one or two patterns costs some dozen operations, whatever the graph's
+paths are. A pattern is taken as what it is, a row of steps: the position between two steps is a state, and the letters
+at which paths in that state may end are one set (`Letters.meeting`). Positions only ever move forward, and the one loop
+at a position, a step with a star, is closed over by the graph's reachability; so no search is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from m4c.paths.callpath import Letter, alphabet, callees, instances
+from m4c.semantics.model import AnyOne, Graph, GroupOf, Labelled, Named, NotOne, One, OneOf, Pattern
+
+_REMEMBERED = 1 << 14  # sets whose successors are kept
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The numbers in a set, the lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A pattern as rows of letters: what each step takes, and whether any number of times; `outside`: only in chains
+    from there."""
+
+    steps: tuple[tuple[int, bool], ...]
+    outside: bool
+
+    @property
+    def and_on(self) -> Shape:
+        """The paths that the pattern matches, and at least one hop more."""
+        return Shape((*self.steps, (-1, False), (-1, True)), self.outside)
+
+
+class Letters:
+    """The letters of one graph, and what leads where. `origins` and `entries`: those with which a chain can begin, by
+    itself and from outside."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.all_letters: tuple[Letter, ...] = alphabet(graph)
+        self.everything = (1 << len(self.all_letters)) - 1
+        self._of_service: dict[str, int] = {}
+        at = 0
+        for name in sorted(graph.services):
+            size = len(instances(graph.services[name]))
+            self._of_service[name] = (1 << size) - 1 << at
+            at += size
+        to = callees(graph)
+        after = {name: self._union(to[name]) for name in to}
+        self._after = [after[name] for name, _ in self.all_letters]
+        self._before = self._reversed(to)
+        self._reach = self._closure(to, after)
+        services = graph.services.items()
+        self.origins = self._union([n for n, s in services if s.origin])
+        self.entries = self._union([n for n, s in services if s.entry])
+        self._ones: dict[One, int] = {}
+        self._known_after: dict[int, int] = {}
+        self._known_within: dict[tuple[int, int], int] = {}
+        self._shapes: dict[Pattern, Shape] = {}
+        self._known_ends: dict[Shape, int] = {}
+
+    def _union(self, names: Sequence[str]) -> int:
+        mask = 0
+        for name in names:
+            mask |= self._of_service[name]
+        return mask
+
+    def _reversed(self, to: dict[str, list[str]]) -> list[int]:
+        before = dict.fromkeys(to, 0)
+        for caller, of in to.items():
+            for callee in of:
+                before[callee] |= self._of_service[caller]
+        return [before[name] for name, _ in self.all_letters]
+
+    def _closure(self, to: dict[str, list[str]], after: dict[str, int]) -> list[int]:
+        """For each letter, what calls lead to over one hop or more. Services are visited behind what they call, as far
+        as there is such an order, so that two rounds are enough without cycles, and few with them."""
+        order: list[str] = []
+        seen: set[str] = set()
+        for root in to:
+            stack = [(root, iter(to[root]))] if root not in seen else []
+            seen.add(root)
+            while stack:
+                name, rest = stack[-1]
+                following = next((v for v in rest if v not in seen), None)
+                if following is None:
+                    order.append(name)
+                    stack.pop()
+                else:
+                    seen.add(following)
+                    stack.append((following, iter(to[following])))
+        reach = dict(after)
+        grown = True
+        while grown:
+            grown = False
+            for name in order:
+                mask = reach[name]
+                for callee in to[name]:
+                    mask |= reach[callee]
+                if mask != reach[name]:
+                    reach[name] = mask
+                    grown = True
+        return [reach[name] for name, _ in self.all_letters]
+
+    # --- sets ---
+
+    def service(self, name: str) -> int:
+        """The letters of one service; nothing for one that the graph lacks."""
+        return self._of_service.get(name, 0)
+
+    def whole_service(self, letter: int) -> int:
+        """All letters of the service of one."""
+        return self._of_service[self.all_letters[letter.bit_length() - 1][0]]
+
+    def names(self, mask: int) -> frozenset[str]:
+        """The services of some letters."""
+        return frozenset(self.all_letters[i][0] for i in bits(mask))
+
+    def matching(self, one: One) -> int:
+        """The letters that a step of a pattern takes."""
+        mask = self._ones.get(one)
+        if mask is None:
+            mask = self._ones[one] = self._matching(one)
+        return mask
+
+    def _matching(self, one: One) -> int:
+        match one:
+            case Named(service, None):
+                return self.service(service)
+            case Named(service, version):
+                mask = self.service(service)
+                return sum(1 << i for i in bits(mask) if self.all_letters[i][1] == version)
+            case AnyOne():
+                return self.everything
+            case Labelled(labels):
+                wanted = set(labels)
+                return self._union([n for n, s in self.graph.services.items() if wanted <= set(s.labels)])
+            case GroupOf(_, members):
+                return self._union([n for n in dict.fromkeys(members) if n in self._of_service])
+            case OneOf(parts):
+                mask = 0
+                for part in parts:
+                    mask |= self.matching(part)
+                return mask
+            case NotOne(part):
+                return self.everything & ~self.matching(part)
+
+    def after(self, mask: int) -> int:
+        """The letters that calls lead to from these, over one hop."""
+        known = self._known_after.get(mask)
+        if known is None:
+            known = 0
+            left = mask
+            while left:
+                low = left & -left
+                i = low.bit_length() - 1
+                known |= self._after[i]
+                left &= ~self._of_service[self.all_letters[i][0]]
+            if len(self._known_after) >= _REMEMBERED:
+                self._known_after.clear()
+            self._known_after[mask] = known
+        return known
+
+    def before(self, mask: int) -> int:
+        """The letters from which calls lead to these, over one hop."""
+        found = 0
+        for i in bits(mask):
+            found |= self._before[i]
+        return found
+
+    def behind(self, mask: int) -> int:
+        """The letters that calls lead to from these, over one hop or more."""
+        return self._walked(mask, self.everything)
+
+    def _walked(self, mask: int, within: int) -> int:
+        """As `behind`, over letters of a set only."""
+        known = self._known_within.get((mask, within))
+        if known is not None:
+            return known
+        if within == self.everything:
+            known = 0
+            for i in bits(mask):
+                known |= self._reach[i]
+        else:
+            known = 0
+            edge = self.after(mask) & within
+            while edge:
+                known |= edge
+                edge = self.after(edge) & within & ~known
+        if len(self._known_within) >= _REMEMBERED:
+            self._known_within.clear()
+        self._known_within[mask, within] = known
+        return known
+
+    # --- patterns ---
+
+    def shape(self, pattern: Pattern) -> Shape:
+        """A pattern with the letters that its steps take."""
+        known = self._shapes.get(pattern)
+        if known is None:
+            steps = tuple((self.matching(s.one), s.star) for s in pattern.steps)
+            known = self._shapes[pattern] = Shape(steps, pattern.outside)
+        return known
+
+    def ends(self, pattern: Pattern) -> int:
+        """The letters at which a call path that the pattern matches may end."""
+        return self.meet(self.shape(pattern))
+
+    def meeting(self, patterns: Sequence[Pattern]) -> int:
+        """The letters at which a call path that all of the patterns match may end."""
+        return self.meet(*map(self.shape, patterns))
+
+    def meet(self, *shapes: Shape) -> int:
+        """As `meeting`, of patterns in their shapes."""
+        if len(shapes) == 1:
+            known = self._known_ends.get(shapes[0])
+            if known is None:
+                known = self._known_ends[shapes[0]] = self._meet(shapes)
+            return known
+        return self._meet(shapes)
+
+    def _meet(self, shapes: Sequence[Shape]) -> int:
+        steps = [s.steps for s in shapes]
+        last = tuple(map(len, steps))
+        final = tuple((0, False) for _ in steps)
+        origins = 0 if any(s.outside for s in shapes) else self.origins
+        unread = {(0,) * len(steps)}  # the positions before the first letter
+        alone: dict[tuple[int, ...], int] = {}  # where chains end that have just begun by themselves: no hop yet
+        ends: dict[tuple[int, ...], int] = {}  # where all the others do
+        for cell in product(*(range(n + 1) for n in last)):
+            begun = cell in unread
+            first, rest = alone.get(cell, 0), ends.get(cell, 0)
+            if not begun and not first and not rest:
+                continue
+            at = [steps[k][i] if i < last[k] else final[k] for k, i in enumerate(cell)]
+            takes = self.everything
+            for mask, _ in at:
+                takes &= mask
+            stars = [star for _, star in at]
+            if takes:
+                onward = tuple(i + (not star) for i, star in zip(cell, stars, strict=True))
+                if onward == cell:
+                    first |= origins & takes if begun else 0
+                    rest |= self.entries & takes if begun else 0
+                    if first or rest:
+                        rest |= self._walked(first | rest, takes)
+                    alone[cell], ends[cell] = first, rest
+                else:
+                    if begun:
+                        alone[onward] = alone.get(onward, 0) | (origins & takes)
+                    reached = (self.entries if begun else 0) | (self.after(first | rest) if first or rest else 0)
+                    ends[onward] = ends.get(onward, 0) | (reached & takes)
+            for k, star in enumerate(stars):  # a step with a star may take nothing
+                if star:
+                    skipped = (*cell[:k], cell[k] + 1, *cell[k + 1 :])
+                    if begun:
+                        unread.add(skipped)
+                    if first or rest:
+                        alone[skipped] = alone.get(skipped, 0) | first
+                        ends[skipped] = ends.get(skipped, 0) | rest
+        return ends.get(last, 0)
