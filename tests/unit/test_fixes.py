@@ -249,6 +249,40 @@ def test_a_policy_that_others_go_by_is_not_narrowed(tmp_path: Path, clause: str,
     assert ("Narrow `even` to `* -> !cart -> db`" in found) == narrowed
 
 
+CHAIN = """
+    policy first (HttpRequest r) on * -> cart -> db {first} when r.method == "GET" {{ r.SetTimeout(1s); {one} }}
+    policy canary (HttpRequest r) on * -> cart -> db {{ r.Split({{ v1: 80%, v2: 20% }}); {two} }}
+    policy even (HttpRequest r) on * -> db overrides rest {{ r.Split({{ v1: 50%, v2: 50% }}); }}
+    policy rest (HttpRequest r) on * -> db {{ {three} }}
+"""
+SPLIT = "r.Split({ v1: 100% });"
+
+
+@pytest.mark.parametrize(
+    ("values", "then"),
+    [
+        ({"three": SPLIT}, None),
+        ({"two": "r.SetTimeout(2s);", "three": SPLIT}, None),
+        ({"two": "r.SetTimeout(2s);", "three": f"{SPLIT} r.SetTimeout(3s);"}, "; `canary` then overrides `rest` too"),
+        ({"first": "overrides canary", "one": SPLIT, "three": SPLIT}, None),
+        (
+            {"first": "overrides canary", "one": SPLIT, "three": f"{SPLIT} r.SetTimeout(3s);"},
+            "; `first` then overrides `rest` too",
+        ),
+    ],
+)
+def test_an_override_that_reaches_others_says_so_and_is_not_made_unasked(
+    tmp_path: Path, values: dict[str, str], then: str | None
+) -> None:
+    """`overrides` is transitive: what the one between two policies lets pass, the other one drops."""
+    text = CHAIN.format(**{"first": "", "one": "", "two": "", "three": "", **values})
+    workspace = opened(tmp_path / "ws", {**workspace_files(""), "policies.m4": text})
+    problem = next(p for p in workspace.problems() if (p.code, p.policies) == ("contradiction", ("canary", "even")))
+    fix = workspace.fixes(problem)[0]
+    assert fix.title == f"Let `canary` override `even`{then or ''}"
+    assert (chosen(workspace.fixes(problem)) == fix) == (then is None)
+
+
 def test_a_contradiction_within_one_policy_has_no_fix_and_says_why(tmp_path: Path) -> None:
     text = "policy odd (HttpRequest r) on * -> db { r.Split({ v1: 100% }); r.Split({ v2: 100% }); }"
     workspace = opened(tmp_path / "ws", {**workspace_files(""), "policies.m4": text})

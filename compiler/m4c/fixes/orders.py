@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from m4c.analysis.effects import Effects
+from m4c.analysis.effects import Effects, shares_writes
 from m4c.analysis.reachability import dead_conditions
 from m4c.analysis.shadowing import is_stateful, without_effect
 from m4c.fixes.narrow import narrowed
 from m4c.fixes.scene import Scene, changed, contradicts, never_effective, with_name, without_name
 from m4c.fixes.surgery import add_to_clause, listed
 from m4c.paths.product import JointPaths, count_paths
-from m4c.semantics.model import Policy, all_of, negate
+from m4c.semantics.model import TRUE, Policy, all_of, negate
 from m4c.semantics.problems import Edit, Fix
 from m4c.syntax import tree as t
 
@@ -69,9 +69,42 @@ def _override(scene: Scene, winner: Policy, loser: Policy, sure: bool) -> Fix:
     if scene.effects and never_effective(scene.effects, [with_name(winner, "overrides", loser.name)], loser.name):
         title += ", which then never takes effect"
         sure = False
+    also = _also(scene.effects, winner, loser) if scene.effects else []
+    if also:
+        a, b = also[0]
+        title += f"; `{a}` then overrides `{b}` too" + (f", and so on for {len(also)} pairs" if len(also) > 1 else "")
+        sure = False
     source, decl = scene.declared[winner.name]
     edits = add_to_clause(source, decl, "overrides", loser.name)
     return Fix(title, edits, sure, meets=scene.meets(winner.name, loser.name))
+
+
+def _also(effects: Effects, winner: Policy, loser: Policy) -> list[tuple[str, str]]:
+    """The other pairs of which one would override the other, once `winner` overrides `loser`, and drop what is not
+    dropped anyhow by the policy between them."""
+    over = effects.orders.over
+    above = [p for p in effects.program.policies if p is winner or p.name in over[winner.name]]
+    below = [p for p in effects.program.policies if p is loser or loser.name in over[p.name]]
+    return [
+        (a.name, b.name)
+        for a in above
+        for b in below
+        if (a is not winner or b is not loser)
+        and a.name not in over[b.name]
+        and effects.ends(a.pattern) & effects.ends(b.pattern)
+        and _drops(effects, a, loser if a is winner else winner, b)
+    ]
+
+
+def _drops(effects: Effects, a: Policy, between: Policy, b: Policy) -> bool:
+    """Whether `a` drops a call of `b` that `between` may let pass where `a` fires."""
+    with_a = not (a.after or between.after) and _inside(effects, a, between)
+    always = [c for c in between.calls if with_a and c.guard == TRUE]
+    return any(
+        any(shares_writes(c, d) for c in a.calls)
+        and not any(shares_writes(c, d) and c.side in (None, d.side) for c in always)
+        for d in b.calls
+    )
 
 
 def _defaults(scene: Scene) -> Iterator[Fix]:
