@@ -239,7 +239,7 @@ class Database:
         if memo is None or memo.value is _EVICTED or not self._still_valid(memo):
             memo = self._run(key, query, memo)
         if self._stack:
-            self._stack[-1].reads(max(memo.durability, Durability.DERIVED) if query.firewall else memo.durability)
+            self._stack[-1].reads(_seen(memo))
         if query.lru is not None:
             self._touch(key, query)
         return memo.value
@@ -262,24 +262,30 @@ class Database:
             return True
         known = memo.durability > Durability.DERIVED if self._settling else memo.durability > Durability.EDITED
         if not (known and self._changed_at[memo.durability] <= memo.verified_at):
+            durability = Durability.SHIPPED
             for dep in memo.deps:
-                if self._changed_since(dep, memo.verified_at):
+                changed, durable = self._look(dep, memo.verified_at)
+                if changed:
                     return False
+                if durable < durability:
+                    durability = durable
+            memo.durability = durability
         memo.verified_at = self.revision
         return True
 
-    def _changed_since(self, dep: Key, revision: int) -> bool:
+    def _look(self, dep: Key, revision: int) -> tuple[bool, Durability]:
+        """(whether something that was read has changed since a revision, how durable it is now)."""
         if self._cancelled:
             raise Cancelled
         entry = self._inputs.get(dep)
         if entry is not None:
-            return entry.changed_at > revision
+            return entry.changed_at > revision, entry.durability
         memo = self._memos.get(dep)
-        if memo is None:
-            return True
+        if memo is None:  # an input that was not there
+            return False, Durability.EDITED
         if not self._still_valid(memo):
             memo = self._run(dep, memo.query, memo)
-        return memo.changed_at > revision
+        return memo.changed_at > revision, _seen(memo)
 
     def _run(self, key: Key, query: Query[..., Any], old: _Memo | None) -> _Memo:
         if key in self._running:
@@ -318,3 +324,10 @@ class Database:
         if query.lru is not None and len(recent) > query.lru:
             evicted, _ = recent.popitem(last=False)
             self._memos[evicted].value = _EVICTED
+
+
+def _seen(memo: _Memo) -> Durability:
+    """How durable a memo is for those that read it."""
+    if memo.query.firewall and memo.durability < Durability.DERIVED:
+        return Durability.DERIVED
+    return memo.durability

@@ -1,17 +1,34 @@
-"""The pipeline as queries: file texts → items → trees → schema, meshes, policies → programs → findings and plans.
-
-Inputs: `files` (the workspace's M4 files, sorted), `text` (a file's text, None where there is none), `shipped` (the
-shipped spec programs). Keys of declarations ("policy:canary") hold no offsets, so editing one declaration re-computes
-nothing of another that stays as it is, wherever it moves.
-"""
+"""The pipeline as queries: declarations → schema, meshes, policies → programs → findings and plans."""
 
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, replace
+from collections.abc import Set
+from dataclasses import replace
 
-from m4c.analysis.run import analyse
+from m4c.analysis.live import Analysis
 from m4c.db import Database, query
+from m4c.declarations import (
+    SPEC_DECLS,
+    DeclRef,
+    all_decls,
+    decl,
+    decls,
+    import_candidates,
+    items,
+    keyed,
+    layout,
+    mesh_names,
+    mesh_of_file,
+    mesh_refs,
+    named,
+    offsets,
+    outline,
+    resolve_path,
+    sources,
+    specs_in,
+    wanted,
+)
 from m4c.diagnostics.registry import rule
 from m4c.graph.load import LoadedGraph, load_graph
 from m4c.placement.plan import Plan
@@ -24,107 +41,45 @@ from m4c.semantics.problems import Problem, Witness
 from m4c.semantics.schema import Schema, SpecItem, build_schema
 from m4c.semantics.tests import CheckedTest, check_test
 from m4c.syntax import tree as t
-from m4c.syntax.items import Item, split
-from m4c.syntax.parser import ParsedItem, parse_item
 
-SPEC_DECLS = (t.SpecDecl, t.EntityDecl, t.EnumDecl, t.StateEntityDecl)
+__all__ = [
+    "DeclRef",
+    "all_decls",
+    "decl",
+    "decls",
+    "import_candidates",
+    "items",
+    "keyed",
+    "layout",
+    "mesh_names",
+    "mesh_of_file",
+    "mesh_refs",
+    "named",
+    "offsets",
+    "outline",
+    "resolve_path",
+    "sources",
+    "specs_in",
+    "wanted",
+]
+
 EMPTY_GRAPH = Graph({}, ())
 
 
-@dataclass(frozen=True, slots=True)
-class DeclRef:
-    """A declaration: its file, its key in it, and its text."""
-
-    file: str
-    key: str
-    text: str
-
-    @property
-    def parsed(self) -> ParsedItem:
-        return parse_item(self.text)
-
-
-# --- files and items --------------------------------------------------------------------------------------------------
-
-
-def _text(db: Database, file: str) -> str:
-    return str(db.input_or("text", file, default=None) or "")
+# --- specs, meshes, graphs --------------------------------------------------------------------------------------------
 
 
 @query
-def items(db: Database, file: str) -> tuple[Item, ...]:
-    """The top-level items of a file, with offsets."""
-    return split(_text(db, file))
+def spec_refs(db: Database) -> tuple[DeclRef, ...]:
+    return tuple(r for o in layout(db).outlines for r in o.others if isinstance(r.parsed.decl, SPEC_DECLS))
 
 
 @query
-def keyed(db: Database, file: str) -> tuple[tuple[str, Item], ...]:
-    """The items of a file with their keys: kind and name, and a number behind the second of the same."""
-    seen: dict[str, int] = {}
-    out = []
-    for item in items(db, file):
-        name = getattr(parse_item(item.text).decl, "name", None) or getattr(parse_item(item.text).decl, "title", None)
-        key = f"{item.kind}:{name.text if name else ''}"
-        seen[key] = seen.get(key, 0) + 1
-        out.append((key if seen[key] == 1 else f"{key}#{seen[key]}", item))
-    return tuple(out)
-
-
-@query
-def decls(db: Database, file: str) -> tuple[DeclRef, ...]:
-    """The declarations of a file in order, without offsets: equal as long as no text and no order changes."""
-    return tuple(DeclRef(file, key, item.text) for key, item in keyed(db, file))
-
-
-@query
-def offsets(db: Database, file: str) -> dict[str, int]:
-    """Where each declaration of a file starts."""
-    return {key: item.start for key, item in keyed(db, file)}
-
-
-def resolve_path(base: str, path: str) -> str:
-    """A path in a program, relative to the folder of the file that names it."""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(base), path))
-
-
-def import_candidates(db: Database, file: str, path: str) -> tuple[str, str]:
-    shipped = str(db.input("shipped_folder"))
-    return resolve_path(file, path), posixpath.normpath(posixpath.join(shipped, path))
-
-
-@query
-def wanted(db: Database) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(M4 files, graph files) that the workspace consists of or may consist of: what the loader must have read."""
-    shipped: dict[str, str] = dict(db.input("shipped"))
-    queue = [*db.input("files"), shipped["core"]]
-    files: dict[str, None] = {}
-    graphs: dict[str, None] = {}
-    specs: set[str] = set()
-    named: dict[str, None] = {}
-    while queue or named:
-        if not queue:
-            name = next(iter(named))
-            del named[name]
-            if name in shipped and name not in specs:
-                queue.append(shipped[name])
-            continue
-        file = queue.pop(0)
-        if file in files:
-            continue
-        files[file] = None
-        for ref in decls(db, file):
-            match ref.parsed.decl:
-                case t.Import(path=path):
-                    here, there = import_candidates(db, file, path.text)
-                    queue.append(here)
-                    if db.input_or("text", here, default=None) is None:
-                        queue.append(there)
-                case t.MeshDecl(dataplanes=names, graphs=paths):
-                    named |= dict.fromkeys(n.text for n in names)
-                    graphs |= dict.fromkeys(resolve_path(file, g.text) for g in paths)
-                case t.SpecDecl(name=spec_name):
-                    specs.add(spec_name.text)
-    return tuple(files), tuple(graphs)
+def schema(db: Database) -> Schema:
+    """Everything that the specs declare."""
+    own = frozenset(db.input("files"))
+    refs = sorted(spec_refs(db), key=lambda r: r.file in own)  # of two of one name, the one that everybody has counts
+    return build_schema(SpecItem(r.file, r.key, posixpath.dirname(r.file), r.parsed.decl) for r in refs)
 
 
 def template_path(folder: str, name: str) -> str | None:
@@ -136,7 +91,7 @@ def template_path(folder: str, name: str) -> str | None:
 def templates(db: Database, file: str) -> tuple[tuple[str, t.Str], ...]:
     """The templates that the specs of a file name, each with the key of the spec."""
     found: list[tuple[str, t.Str]] = []
-    for ref in decls(db, file):
+    for ref in outline(db, file).others:
         spec = ref.parsed.decl
         if isinstance(spec, t.SpecDecl):
             named: list[t.Str | None] = [template for _, template, _ in spec.artifacts]
@@ -150,72 +105,11 @@ def templates(db: Database, file: str) -> tuple[tuple[str, t.Str], ...]:
 def wanted_templates(db: Database) -> tuple[str, ...]:
     """The files that specs name as templates. Whether each is there is an input, for only this much is checked."""
     paths = (
-        template_path(posixpath.dirname(file), name.text) for file in wanted(db)[0] for _, name in templates(db, file)
+        template_path(posixpath.dirname(o.file), name.text)
+        for o in layout(db).outlines
+        for _, name in templates(db, o.file)
     )
     return tuple(dict.fromkeys(path for path in paths if path is not None))
-
-
-@query
-def sources(db: Database) -> tuple[str, ...]:
-    """The files that exist, workspace files first."""
-    return tuple(f for f in wanted(db)[0] if db.input_or("text", f, default=None) is not None)
-
-
-@query
-def all_decls(db: Database) -> tuple[DeclRef, ...]:
-    return tuple(ref for file in sources(db) for ref in decls(db, file))
-
-
-@query
-def specs_in(db: Database, file: str) -> tuple[str, ...]:
-    """The names of the specs that a file declares."""
-    return tuple(named(r) for r in decls(db, file) if isinstance(r.parsed.decl, t.SpecDecl))
-
-
-# --- specs, meshes, graphs --------------------------------------------------------------------------------------------
-
-
-@query
-def spec_refs(db: Database) -> tuple[DeclRef, ...]:
-    return tuple(r for r in all_decls(db) if isinstance(r.parsed.decl, SPEC_DECLS))
-
-
-@query
-def schema(db: Database) -> Schema:
-    """Everything that the specs declare."""
-    own = frozenset(db.input("files"))
-    refs = sorted(spec_refs(db), key=lambda r: r.file in own)  # of two of one name, the one that everybody has counts
-    return build_schema(SpecItem(r.file, r.key, posixpath.dirname(r.file), r.parsed.decl) for r in refs)
-
-
-@query
-def mesh_refs(db: Database) -> tuple[DeclRef, ...]:
-    return tuple(r for r in all_decls(db) if isinstance(r.parsed.decl, t.MeshDecl))
-
-
-@query
-def mesh_names(db: Database) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(named(r) for r in mesh_refs(db)))
-
-
-def named(ref: DeclRef) -> str:
-    """The name of a declaration; "" where it has none."""
-    name = getattr(ref.parsed.decl, "name", None)
-    return name.text if name else ""
-
-
-@query
-def mesh_of_file(db: Database, file: str) -> tuple[str | None, bool]:
-    """(the mesh that a file's policies belong to, whether the file says so). None: it cannot be known."""
-    for ref in decls(db, file):
-        decl = ref.parsed.decl
-        if isinstance(decl, t.Membership):
-            return decl.mesh.text, True
-    own = [named(r) for r in decls(db, file) if isinstance(r.parsed.decl, t.MeshDecl)]
-    if len(set(own)) == 1:
-        return own[0], False
-    names = mesh_names(db)
-    return (names[0], False) if len(names) == 1 else (None, False)
 
 
 @query
@@ -244,34 +138,25 @@ def mesh_graph(db: Database, mesh: str) -> Graph | None:
 @query
 def policy_refs(db: Database, mesh: str | None) -> tuple[DeclRef, ...]:
     """The policies of a mesh, by file and line."""
-    return _members(db, mesh, "policy")
-
-
-def _members(db: Database, mesh: str | None, kind: str) -> tuple[DeclRef, ...]:
-    return tuple(
-        ref
-        for file in sources(db)
-        if mesh_of_file(db, file)[0] == mesh
-        for ref in decls(db, file)
-        if ref.key.startswith(f"{kind}:")
-    )
+    keys = ((o.file, p.key) for o in layout(db).of_mesh(mesh) for p in o.policies)
+    return tuple(ref for file, key in keys if (ref := decl(db, file, key)) is not None)
 
 
 @query
 def policy_names(db: Database, mesh: str | None) -> dict[str, str]:
     """The policies of a mesh by name, each with its entity."""
     found: dict[str, str] = {}
-    for ref in policy_refs(db, mesh):
-        if named(ref):
-            decl = ref.parsed.decl
-            found.setdefault(named(ref), decl.entity.text if isinstance(decl, t.PolicyDecl) else "")
+    for of in layout(db).of_mesh(mesh):
+        for p in of.policies:
+            if p.name:
+                found.setdefault(p.name, p.entity)
     return found
 
 
 @query
 def state_refs(db: Database, mesh: str | None) -> tuple[DeclRef, ...]:
     """The states of a mesh, by file and line."""
-    return _members(db, mesh, "state")
+    return tuple(r for o in layout(db).of_mesh(mesh) for r in o.others if r.key.startswith("state:"))
 
 
 @query
@@ -309,7 +194,8 @@ def names(db: Database, mesh: str | None) -> Names:
 @query
 def test_refs(db: Database, mesh: str | None) -> tuple[DeclRef, ...]:
     """The tests of a mesh, by file and line."""
-    return _members(db, mesh, "test")
+    keys = ((o.file, key) for o in layout(db).of_mesh(mesh) for key in o.tests)
+    return tuple(ref for file, key in keys if (ref := decl(db, file, key)) is not None)
 
 
 @query
@@ -324,13 +210,31 @@ def mesh(db: Database, name: str) -> CheckedMesh | None:
 # --- policies and programs --------------------------------------------------------------------------------------------
 
 
-@query
 def policy(db: Database, ref: DeclRef, mesh_name: str | None) -> Checked:
     """One policy, checked by itself."""
-    decl = ref.parsed.decl
-    if not isinstance(decl, t.PolicyDecl):
+    return _policy(db, ref.file, ref.key, mesh_name)
+
+
+@query
+def _policy(db: Database, file: str, key: str, mesh_name: str | None) -> Checked:
+    ref = decl(db, file, key)
+    of = ref.parsed.decl if ref is not None else None
+    if ref is None or not isinstance(of, t.PolicyDecl):
         return Checked(None, ())
-    return check_policy(decl, ref.file, ref.key, schema(db), names(db, mesh_name))
+    return check_policy(of, ref.file, ref.key, schema(db), names(db, mesh_name))
+
+
+@query
+def policies_in(db: Database, file: str, mesh_name: str | None) -> tuple[Policy, ...]:
+    """The sound policies of a file."""
+    checked = (_policy(db, file, p.key, mesh_name).policy for p in outline(db, file).policies)
+    return tuple(p for p in checked if p is not None)
+
+
+@query
+def _parts(db: Database, mesh_name: str) -> tuple[tuple[Policy, ...], ...]:
+    """The sound policies of a mesh, file by file."""
+    return tuple(policies_in(db, o.file, mesh_name) for o in layout(db).of_mesh(mesh_name) if o.policies)
 
 
 @query
@@ -344,17 +248,11 @@ def test(db: Database, ref: DeclRef, mesh_name: str | None) -> CheckedTest:
 
 
 @query
-def program(db: Database, mesh_name: str) -> Program | None:
-    """A mesh with its sound policies; None if the mesh has no declaration."""
+def frame(db: Database, mesh_name: str) -> Program | None:
+    """A mesh without its policies; None if the mesh has no declaration."""
     checked = mesh(db, mesh_name)
     if checked is None:
         return None
-    policies: dict[str, Policy] = {}
-    for ref in policy_refs(db, mesh_name):
-        found = policy(db, ref, mesh_name).policy
-        if found is not None:
-            policies.setdefault(found.name, found)
-    sound = tuple(_known_only(p, frozenset(policies)) for p in policies.values())
     everything = schema(db)
     known = {s.name: s for s in states(db, mesh_name).values() if s.kind in everything.entities}
     kept = {STATE + s.name: replace(everything.entities[s.kind], name=STATE + s.name) for s in known.values()}
@@ -364,14 +262,27 @@ def program(db: Database, mesh_name: str) -> Program | None:
         everything.enums,
         {**everything.entities, **kept},
         {d: everything.dataplanes[d] for d in checked.mesh.dataplanes},
-        sound,
+        (),
         tuple(known.values()),
     )
 
 
-def _known_only(p: Policy, known: frozenset[str]) -> Policy:
+@query
+def program(db: Database, mesh_name: str) -> Program | None:
+    """A mesh with its sound policies; None if the mesh has no declaration."""
+    empty = frame(db, mesh_name)
+    if empty is None:
+        return None
+    policies: dict[str, Policy] = {}
+    for part in _parts(db, mesh_name):
+        for found in part:
+            policies.setdefault(found.name, found)
+    return replace(empty, policies=tuple(_known_only(p, policies.keys()) for p in policies.values()))
+
+
+def _known_only(p: Policy, known: Set[str]) -> Policy:
     """A reference to a policy that has an error of its own is left out: that error is said already."""
-    if set(p.overrides) | set(p.after) <= known:
+    if not (p.overrides or p.after) or {*p.overrides, *p.after} <= known:
         return p
     over, after = (tuple(n for n in names if n in known) for names in (p.overrides, p.after))
     return replace(p, overrides=over, after=after)
@@ -380,10 +291,11 @@ def _known_only(p: Policy, known: frozenset[str]) -> Policy:
 @query
 def findings(db: Database, mesh_name: str) -> tuple[Problem, ...]:
     """What the analyses find in a mesh."""
-    found = program(db, mesh_name)
-    if found is None or not found.graph.services:
+    empty = frame(db, mesh_name)
+    if empty is None or not empty.graph.services:
         return ()
-    return analyse(found)
+    analysis = db.kept("analysis", mesh_name, make=Analysis)
+    return analysis.update(empty, _parts(db, mesh_name), db.checkpoint)
 
 
 @query

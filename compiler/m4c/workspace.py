@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from m4c import checks, project
-from m4c.db import Database
+from m4c.db import Database, Durability
 from m4c.diagnostics.registry import Severity, rule
 from m4c.diagnostics.settings import DEFAULT, NAME, read_settings
 from m4c.diagnostics.suppress import Judged, allows, judge
@@ -65,10 +65,10 @@ class Workspace:
         self._looked_for: set[str] = set()  # files of which only matters whether they are there
         self._lines: dict[str, tuple[str, list[int]]] = {}
         shipped = shipped_specs()
-        self.db.set("shipped", tuple((n, p.as_posix()) for n, p in shipped.items()), durable=True)
-        self.db.set("shipped_folder", specs_dir().as_posix(), durable=True)
+        self.db.set("shipped", tuple((n, p.as_posix()) for n, p in shipped.items()), durability=Durability.SHIPPED)
+        self.db.set("shipped_folder", specs_dir().as_posix(), durability=Durability.SHIPPED)
         for path in shipped.values():
-            self._load(path.as_posix(), durable=True)
+            self._load(path.as_posix(), Durability.SHIPPED)
         self.refresh()
 
     def fork(self) -> Workspace:
@@ -94,7 +94,7 @@ class Workspace:
         for file in self._looked_for:
             self._look_for(file)
         files = [f for f in files if f in self._open or self._is_ours(f)]
-        self.db.set("files", tuple(files))
+        self.db.set("files", tuple(files), durability=Durability.STORED)
         self.settle()
 
     def settle(self) -> None:
@@ -124,7 +124,8 @@ class Workspace:
         self.read_problems.pop(file, None)
         self.db.set("text", file, text)
         if not known and file.endswith(".m4") and file not in self.db.input("files"):
-            self.db.set("files", tuple(sorted((*self.db.input("files"), file))))
+            files = tuple(sorted((*self.db.input("files"), file)))
+            self.db.set("files", files, durability=Durability.STORED)
         self.settle()
 
     def close(self, file: str) -> None:
@@ -138,7 +139,7 @@ class Workspace:
         text = self.db.input_or("text", file, default=None)
         return file in self.read_problems or (text is not None and looks_like_m4(text))
 
-    def _load(self, file: str, durable: bool = False) -> None:
+    def _load(self, file: str, durability: Durability = Durability.STORED) -> None:
         self._loaded.add(file)
         self.read_problems.pop(file, None)
         text: str | None = None
@@ -148,7 +149,7 @@ class Workspace:
             except Unreadable as e:
                 self.read_problems[file] = _problem(file, e)
                 text = ""
-        self.db.set("text", file, text, durable=durable)
+        self.db.set("text", file, text, durability=durability)
 
     def _look_for(self, file: str) -> None:
         self._looked_for.add(file)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import cycle
 
 from hypothesis import given, note
 from hypothesis import strategies as st
-
 from m4c.analysis.live import Analysis
-from m4c.semantics.model import Policy, Program
+from m4c.analysis.run import analyse
+from m4c.semantics.model import TRUE, Policy, Program
+
 from tests.property.analysis_worlds import programs
 from tests.property.budget import many
 
@@ -61,12 +63,40 @@ class _Stopped(Exception):
     pass
 
 
-@given(histories())
+def parts(program: Program, sizes: list[int]) -> tuple[tuple[Policy, ...], ...]:
+    """The policies of a program, in files of these sizes and a last one."""
+    out, rest = [], program.policies
+    for size in sizes:
+        out.append(rest[:size])
+        rest = rest[size:]
+    return (*out, rest)
+
+
+def frame(program: Program) -> Program:
+    return replace(program, policies=())
+
+
+class Files:
+    """Parts that are the same objects as long as they are equal."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[Policy, ...], tuple[Policy, ...]] = {}
+
+    def of(self, program: Program, sizes: list[int], again: int = 0) -> tuple[tuple[Policy, ...], ...]:
+        """The parts, and one more with some policies said again, otherwise."""
+        twice = tuple(replace(p, when=TRUE, place=replace(p.place, file="again.m4")) for p in program.policies[:again])
+        return tuple(self.known.setdefault(part, part) for part in (*parts(program, sizes), twice))
+
+
+SIZES = st.lists(st.integers(0, 2), max_size=3)
+
+
+@given(histories(), st.lists(st.tuples(SIZES, st.integers(0, 2)), min_size=2))
 @many(150)
-def test_findings_follow_a_program(history: list[Program]):
-    live = Analysis()
-    for program in history:
-        found, fresh = live.update(program), Analysis().update(program)
+def test_findings_follow_a_program(history: list[Program], sizes: list[tuple[list[int], int]]):
+    live, files = Analysis(), Files()
+    for program, (cut, again) in zip(history, cycle(sizes), strict=False):
+        found, fresh = live.update(frame(program), files.of(program, cut, again)), analyse(program)
         note(program)
         assert found == fresh
 
@@ -83,5 +113,6 @@ def test_work_that_is_stopped_is_taken_up(history: list[Program], steps: list[in
                 raise _Stopped
 
         with contextlib.suppress(_Stopped):
-            live.update(program, checkpoint)
-    assert live.update(history[-1]) == Analysis().update(history[-1])
+            live.update(frame(program), parts(program, [2]), checkpoint)
+    last = history[-1]
+    assert live.update(frame(last), parts(last, [2])) == analyse(last)

@@ -8,7 +8,7 @@ the mesh. What is still to be asked is a list: whoever stops in the middle goes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from m4c.analysis.cycles import order_cycles
@@ -49,7 +49,10 @@ class Analysis:
 
     def _begin(self, program: Program) -> None:
         """Forgets everything: the graph, the specs or the mesh are others."""
+        self._parts: Sequence[Sequence[Policy]] = ()
         self._policies: dict[str, Policy] = {}
+        self._twice: frozenset[str] = frozenset()  # names that several parts have
+        self._ordered: dict[str, Policy] = {}  # the policies that override others or are after some
         self._questions = Questions(program)
         self._open = _Open()
         self._bad: set[str] = set()
@@ -58,16 +61,20 @@ class Analysis:
         self._open.states.update(dict.fromkeys(s.name for s in program.states))
         self._open.defaults.update(dict.fromkeys(self._questions.contested))
 
-    def update(self, program: Program, checkpoint: Callable[[], None] = _never) -> Problems:
-        """The findings about a program. Policies whose own text is wrong are not in it; those with bad regular
-        expressions, and those on an order cycle, are reported and then left out of the other analyses.
+    def update(
+        self, empty: Program, parts: Sequence[Sequence[Policy]], checkpoint: Callable[[], None] = _never
+    ) -> Problems:
+        """The findings about a program: one without policies, and its policies, file by file. Of two policies of one
+        name the first counts. A part that is the same object as before is not looked at again.
 
-        `checkpoint` is called again and again; what it raises ends the work, which the next call takes up.
+        Policies whose own text is wrong are not in it; those with bad regular expressions, and those on an order cycle,
+        are reported and then left out of the other analyses. `checkpoint` is called again and again; what it raises
+        ends the work, which the next call takes up.
         """
-        if self._program is None or not _same_ground(self._program, program):
-            self._begin(program)
-        self._program = program
-        self._take(program)
+        if self._program is None or not _same_ground(self._program, empty):
+            self._begin(empty)
+        self._program = empty
+        self._take(parts)
         self._work(checkpoint)
         rank = self._questions.rank
         wrong = [p for n in sorted(self._wrong, key=rank.__getitem__) for p in self._wrong[n]]
@@ -75,32 +82,77 @@ class Analysis:
 
     # --- what has changed ---
 
-    def _take(self, program: Program) -> None:
-        old, new = self._policies, {p.name: p for p in program.policies}
+    def _take(self, parts: Sequence[Sequence[Policy]]) -> None:
+        old, new, moved = self._difference(parts)
         near = self._questions.near
         changed = {n for n, p in new.items() if old.get(n) is not p and old.get(n) != p} | (old.keys() - new.keys())
-        moved = _moved(list(old), list(new)) - changed
         ordered = [p for n in changed for p in (old.get(n), new.get(n)) if p is not None]
         orders_changed = any(p.overrides or p.after for p in ordered) or bool(
-            near.clauses and changed and (old.keys() ^ new.keys())
+            self._ordered and changed and (old.keys() ^ new.keys())
         )
-        self._policies = new
-        if moved or changed:
-            self._questions.rank = {name: i for i, name in enumerate(new)}
         for name in changed:
             self._wrong.pop(name, None)
-            if name in new:
-                wrong = tuple(self._questions.wrong_by_itself(new[name]))
-                if wrong:
-                    self._wrong[name] = wrong
+            self._ordered.pop(name, None)
+            if name not in new:
+                del self._policies[name]
+                continue
+            policy = self._policies[name] = new[name]
+            if policy.overrides or policy.after:
+                self._ordered[name] = policy
+            wrong = tuple(self._questions.wrong_by_itself(policy))
+            if wrong:
+                self._wrong[name] = wrong
         if orders_changed:
-            self._cycles = tuple(order_cycles(program.policies))
+            rank = self._questions.rank
+            self._cycles = tuple(order_cycles([self._ordered[n] for n in sorted(self._ordered, key=rank.__getitem__)]))
         bad = {*self._wrong, *(n for p in self._cycles for n in p.policies)}
         changed |= bad ^ self._bad
         self._bad = bad
         if changed:
             self._replace(changed, orders_changed or bool(changed & near.clauses.keys()))
         self._open.turned.update(dict.fromkeys(moved & near.rows.keys()))
+
+    def _difference(self, parts: Sequence[Sequence[Policy]]) -> tuple[dict[str, Policy], dict[str, Policy], set[str]]:
+        """The policies of the parts that are others than before, as they were and as they are, and the names that stand
+        elsewhere among the rest."""
+        before, rank = self._parts, self._questions.rank
+        self._parts = parts
+        if len(before) != len(parts):
+            return self._whole_difference(parts)
+        differing = [i for i, (a, b) in enumerate(zip(before, parts, strict=True)) if a is not b]
+        old, new = ({p.name: p for i in differing for p in reversed(of[i])} for of in (before, parts))
+        several = sum(len({p.name for p in parts[i]}) for i in differing) > len(new)
+        if several or not self._twice.isdisjoint((*old, *new)) or any(n not in old and n in rank for n in new):
+            return self._whole_difference(parts)
+        moved: set[str] = set()
+        for i in differing:
+            names = list(dict.fromkeys(p.name for p in parts[i]))
+            moved |= _moved(list(dict.fromkeys(p.name for p in before[i])), names)
+            rank.update((name, (i, k)) for k, name in enumerate(names))
+        for name in old.keys() - new.keys():
+            rank.pop(name, None)
+        return old, new, moved
+
+    def _whole_difference(
+        self, parts: Sequence[Sequence[Policy]]
+    ) -> tuple[dict[str, Policy], dict[str, Policy], set[str]]:
+        """As `_difference`, when parts have come or gone, or several have one name."""
+        new: dict[str, Policy] = {}
+        rank: dict[str, tuple[int, int]] = {}
+        twice: set[str] = set()
+        for i, part in enumerate(parts):
+            for k, policy in enumerate(part):
+                if policy.name not in new:
+                    new[policy.name] = policy
+                    rank[policy.name] = (i, k)
+                elif rank[policy.name][0] != i:
+                    twice.add(policy.name)
+        old = dict(self._policies)
+        by_rank = self._questions.rank
+        moved = _moved(sorted(old, key=by_rank.__getitem__), list(new))
+        self._questions.rank = rank
+        self._twice = frozenset(twice)
+        return old, new, moved
 
     def _replace(self, changed: set[str], orders_changed: bool) -> None:
         questions, near = self._questions, self._questions.near

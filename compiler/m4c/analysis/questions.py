@@ -54,7 +54,7 @@ class Questions:
 
     def __init__(self, program: Program) -> None:
         self.near = Near(program.attribute)
-        self.rank: dict[str, int] = {}  # where each policy stands in the program
+        self.rank: dict[str, tuple[int, int]] = {}  # where each policy stands: its file's number, and its own in there
         self.own: dict[str, Problems] = {}
         self.units: dict[Unit, Problems] = {}
         self.units_of: dict[str, set[Unit]] = {}
