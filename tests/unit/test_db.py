@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from m4c.db import Cancelled, CycleError, Database, Durability, MissingInput, bounded_query, firewall, query
+
 from tests.property.budget import many
 
 # A little world: texts by name; each text is words; "=name" in a text stands for the length of that name's text.
