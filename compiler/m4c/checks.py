@@ -5,7 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from m4c.db import Database, query
+from m4c.db import Database, firewall, query
+from m4c.diagnostics.suppress import Suppression, allows
 from m4c.project import (
     DeclRef,
     all_decls,
@@ -153,7 +154,7 @@ def _name_place(ref: DeclRef) -> Place:
 
 @query
 def mesh_problems(db: Database, name: str) -> tuple[Problem, ...]:
-    """Problems of a mesh as a whole: its declaration, its graph, the analyses, the plan, its tests."""
+    """Problems of a mesh's declaration and of its graph."""
     checked = mesh(db, name)
     out = list(checked.problems) if checked else []
     file = graph_file(db, name)
@@ -163,9 +164,6 @@ def mesh_problems(db: Database, name: str) -> tuple[Problem, ...]:
             out += _missing_graph(db, name, file)
         else:
             out += loaded.problems
-    out += findings(db, name)
-    out += plan_problems(db, name)
-    out += failures(db, name)
     return tuple(out)
 
 
@@ -180,8 +178,8 @@ def _missing_graph(db: Database, name: str, file: str) -> list[Problem]:
 
 
 @query
-def problems(db: Database) -> tuple[Problem, ...]:
-    """Everything that is wrong in the workspace."""
+def declared_problems(db: Database) -> tuple[Problem, ...]:
+    """What is wrong with the declarations of the workspace, each by itself."""
     out: list[Problem] = []
     for file in sources(db):
         out += file_problems(db, file)
@@ -190,3 +188,29 @@ def problems(db: Database) -> tuple[Problem, ...]:
     for name in mesh_names(db):
         out += mesh_problems(db, name)
     return tuple(dict.fromkeys(out))
+
+
+def problems(db: Database) -> Iterator[Problem]:
+    """Everything that is wrong in the workspace, but for its consequences."""
+    yield from declared_problems(db)
+    for name in mesh_names(db):
+        yield from findings(db, name)
+
+
+def consequences(db: Database) -> Iterator[Problem]:
+    """What only a plan and the tests tell, which takes longer."""
+    for name in mesh_names(db):
+        yield from plan_problems(db, name)
+        yield from failures(db, name)
+
+
+@firewall
+def suppressions(db: Database) -> dict[str, tuple[Suppression, ...]]:
+    """The comments that suppress findings, by file."""
+    found = ((file, _suppressions(db, file)) for file in sources(db))
+    return {file: here for file, here in found if here}
+
+
+@query
+def _suppressions(db: Database, file: str) -> tuple[Suppression, ...]:
+    return allows(str(db.input_or("text", file, default=None) or ""))

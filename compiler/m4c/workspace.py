@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import os
+import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,15 +17,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from m4c import checks, project
-from m4c.db import Database, Durability
+from m4c.db import Database, Durability, query
 from m4c.diagnostics.registry import Severity, rule
 from m4c.diagnostics.settings import DEFAULT, NAME, read_settings
-from m4c.diagnostics.suppress import Judged, allows, judge
+from m4c.diagnostics.suppress import Judged, judge
 from m4c.files import BOM, Unreadable, looks_like_m4, m4_files, read_text
 from m4c.fixes import fixes
 from m4c.resources import shipped_specs, specs_dir
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Fix, Problem
+from m4c.syntax.cache import store, uncollected
 from m4c.syntax.items import head
 
 
@@ -62,19 +64,22 @@ class Workspace:
         self.closed: tuple[Problem, ...] = ()  # folders that cannot be looked into
         self._open: dict[str, str] = {}
         self._loaded: set[str] = set()
+        self._consequences: tuple[Problem, ...] | None = None
+        self._settled: object = None  # what the files wanted when they were last looked at
         self._looked_for: set[str] = set()  # files of which only matters whether they are there
         self._lines: dict[str, tuple[str, list[int]]] = {}
         shipped = shipped_specs()
         self.db.set("shipped", tuple((n, p.as_posix()) for n, p in shipped.items()), durability=Durability.SHIPPED)
         self.db.set("shipped_folder", specs_dir().as_posix(), durability=Durability.SHIPPED)
-        for path in shipped.values():
-            self._load(path.as_posix(), Durability.SHIPPED)
+        self._shipped = frozenset(p.as_posix() for p in shipped.values())
         self.refresh()
 
     def fork(self) -> Workspace:
         """A workspace with the same files; what is set in it changes nothing here."""
         other = Workspace.__new__(Workspace)
         other.db = self.db.fork()
+        other._shipped, other._settled = self._shipped, self._settled
+        other._consequences = self._consequences
         other.paths, other.closed = list(self.paths), self.closed
         other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
         other._open, other._loaded, other._looked_for = dict(self._open), set(self._loaded), set(self._looked_for)
@@ -88,27 +93,34 @@ class Workspace:
         closed = {folder: error for _, failed in listed for folder, error in failed}
         self.closed = tuple(_problem(folder, error) for folder, error in closed.items())
         files = sorted({f for found, _ in listed for f in found} | {f for f in self._open if f.endswith(".m4")})
-        for file in set(self._loaded) | set(files):
+        for file in {*self._shipped, *self._loaded, *files}:
             if file not in self._open:
                 self._load(file)
         for file in self._looked_for:
             self._look_for(file)
         files = [f for f in files if f in self._open or self._is_ours(f)]
         self.db.set("files", tuple(files), durability=Durability.STORED)
-        self.settle()
+        with uncollected():
+            self.settle()
+
+    def remember(self) -> None:
+        """Keeps what the files on the disk were parsed to for the next start."""
+        store(self.text(f) for f in self._loaded if f.endswith(".m4") and f not in self._open)
 
     def settle(self) -> None:
         """Reads the files that the known ones need (imports, graphs) until none is missing, and looks whether those
         are there that only artifacts are made from."""
         while True:
-            files, graphs = project.wanted(self.db)
+            wanted = project.wanted(self.db)
+            if wanted == self._settled:
+                break
+            files, graphs = wanted
             settings = {s for f in (*files, *graphs, *self._roots()) for s in _settings_above(f)}
-            wanted = (*files, *graphs, *sorted(settings))
-            new = [f for f in wanted if f not in self._loaded and f not in self._open]
+            new = [f for f in (*files, *graphs, *sorted(settings)) if f not in self._loaded and f not in self._open]
             for file in new:
                 self._load(file)
             if not new:
-                break
+                self._settled = wanted
         for file in project.wanted_templates(self.db):
             if file not in self._looked_for:
                 self._look_for(file)
@@ -139,7 +151,7 @@ class Workspace:
         text = self.db.input_or("text", file, default=None)
         return file in self.read_problems or (text is not None and looks_like_m4(text))
 
-    def _load(self, file: str, durability: Durability = Durability.STORED) -> None:
+    def _load(self, file: str) -> None:
         self._loaded.add(file)
         self.read_problems.pop(file, None)
         text: str | None = None
@@ -149,11 +161,11 @@ class Workspace:
             except Unreadable as e:
                 self.read_problems[file] = _problem(file, e)
                 text = ""
-        self.db.set("text", file, text, durability=durability)
+        self.db.set("text", file, text, durability=Durability.SHIPPED if file in self._shipped else Durability.STORED)
 
     def _look_for(self, file: str) -> None:
         self._looked_for.add(file)
-        self.db.set("there", file, Path(file).is_file())
+        self.db.set("there", file, Path(file).is_file(), durability=Durability.STORED)
 
     # --- answers ---
 
@@ -165,22 +177,30 @@ class Workspace:
     def text(self, file: str) -> str:
         return str(self.db.input_or("text", file, default=None) or "")
 
-    def problems(self) -> list[Problem]:
-        """Everything that is wrong, by file and place: what the settings leave, and no comment suppresses."""
+    def problems(self, quick: bool = False) -> list[Problem]:
+        """Everything that is wrong, by file and place: what the settings leave, and no comment suppresses.
+
+        `quick`: what only a plan and the tests tell is taken as it last was, where its declarations are still there.
+        """
+        if not quick:
+            self._consequences = tuple(checks.consequences(self.db))
         return self.in_order(self._judged().left)
 
     def suppressed(self) -> list[tuple[Problem, str]]:
         """What comments suppress, each with the reason."""
+        self._consequences = tuple(checks.consequences(self.db))
         return list(self._judged().suppressed)
 
     def _judged(self) -> Judged:
         unread = self.read_problems
-        found = [*unread.values(), *self.closed, *(p for p in checks.problems(self.db) if p.place.file not in unread)]
-        settings = {self._settings(f): None for f in (*project.sources(self.db), *self._roots(), *self._open)}
+        later = [p for p in self._consequences or () if p.place.decl in project.offsets(self.db, p.place.file)]
+        known = (*checks.problems(self.db), *later)
+        found = [*unread.values(), *self.closed, *(p for p in known if p.place.file not in unread)]
+        settings = dict.fromkeys((*settings_files(self.db), *map(self._settings, (*self._roots(), *self._open))))
         found += [p for s in settings if s is not None for p in read_settings(self.text(s), s).problems]
-        complete = all(rule(p.code).configurable for p in found)
-        comments = {f: allows(self.text(f)) for f in project.sources(self.db) if f not in unread}
-        judged = judge(found, self._lines_of, {f: a for f, a in comments.items() if a}, complete)
+        complete = self._consequences is not None and all(rule(p.code).configurable for p in found)
+        comments = {f: a for f, a in checks.suppressions(self.db).items() if f not in unread}
+        judged = judge(found, self._lines_of, comments, complete)
         return Judged(
             tuple(p for p in judged.left if self._level(p) is not None),
             tuple((p, reason) for p, reason in judged.suppressed if self._level(p) is not None),
@@ -190,8 +210,7 @@ class Workspace:
         """The file whose settings count for a file, the nearest in its folder or above; of settings, itself."""
         if file.endswith(f"/{NAME}"):
             return file if self.db.input_or("text", file, default=None) is not None else None
-        above = _settings_above(file)
-        return next((s for s in above if self.db.input_or("text", s, default=None) is not None), None)
+        return settings_for(self.db, posixpath.dirname(file))
 
     def _level(self, problem: Problem) -> Severity | None:
         """How bad a problem is by the settings for its file; None if it is not to be reported."""
@@ -281,6 +300,20 @@ class Workspace:
             character -= 2 if ord(text[at]) > 0xFFFF else 1
             at += 1
         return at
+
+
+@query
+def settings_for(db: Database, folder: str) -> str | None:
+    """The settings that count for the files of a folder: the nearest, in it or above."""
+    above = _settings_above(posixpath.join(folder, "_"))
+    return next((s for s in above if db.input_or("text", s, default=None) is not None), None)
+
+
+@query
+def settings_files(db: Database) -> tuple[str, ...]:
+    """All settings that count for some file."""
+    found = (settings_for(db, folder) for folder in dict.fromkeys(map(posixpath.dirname, project.sources(db))))
+    return tuple(dict.fromkeys(s for s in found if s is not None))
 
 
 @lru_cache(maxsize=65536)

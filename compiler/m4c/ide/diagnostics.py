@@ -30,10 +30,11 @@ class Diagnostic:
     problems: tuple[Problem, ...]
 
 
-def diagnostics(workspace: Workspace) -> dict[str, tuple[Diagnostic, ...]]:
-    """Everything that is wrong in the workspace, by file and place; files without a finding are not in it."""
+def diagnostics(workspace: Workspace, quick: bool = False) -> dict[str, tuple[Diagnostic, ...]]:
+    """Everything that is wrong in the workspace, by file and place; files without a finding are not in it.
+    `quick`: as `Workspace.problems` takes it."""
     out: dict[str, list[Diagnostic]] = {}
-    for found in grouped(workspace.problems()):
+    for found in grouped(workspace.problems(quick)):
         shown = _of_group(workspace, found) if isinstance(found, Group) else shown_as(workspace, found)
         for d in shown:
             out.setdefault(d.span.file, []).append(d)
