@@ -58,12 +58,12 @@ def syntax_problems(db: Database, file: str) -> tuple[Problem, ...]:
 def file_problems(db: Database, file: str) -> tuple[Problem, ...]:
     """Problems of a file's own declarations: syntax, imports, membership, policies checked by themselves."""
     out = list(syntax_problems(db, file))
-    mesh_name, said = mesh_of_file(db, file)
+    mesh_name, _ = mesh_of_file(db, file)
     for ref in decls(db, file):
         decl = ref.parsed.decl
         if isinstance(decl, t.Import):
             out += _import_problems(db, ref, decl)
-        elif isinstance(decl, t.Membership) and said and mesh_name not in mesh_names(db):
+        elif isinstance(decl, t.Membership) and decl.mesh.text not in mesh_names(db):
             place = Place(file, ref.key, decl.mesh.start, decl.mesh.end)
             out.append(unknown("mesh", decl.mesh.text, mesh_names(db), place))
         elif isinstance(decl, t.PolicyDecl):

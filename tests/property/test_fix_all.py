@@ -141,6 +141,7 @@ def test_what_is_narrowed_means_what_an_override_means(workspace: Workspace, tex
 
 @many(100)
 @example(text=CIRCLE)
+@example(text="mesh other;\nmesh shop;\n")
 @given(text=texts())
 def test_a_wrong_program_is_no_failure(workspace: Workspace, text: str) -> None:
     file = (workspace.paths[0] / "policies.m4").as_posix()
