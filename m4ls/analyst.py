@@ -1,7 +1,8 @@
 """The thread that owns the workspace: every question to the compiler core is answered there, one after the other.
 
 A check of the whole workspace is stopped when something more urgent comes (an edit, a completion) and is asked again
-later; what it had found out by then is kept by the query engine.
+later; what it had found out by then is kept by the query engine. An edit also stops the answer to a question about the
+text before it, which nobody can use any more.
 """
 
 from __future__ import annotations
@@ -23,6 +24,21 @@ class Interrupted(Exception):
     """A check was stopped for something more urgent."""
 
 
+class Outdated(Exception):
+    """A question was about a text that has been edited since."""
+
+
+class _Job:
+    """A question on its way. `edits`: how many there had been when it was asked; None for a check, which any question
+    may stop."""
+
+    __slots__ = ("edits", "stopped")
+
+    def __init__(self, edits: int | None) -> None:
+        self.edits = edits
+        self.stopped = False
+
+
 class Analyst:
     """Owns the workspace and its thread. All methods are called from the event loop's thread."""
 
@@ -30,8 +46,11 @@ class Analyst:
         self._pool = ThreadPoolExecutor(1, "m4-analyst")
         self._lock = threading.Lock()
         self._workspace: Workspace | None = None
-        self._checking = False
-        self._urgent = 0  # questions that wait or are being answered
+        self._job: _Job | None = None  # the one that is being answered and may be stopped
+        self._urgent = 0  # questions and edits that wait or are being worked on, but no checks
+        self._edits = 0
+        self._refreshes = False  # whether the workspace is to look at the disk
+        self._roots: list[str] | None = None  # its folders, if they have changed since
         self._texts: dict[str, str | None] = {}  # texts that the workspace has not seen yet; None: the file was closed
 
     def start(self, roots: list[str]) -> None:
@@ -47,62 +66,60 @@ class Analyst:
     def edit(self, path: str, text: str | None) -> None:
         """The text of an open file has changed; None: the file was closed."""
         with self._lock:
+            waiting = bool(self._texts)
             self._texts[path] = text
-        self._submit(self._take_texts)
+            self._edits += 1
+            self._stop()
+        if not waiting:  # else they are taken together
+            self._submit(self._take_texts)
 
     def refresh(self, roots: list[str] | None = None) -> None:
         """Files on the disk have changed, or the folders of the workspace have."""
 
-        def refresh() -> None:
-            workspace = self._opened()
-            if roots is not None:
-                workspace.paths = [Path(r) for r in roots]
-            workspace.refresh()
-
-        self._submit(refresh)
+        with self._lock:
+            waiting, self._refreshes = self._refreshes, True
+            self._roots = self._roots if roots is None else roots
+        if not waiting:
+            self._submit(self._look_again)
 
     async def ask(self, question: Callable[[Workspace], T]) -> T:
-        """The answer to a question that somebody waits for."""
-        return await asyncio.wrap_future(self._submit(lambda: question(self._opened())))
+        """The answer to a question that somebody waits for; `Outdated` if there is an edit first. It is stopped when
+        the caller is cancelled."""
+        job = _Job(self._edits)
+        future = self._submit(lambda: self._run(job, question))
+        try:
+            return await asyncio.wrap_future(future)
+        except Interrupted:
+            raise Outdated from None
+        finally:
+            self._give_up(job)
 
     async def check(self, question: Callable[[Workspace], T]) -> T:
         """The answer to a question that may wait; `Interrupted` if it was stopped."""
-
-        def run() -> T:
-            from m4c.db import Cancelled
-
-            workspace = self._opened()
-            with self._lock:
-                if self._urgent:
-                    raise Interrupted
-                workspace.db.resume()
-                self._checking = True
-            try:
-                return question(workspace)
-            except Cancelled:
-                raise Interrupted from None
-            finally:
-                with self._lock:
-                    self._checking = False
-                    workspace.db.resume()
-
-        return await asyncio.wrap_future(self._pool.submit(run))
+        job = _Job(None)
+        try:
+            return await asyncio.wrap_future(self._pool.submit(self._run, job, question))
+        finally:
+            self._give_up(job)
 
     def interrupt(self) -> None:
         """Stops a check that is running; nothing else."""
         with self._lock:
-            if self._checking and self._workspace is not None:
-                self._workspace.db.cancel()
+            if self._job is not None and self._job.edits is None:
+                self._stop()
 
     def close(self) -> None:
-        self.interrupt()
+        with self._lock:
+            self._stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # --- in either thread ---
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         with self._lock:
             self._urgent += 1
-            if self._checking and self._workspace is not None:
-                self._workspace.db.cancel()
+            if self._job is not None and self._job.edits is None:
+                self._stop()
         future = self._pool.submit(work)
         future.add_done_callback(self._done)
         return future
@@ -111,10 +128,50 @@ class Analyst:
         with self._lock:
             self._urgent -= 1
 
+    def _give_up(self, job: _Job) -> None:
+        """Nobody waits for the answer any more, if there is none yet."""
+        with self._lock:
+            job.stopped = True
+            if self._job is job:
+                self._stop()
+
+    def _stop(self) -> None:
+        """Stops what is being answered, with the lock held."""
+        if self._job is not None and self._workspace is not None:
+            self._workspace.db.cancel()
+
+    # --- in the analyst's thread ---
+
+    def _run(self, job: _Job, question: Callable[[Workspace], T]) -> T:
+        from m4c.db import Cancelled
+
+        workspace = self._opened()
+        with self._lock:
+            if job.stopped or (self._urgent if job.edits is None else job.edits != self._edits):
+                raise Interrupted
+            workspace.db.resume()
+            self._job = job
+        try:
+            return question(workspace)
+        except Cancelled:
+            raise Interrupted from None
+        finally:
+            with self._lock:
+                self._job = None
+                workspace.db.resume()
+
     def _opened(self) -> Workspace:
         if self._workspace is None:
             raise RuntimeError("the workspace could not be opened")
         return self._workspace
+
+    def _look_again(self) -> None:
+        workspace = self._opened()
+        with self._lock:
+            roots, self._roots, self._refreshes = self._roots, None, False
+        if roots is not None:
+            workspace.paths = [Path(r) for r in roots]
+        workspace.refresh()
 
     def _take_texts(self) -> None:
         from m4c.files import looks_like_m4

@@ -1,15 +1,24 @@
-"""When the workspace is checked and what is then published."""
+"""When the workspace is checked.
+
+A check has two stages. The first tells all that follows from the declarations, and begins at once after an edit; edits
+that come while it works stop it, and are looked at together. The second makes plans and runs tests, which takes longer,
+and waits until nobody has typed for a while. Each edit makes what is being found out stale: it is never published.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 
 from m4ls.analyst import Interrupted
-from m4ls.convert import diagnostic
+from m4ls.convert import Findings, diagnostic
 from m4ls.progress import Progress
 
 if TYPE_CHECKING:
@@ -17,80 +26,138 @@ if TYPE_CHECKING:
 
     from m4ls.server import M4Server
 
-TYPING = 0.05  # seconds without an edit before the workspace is checked
+PAUSE = 0.5  # seconds without an edit before plans are made and tests are run
+LATE = 0.02  # seconds after which an edited file's own errors are published before the rest
 LONG = 0.5  # seconds after which a check shows its progress
+IDLE = 2.0  # seconds without anything to check before there is time for housekeeping
 log = logging.getLogger(__name__)
 
 
 class Checker:
-    """Checks the workspace after changes and publishes what is found, for every file that something is found in."""
+    """Checks the workspace after changes. What is found goes to `Reports` of the server."""
 
     def __init__(self, server: M4Server) -> None:
         self.server = server
         self._generation = 0
+        self._edited: str | None = None  # the file that the last change was an edit of
+        self._due = 0.0  # when plans and tests may be looked at
+        self._changed = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._failed: Exception | None = None
         self._task: asyncio.Task[None] | None = None
-        self._shown: dict[str, tuple[int | None, list[types.Diagnostic]]] = {}
+        self._findings = Findings()
+        self._new = True  # nothing was checked yet
 
-    def schedule(self, delay: float = 0.0) -> None:
-        """Checks after `delay` seconds, unless it is called again before."""
-        self._generation += 1
-        if self._task is not None:
-            self._task.cancel()
-        self.server.analyst.interrupt()
-        self._task = asyncio.create_task(self._run(self._generation, delay))
+    def edited(self, path: str) -> None:
+        """A file is being edited."""
+        self._edited = path
+        self._due = time.monotonic() + PAUSE
+        self._change()
 
-    def forget(self, path: str) -> None:
-        """The client has opened or closed a file: what is found in it is published again."""
-        self._shown.setdefault(path, (None, []))
-        self._shown[path] = (-1, self._shown[path][1])
+    def changed(self) -> None:
+        """Something else has changed, or was saved: there is no reason to wait."""
+        self._edited = None
+        self._due = time.monotonic()
+        self._change()
+
+    async def settled(self) -> None:
+        """Waits until it is known what the newest texts say, but for plans and tests. Raises what a check has failed
+        with."""
+        while not self._settled.is_set():
+            await self._settled.wait()
+        if self._failed is not None:
+            raise self._failed
 
     def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    async def _run(self, generation: int, delay: float) -> None:
-        if delay:
-            await asyncio.sleep(delay)
-        versions = self.server.documents.versions()
-        progress = asyncio.create_task(self._progress())
-        try:
-            found = await self._check(generation)
-        except Exception:
-            log.exception("the check failed")
-            return
-        finally:
-            progress.cancel()
-        if generation == self._generation and versions == self.server.documents.versions():
-            self._publish(found, versions)
+    def _change(self) -> None:
+        self._generation += 1
+        self._settled.clear()
+        self.server.analyst.interrupt()
+        self._changed.set()
+        if self._task is None:
+            self._loop = asyncio.get_running_loop()
+            self._task = self._loop.create_task(self._run())
 
-    async def _check(self, generation: int) -> dict[str, list[types.Diagnostic]]:
+    async def _run(self) -> None:
         while True:
+            await self._changed.wait()
+            self._changed.clear()
+            generation = self._generation
             try:
-                return await self.server.analyst.check(self._question)
-            except Interrupted:
-                await asyncio.sleep(0.001)  # what is more urgent comes first
+                if not await self._stage(generation, quick=True) or await self._waits(self._due - time.monotonic()):
+                    continue
+                if await self._stage(generation, quick=False) and not await self._waits(IDLE):
+                    await self._housekeeping(generation)
+            except Exception as error:
+                log.exception("the check failed")
+                if generation == self._generation:
+                    self._failed = error
+                    self._settled.set()
 
-    def _question(self, workspace: Workspace) -> dict[str, list[types.Diagnostic]]:
-        from m4c.ide.diagnostics import diagnostics
+    async def _waits(self, seconds: float) -> bool:
+        """Whether something changes within so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), max(seconds, 0))
+        return self._changed.is_set()
+
+    async def _stage(self, generation: int, quick: bool) -> bool:
+        """Checks until it is done or something changes; whether it is done, and reported."""
+        versions, edited = self.server.documents.versions(), self._edited if quick else None
+        async with self._progress():
+            while generation == self._generation:
+                try:
+                    found = await self.server.analyst.check(lambda w: self._question(w, quick, generation, edited))
+                except Interrupted:
+                    continue  # the next try waits for what is more urgent
+                if generation != self._generation:
+                    break
+                self.server.reports.update(found, versions, edited)
+                self._failed, self._new = None, False
+                self._settled.set()
+                return True
+        return False
+
+    def _question(
+        self, workspace: Workspace, quick: bool, generation: int, edited: str | None
+    ) -> dict[str, list[types.Diagnostic]]:
+        """In the analyser's thread."""
+        from m4c.ide.diagnostics import diagnostics, own_errors_first
 
         convert = self.server.converter(workspace)
-        return {file: [diagnostic(d, convert) for d in found] for file, found in diagnostics(workspace).items()}
+        if edited is not None:
+            own = [diagnostic(d, convert) for d in own_errors_first(workspace, edited)]
+            self._loop.call_soon_threadsafe(self._own, generation, edited, own)
+        return self._findings.convert(diagnostics(workspace, quick), convert, self.server.documents.spellings)
 
-    async def _progress(self) -> None:
-        await asyncio.sleep(LONG)
-        async with Progress(self.server, "Checking policies"):
-            await asyncio.Event().wait()
+    def _own(self, generation: int, path: str, found: list[types.Diagnostic]) -> None:
+        """An edited file's own errors are known; they are published if the rest takes long."""
 
-    def _publish(self, found: dict[str, list[types.Diagnostic]], versions: dict[str, int | None]) -> None:
-        for path in sorted({*found, *self._shown}):
-            now = (versions.get(path), found.get(path, []))
-            before = self._shown.get(path, (None, []))
-            if now == before:
-                continue
-            if now[1] or path in versions:
-                self._shown[path] = now
-            else:
-                self._shown.pop(path, None)
-            self.server.text_document_publish_diagnostics(
-                types.PublishDiagnosticsParams(self.server.documents.uri(path), now[1], now[0])
-            )
+        def publish() -> None:
+            if generation == self._generation and not self._settled.is_set():
+                self.server.reports.first(path, found)
+
+        self._loop.call_later(LATE, publish)
+
+    @contextlib.asynccontextmanager
+    async def _progress(self) -> AsyncIterator[None]:
+        shown = asyncio.create_task(self._show(0 if self._new else LONG))
+        try:
+            yield
+        finally:
+            shown.cancel()
+
+    async def _show(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        with contextlib.suppress(JsonRpcException):
+            async with Progress(self.server, "Checking policies", counted=False):
+                await asyncio.Event().wait()
+
+    async def _housekeeping(self, generation: int) -> None:
+        """What can wait until there is nothing else to do: what was parsed is kept for the next start."""
+        while generation == self._generation:
+            with contextlib.suppress(Interrupted):
+                await self.server.analyst.check(lambda workspace: workspace.remember())
+                return

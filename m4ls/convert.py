@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
@@ -17,7 +17,7 @@ SOURCE = "m4"
 
 
 class Converter:
-    """Converts the spans of a workspace; lives for one answer, for the lines that it keeps may change after it."""
+    """Converts the spans of a workspace; belongs to the analyser's thread."""
 
     def __init__(self, workspace: Workspace, encoding: Encoding, uri: Callable[[str], str]) -> None:
         self.workspace = workspace
@@ -26,15 +26,47 @@ class Converter:
         self._lines: dict[str, Lines] = {}
 
     def lines(self, file: str) -> Lines:
-        if file not in self._lines:
-            self._lines[file] = Lines(self.workspace.text(file), self.encoding)
-        return self._lines[file]
+        """The lines of a file as it is now."""
+        text = self.workspace.text(file)
+        known = self._lines.get(file)
+        if known is None or known.text is not text:
+            known = self._lines[file] = Lines(text, self.encoding)
+        return known
 
     def range(self, span: Span) -> types.Range:
+        if self.encoding == "utf-16":  # the compiler has counted these
+            start, end = types.Position(span.start_line, span.start_char), types.Position(span.end_line, span.end_char)
+            return types.Range(start, end)
         return self.lines(span.file).range(span.start, span.end)
 
     def location(self, span: Span) -> types.Location:
         return types.Location(self.uri(span.file), self.range(span))
+
+
+class Findings:
+    """Diagnostics as those of the protocol, by file; what is the same object as last time is not converted again.
+    Belongs to the analyser's thread."""
+
+    def __init__(self) -> None:
+        self._spellings: object = None
+        self._files: dict[str, tuple[tuple[Diagnostic, ...], list[types.Diagnostic]]] = {}
+
+    def convert(
+        self, found: Mapping[str, tuple[Diagnostic, ...]], convert: Converter, spellings: object
+    ) -> dict[str, list[types.Diagnostic]]:
+        """`spellings` changes whenever another URI may stand for a file."""
+        old = self._files if self._spellings == spellings else {}
+        changed = [was for file, was in old.items() if found.get(file) is not was[0]]
+        known = {id(d): c for shown, made in changed for d, c in zip(shown, made, strict=True)}
+        files = {}
+        for file, now in found.items():
+            before = old.get(file)
+            if before is not None and before[0] is now:
+                files[file] = before
+            else:
+                files[file] = now, [known.get(id(d)) or diagnostic(d, convert) for d in now]
+        self._files, self._spellings = files, spellings
+        return {file: made for file, (_, made) in files.items()}
 
 
 def diagnostic(found: Diagnostic, convert: Converter) -> types.Diagnostic:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lsprotocol import types
 from pygls.uris import from_fs_path, to_fs_path
@@ -34,6 +35,7 @@ class Documents:
 
     def __init__(self) -> None:
         self.encoding: Encoding = "utf-16"
+        self.spellings = 0  # counts how often another URI came to stand for a file
         self._open: dict[str, Document] = {}
 
     def get(self, path: str) -> Document | None:
@@ -48,12 +50,13 @@ class Documents:
     def uri(self, path: str) -> str:
         """The client's own URI of an open document; another file's is made from its path."""
         document = self._open.get(path)
-        return document.uri if document else str(from_fs_path(path))
+        return document.uri if document else _uri(path)
 
     def open(self, item: types.TextDocumentItem) -> Document | None:
         path = path_of(item.uri)
         if path is None:
             return None
+        self.spellings += item.uri != self.uri(path)
         self._open[path] = Document(item.uri, path, item.text, item.version)
         return self._open[path]
 
@@ -78,4 +81,13 @@ class Documents:
     def close(self, uri: str) -> str | None:
         """Forgets a document; its path if it was open."""
         path = path_of(uri)
-        return path if path is not None and self._open.pop(path, None) is not None else None
+        document = self._open.pop(path, None) if path is not None else None
+        if path is None or document is None:
+            return None
+        self.spellings += document.uri != _uri(path)
+        return path
+
+
+@lru_cache(maxsize=65536)
+def _uri(path: str) -> str:
+    return str(from_fs_path(path))

@@ -15,11 +15,13 @@ _numbers = itertools.count(1)
 
 
 class Progress:
-    """An async context manager; `report` shows a step. Without the client's support it does nothing."""
+    """An async context manager; `report` shows a step. Without the client's support it does nothing. `counted`: it is
+    known how much of the work is done."""
 
-    def __init__(self, server: M4Server, title: str) -> None:
+    def __init__(self, server: M4Server, title: str, counted: bool = True) -> None:
         self.server = server
         self.title = title
+        self.counted = counted
         self.token: str | None = None
 
     async def __aenter__(self) -> Progress:
@@ -28,7 +30,8 @@ class Progress:
             token = f"m4-{next(_numbers)}"
             await self.server.work_done_progress.create_async(token)
             self.server.work_done_progress.begin(
-                token, types.WorkDoneProgressBegin(title=self.title, cancellable=False, percentage=0)
+                token,
+                types.WorkDoneProgressBegin(self.title, cancellable=False, percentage=0 if self.counted else None),
             )
             self.token = token
         return self

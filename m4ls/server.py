@@ -15,12 +15,13 @@ from pygls.protocol import LanguageServerProtocol, default_converter
 from pygls.protocol.language_server import lsp_method
 
 from m4ls.__main__ import server_version
-from m4ls.analyst import Analyst
-from m4ls.checker import TYPING, Checker
+from m4ls.analyst import Analyst, Outdated
+from m4ls.checker import Checker
 from m4ls.convert import Converter
 from m4ls.documents import Document, Documents, path_of
-from m4ls.features import FEATURES
+from m4ls.features import FEATURES, diagnostics
 from m4ls.positions import choose
+from m4ls.reports import Reports
 
 if TYPE_CHECKING:
     from m4c.workspace import Workspace
@@ -34,6 +35,12 @@ class Failure(JsonRpcException):
     """Something cannot be done; the message is for people."""
 
     CODE = -32803  # RequestFailed
+
+
+class ContentModified(JsonRpcException):
+    """The text has changed before the answer was there."""
+
+    CODE = -32801
 
 
 class M4Protocol(LanguageServerProtocol):
@@ -63,14 +70,19 @@ class M4Server(LanguageServer):
         super().__init__("m4ls", server_version(), protocol_cls=M4Protocol, converter_factory=default_converter)
         self.documents = Documents()
         self.analyst = Analyst()
+        self.reports = Reports(self)
         self.checker = Checker(self)
+        self._converter: Converter | None = None
         for register in FEATURES:
             register(self)
 
     # --- answers ---
 
     def converter(self, workspace: Workspace) -> Converter:
-        return Converter(workspace, self.documents.encoding, self.documents.uri)
+        """In the analyser's thread."""
+        if self._converter is None or self._converter.workspace is not workspace:
+            self._converter = Converter(workspace, self.documents.encoding, self.documents.uri)
+        return self._converter
 
     async def ask(self, question: Callable[[Workspace], T]) -> T:
         """The answer of the analyser; what fails there becomes an error for people, not a traceback."""
@@ -78,6 +90,8 @@ class M4Server(LanguageServer):
             return await self.analyst.ask(question)
         except JsonRpcException:
             raise
+        except Outdated:
+            raise ContentModified("the text has changed") from None
         except Exception as e:
             log.exception("a request failed")
             raise Failure(f"the language server failed: {type(e).__name__}: {e}") from None
@@ -93,20 +107,20 @@ class M4Server(LanguageServer):
 
     def opened(self, document: Document | None) -> None:
         if document is not None:
-            self.checker.forget(document.path)
+            self.reports.forget(document.path)
             self.analyst.edit(document.path, document.text)
-            self.checker.schedule()
+            self.checker.changed()
 
     def changed(self, document: Document | None) -> None:
         if document is not None:
             self.analyst.edit(document.path, document.text)
-            self.checker.schedule(TYPING)
+            self.checker.edited(document.path)
 
     def closed(self, path: str | None) -> None:
         if path is not None:
-            self.checker.forget(path)
+            self.reports.forget(path)
             self.analyst.edit(path, None)
-            self.checker.schedule()
+            self.checker.changed()
 
     def roots(self) -> list[str]:
         """The folders of the workspace; without one only the open files, and what they name, are looked at."""
@@ -129,11 +143,13 @@ def _lifecycle(server: M4Server) -> None:
         general = params.capabilities.general
         offered = list(general.position_encodings or ()) if general else None
         server.documents.encoding = choose(offered)
+        if server.reports.pulled:
+            diagnostics.register(server)
 
     @server.feature(types.INITIALIZED)
     async def initialized(params: types.InitializedParams) -> None:
         server.analyst.start(server.roots())
-        server.checker.schedule()
+        server.checker.changed()
         await _watch(server)
 
     @server.feature(types.SHUTDOWN)
@@ -145,17 +161,17 @@ def _lifecycle(server: M4Server) -> None:
     def saved(params: types.DidSaveTextDocumentParams) -> None:
         if not _watches(server):
             server.analyst.refresh()
-        server.checker.schedule()
+        server.checker.changed()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def changed_on_disk(params: types.DidChangeWatchedFilesParams) -> None:
         server.analyst.refresh()
-        server.checker.schedule(TYPING)
+        server.checker.changed()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def changed_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
         server.analyst.refresh(server.roots())
-        server.checker.schedule()
+        server.checker.changed()
 
 
 def _watches(server: M4Server) -> bool:

@@ -35,7 +35,7 @@ def register(server: M4Server) -> None:
                 fixed = [_action(everything, convert, True)] if everything is not None else []
             lines = convert.lines(file)
             start, end = lines.offset(params.range.start), lines.offset(params.range.end)
-            found = (_action(a, convert, bool(only)) for a in actions(workspace, file, start, end))
+            found = (_action(a, convert, bool(only)) for a in actions(workspace, file, start, end, quick=True))
             return fixed + [a for a in found if only is None or _wanted(a, only)]
 
         return await server.ask_file(params.text_document.uri, question, [])

@@ -42,10 +42,10 @@ class Action:
     preferred: bool = False
 
 
-def actions(workspace: Workspace, file: str, start: int, end: int) -> tuple[Action, ...]:
-    """What can be done about the text between two offsets."""
+def actions(workspace: Workspace, file: str, start: int, end: int, quick: bool = False) -> tuple[Action, ...]:
+    """What can be done about the text between two offsets. `quick`: as `Workspace.problems` takes it."""
     out = []
-    for found in diagnostics(workspace).get(file, ()):
+    for found in diagnostics(workspace, quick).get(file, ()):
         if found.span.start <= end and start <= found.span.end:
             for problem in found.problems:
                 fixes = workspace.fixes(problem)

@@ -1,11 +1,19 @@
-"""Diagnostics by file, as an editor shows them."""
+"""Diagnostics by file, as an editor shows them.
+
+They are made anew at each edit, so what has been made is kept: a finding that is the same object as last time is at the
+same places, as long as the texts of their files are the same objects.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
+from m4c import checks, project
 from m4c.diagnostics.aggregate import Group, at_policies, grouped
 from m4c.diagnostics.registry import Severity, rule
+from m4c.semantics.model import Place
 from m4c.semantics.problems import Problem
 from m4c.workspace import Span, Workspace
 
@@ -14,6 +22,7 @@ from m4c.workspace import Span, Workspace
 class RelatedSpan:
     span: Span
     message: str
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,48 +37,155 @@ class Diagnostic:
     related: tuple[RelatedSpan, ...]
     unnecessary: bool
     problems: tuple[Problem, ...]
+    place: Place
+
+
+_Identity: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What was made of some problems, and what it depends on; the problems are held so that no other can have their
+    identities meanwhile."""
+
+    problems: tuple[Problem, ...]
+    texts: tuple[tuple[str, str], ...]
+    severity: Severity
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was shown last."""
+
+    shown: dict[_Identity, _Shown] = field(default_factory=dict)
+    files: dict[str, tuple[Diagnostic, ...]] = field(default_factory=dict)
+    own: dict[str, tuple[Problem, ...]] = field(default_factory=dict)  # of the files that are open, their own problems
 
 
 def diagnostics(workspace: Workspace, quick: bool = False) -> dict[str, tuple[Diagnostic, ...]]:
     """Everything that is wrong in the workspace, by file and place; files without a finding are not in it.
-    `quick`: as `Workspace.problems` takes it."""
+    `quick`: as `Workspace.problems` takes it.
+
+    A diagnostic that was shown last time and has not changed, nor a text that it is about, is the same object again;
+    so is a tuple of them.
+    """
+    known = _known(workspace)
+    texts: dict[str, str] = {}
+    severities: dict[tuple[str, str], Severity] = {}
+    shown: dict[_Identity, _Shown] = {}
     out: dict[str, list[Diagnostic]] = {}
     for found in grouped(workspace.problems(quick)):
-        shown = _of_group(workspace, found) if isinstance(found, Group) else shown_as(workspace, found)
-        for d in shown:
+        problems = found.pairs if isinstance(found, Group) else (found,)
+        first = problems[0]
+        key = (first.code, first.place.file)
+        if key not in severities:
+            severities[key] = workspace.severity(first)
+        identity = tuple(map(id, problems))
+        before = known.shown.get(identity)
+        if before is None or before.severity is not severities[key] or not _current(workspace, before, texts):
+            made = tuple(_of_group(workspace, found) if isinstance(found, Group) else shown_as(workspace, found))
+            about = {f: workspace.text(f) for f in {place.file for p in problems for place in _places(p)}}
+            before = _Shown(problems, tuple(about.items()), severities[key], made)
+        shown[identity] = before
+        for d in before.diagnostics:
             out.setdefault(d.span.file, []).append(d)
-    return {file: tuple(sorted(found, key=lambda d: d.span.start)) for file, found in sorted(out.items())}
+    files = {file: _same(known.files.get(file), found) for file, found in sorted(out.items())}
+    own = {file: checks.file_problems(workspace.db, file) for file in workspace.opened if file.endswith(".m4")}
+    known.shown, known.files, known.own = shown, files, own
+    return files
+
+
+def own_errors_first(workspace: Workspace, file: str) -> tuple[Diagnostic, ...]:
+    """The errors of the language in a file's own declarations as they are now, and what else was found in the file when
+    everything was asked for last, where its declarations are still there: what can be shown of a file that is being
+    edited before everything is known again."""
+    known = _known(workspace)
+    own = [p for p in checks.file_problems(workspace.db, file) if not rule(p.code).configurable]
+    before = {id(p) for p in known.own.get(file, ()) if not rule(p.code).configurable}
+    others = (d for d in known.files.get(file, ()) if not any(id(p) in before for p in d.problems))
+    found = [d for p in own for d in shown_as(workspace, p) if d.span.file == file]
+    found += [_moved(workspace, d) for d in others if _is_there(workspace, d.place)]
+    return tuple(sorted(found, key=lambda d: d.span.start))
+
+
+def _is_there(workspace: Workspace, place: Place) -> bool:
+    return not place.decl or place.decl in project.offsets(workspace.db, place.file)
+
+
+def _moved(workspace: Workspace, shown: Diagnostic) -> Diagnostic:
+    """A diagnostic where its declarations are now."""
+    related = (replace(r, span=workspace.span(r.place)) for r in shown.related if _is_there(workspace, r.place))
+    return replace(shown, span=workspace.span(shown.place), related=tuple(related))
+
+
+def _known(workspace: Workspace) -> _Known:
+    return workspace.db.kept("diagnostics", make=_Known)
+
+
+def _places(problem: Problem) -> Iterator[Place]:
+    yield problem.place
+    for related in problem.related:
+        yield related.place
+
+
+def _current(workspace: Workspace, shown: _Shown, texts: dict[str, str]) -> bool:
+    """Whether the texts are still those that something was made with."""
+    for file, text in shown.texts:
+        if file not in texts:
+            texts[file] = workspace.text(file)
+        if texts[file] is not text:
+            return False
+    return True
+
+
+def _same(before: tuple[Diagnostic, ...] | None, found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """The diagnostics of a file by place; what it was before if it is still the same objects."""
+    found.sort(key=lambda d: d.span.start)
+    if before is not None and len(before) == len(found) and all(a is b for a, b in zip(before, found, strict=True)):
+        return before
+    return tuple(found)
 
 
 def shown_as(workspace: Workspace, problem: Problem) -> tuple[Diagnostic, ...]:
     """A problem at its place, and a mirrored one at the other place too, each with the other as related."""
-    span = workspace.span(problem.place)
-    related = tuple(RelatedSpan(workspace.span(r.place), r.message) for r in problem.related)
-    kind = rule(problem.code)
-
-    def at(here: Span, others: tuple[RelatedSpan, ...]) -> Diagnostic:
-        return Diagnostic(
-            here, workspace.severity(problem), problem.code, problem.message, others, kind.unnecessary, (problem,)
-        )
-
-    shown = at(span, related)
-    if not problem.mirrored or not related or related[0].span == span:
+    related = tuple(_related(workspace, r.place, r.message) for r in problem.related)
+    shown = _diagnostic(workspace, problem, problem.place, problem.message, related, (problem,))
+    if not problem.mirrored or not related or related[0].span == shown.span:
         return (shown,)
-    return shown, at(related[0].span, (RelatedSpan(span, problem.mirrored), *related[1:]))
+    others = (_related(workspace, problem.place, problem.mirrored), *related[1:])
+    return shown, _diagnostic(workspace, problem, related[0].place, problem.message, others, (problem,))
 
 
 def _of_group(workspace: Workspace, group: Group) -> tuple[Diagnostic, ...]:
     """Many findings about pairs of policies, at each of the policies."""
-    kind = rule(group.pairs[0].code)
     return tuple(
-        Diagnostic(
-            workspace.span(n.place),
-            workspace.severity(n.pairs[0]),
-            kind.code,
+        _diagnostic(
+            workspace,
+            n.pairs[0],
+            n.place,
             n.message,
-            tuple(RelatedSpan(workspace.span(r.place), r.message) for r in n.related),
-            kind.unnecessary,
+            tuple(_related(workspace, r.place, r.message) for r in n.related),
             n.pairs,
         )
         for n in at_policies(group)
+    )
+
+
+def _related(workspace: Workspace, place: Place, message: str) -> RelatedSpan:
+    return RelatedSpan(workspace.span(place), message, place)
+
+
+def _diagnostic(
+    workspace: Workspace,
+    problem: Problem,
+    place: Place,
+    message: str,
+    related: tuple[RelatedSpan, ...],
+    problems: tuple[Problem, ...],
+) -> Diagnostic:
+    kind = rule(problem.code)
+    severity = workspace.severity(problem)
+    return Diagnostic(
+        workspace.span(place), severity, problem.code, message, related, kind.unnecessary, problems, place
     )
