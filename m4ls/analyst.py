@@ -60,6 +60,7 @@ class Analyst:
             from m4c.workspace import Workspace
 
             self._workspace = Workspace(Path(r) for r in roots)
+            self._take_texts()  # of documents that were opened before
 
         self._submit(create)
 
@@ -176,7 +177,9 @@ class Analyst:
     def _take_texts(self) -> None:
         from m4c.files import looks_like_m4
 
-        workspace = self._opened()
+        workspace = self._workspace
+        if workspace is None:
+            return
         with self._lock:
             texts, self._texts = self._texts, {}
         for path, text in texts.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -28,7 +29,8 @@ class Progress:
         window = self.server.client_capabilities.window
         if window is not None and window.work_done_progress:
             token = f"m4-{next(_numbers)}"
-            await self.server.work_done_progress.create_async(token)
+            # shielded, for the client answers also when nobody waits any more
+            await asyncio.shield(self.server.work_done_progress.create_async(token))
             self.server.work_done_progress.begin(
                 token,
                 types.WorkDoneProgressBegin(self.title, cancellable=False, percentage=0 if self.counted else None),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lsprotocol import types
+from m4c import VERSION
 from pygls.exceptions import JsonRpcException
+from pygls.io_ import StdoutWriter, run_async
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, default_converter
 from pygls.protocol.language_server import lsp_method
 
-from m4ls.__main__ import server_version
 from m4ls.analyst import Analyst, Outdated
 from m4ls.checker import Checker
 from m4ls.convert import Converter
@@ -22,12 +26,14 @@ from m4ls.documents import Document, Documents, path_of
 from m4ls.features import FEATURES, diagnostics
 from m4ls.positions import choose
 from m4ls.reports import Reports
+from m4ls.stdio import Input
 
 if TYPE_CHECKING:
     from m4c.workspace import Workspace
 
 T = TypeVar("T")
 WATCHED = ("**/*.m4", "**/m4.toml", "**/*.yaml", "**/*.yml", "**/*.json", "**/*.j2")
+SWITCH = 0.0005  # seconds that the analyser may keep the interpreter while a message waits to be read or sent
 log = logging.getLogger(__name__)
 
 
@@ -67,11 +73,12 @@ class M4Server(LanguageServer):
     """The state of one connection."""
 
     def __init__(self) -> None:
-        super().__init__("m4ls", server_version(), protocol_cls=M4Protocol, converter_factory=default_converter)
+        super().__init__("m4ls", VERSION, protocol_cls=M4Protocol, converter_factory=default_converter)
         self.documents = Documents()
         self.analyst = Analyst()
         self.reports = Reports(self)
         self.checker = Checker(self)
+        self.watching: asyncio.Task[None] | None = None
         self._converter: Converter | None = None
         for register in FEATURES:
             register(self)
@@ -130,6 +137,24 @@ class M4Server(LanguageServer):
         paths = [p for p in map(path_of, uris) if p is not None and Path(p).is_dir()]
         return [p for p in paths if not any(p.startswith(f"{q}/") for q in paths)]
 
+    def serve(self) -> None:
+        """Serves one client on standard input and output until it ends the session."""
+
+        async def run() -> None:
+            self._stop_event = threading.Event()
+            self.protocol.set_writer(StdoutWriter(sys.stdout.buffer))
+            reader = Input(sys.stdin.buffer)
+            await run_async(self._stop_event, reader, self.protocol, log, self.report_server_error)
+
+        try:
+            asyncio.run(run())
+        except BrokenPipeError:
+            log.warning("the client is gone")
+        except (KeyboardInterrupt, SystemExit):
+            pass
+        finally:
+            self.shutdown()  # type: ignore[no-untyped-call]
+
     # --- errors ---
 
     def report_server_error(self, error: Exception, source: Any) -> None:
@@ -147,10 +172,11 @@ def _lifecycle(server: M4Server) -> None:
             diagnostics.register(server)
 
     @server.feature(types.INITIALIZED)
-    async def initialized(params: types.InitializedParams) -> None:
+    def initialized(params: types.InitializedParams) -> None:
+        gc.enable()
         server.analyst.start(server.roots())
         server.checker.changed()
-        await _watch(server)
+        server.watching = asyncio.create_task(_watch(server))
 
     @server.feature(types.SHUTDOWN)
     def shutdown(params: None) -> None:
@@ -211,4 +237,5 @@ def serve() -> None:
     """Serves one client on standard input and output. Standard error is the log."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("pygls.protocol.json_rpc").addFilter(_Expected())
-    create().start_io()
+    sys.setswitchinterval(SWITCH)
+    create().serve()

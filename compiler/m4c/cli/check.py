@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from m4c import project
+from m4c import VERSION, project
 from m4c.cli import fixing
 from m4c.cli.common import errors, open_workspace
 from m4c.cli.errors import UsageError
-from m4c.cli.main import VERSION
 from m4c.cli.output import colored, counted, print_json, range_json
 from m4c.cli.paths import relative
 from m4c.cli.text import render_text

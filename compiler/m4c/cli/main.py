@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from m4c import VERSION
 from m4c.cli.errors import UsageError
 
-VERSION = "0.1.0"
 TRACEBACK = "M4_TRACEBACK"
 
 
