@@ -5,16 +5,17 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from m4c.db import Database, firewall, query
+from m4c.db import Database, query
 from m4c.diagnostics.suppress import Suppression, allows
 from m4c.project import (
     DeclRef,
-    all_decls,
+    decl,
     decls,
     findings,
     graph,
     graph_file,
     import_candidates,
+    layout,
     mesh,
     mesh_names,
     mesh_of_file,
@@ -23,7 +24,8 @@ from m4c.project import (
     plan_problems,
     policy,
     schema,
-    sources,
+    some_files,
+    some_files_count,
     state,
     template_path,
     templates,
@@ -129,20 +131,27 @@ def _homeless(db: Database, file: str) -> list[Problem]:
 @query
 def duplicate_problems(db: Database) -> tuple[Problem, ...]:
     """Names that are declared twice within a mesh, and meshes that are declared twice."""
+    found = layout(db)
+    groups: dict[tuple[str, str | None, str], list[tuple[str, str]]] = {}
+    for of in found.outlines:
+        home = found.mesh_of[of.file][0]
+        for p in of.policies:
+            if p.entity:
+                groups.setdefault(("policy", home, p.name), []).append((of.file, p.key))
+        for ref in of.others:
+            if isinstance(ref.parsed.decl, t.MeshDecl):
+                groups.setdefault(("mesh", None, named(ref)), []).append((ref.file, ref.key))
+            elif isinstance(ref.parsed.decl, t.StateDecl):
+                groups.setdefault(("state", home, named(ref)), []).append((ref.file, ref.key))
     out = []
-    groups: dict[tuple[str, str | None, str], list[DeclRef]] = {}
-    for ref in all_decls(db):
-        decl = ref.parsed.decl
-        if isinstance(decl, t.MeshDecl):
-            groups.setdefault(("mesh", None, decl.name.text), []).append(ref)
-        elif isinstance(decl, t.PolicyDecl | t.StateDecl):
-            kind = "policy" if isinstance(decl, t.PolicyDecl) else "state"
-            groups.setdefault((kind, mesh_of_file(db, ref.file)[0], decl.name.text), []).append(ref)
-    for (kind, _, name), refs in groups.items():
-        for other in refs[1:]:
-            related = (Related(_name_place(refs[0]), "the first one"),)
-            message = f"{kind} `{name}` is declared twice"
-            out.append(Problem("duplicate-name", message, _name_place(other), related))
+    for (kind, _, name), keys in groups.items():
+        if len(keys) > 1:
+            refs = [r for file, key in keys if (r := decl(db, file, key)) is not None]
+            first, others = refs[0], refs[1:]
+            for other in others:
+                related = (Related(_name_place(first), "the first one"),)
+                message = f"{kind} `{name}` is declared twice"
+                out.append(Problem("duplicate-name", message, _name_place(other), related))
     return tuple(out)
 
 
@@ -180,9 +189,7 @@ def _missing_graph(db: Database, name: str, file: str) -> list[Problem]:
 @query
 def declared_problems(db: Database) -> tuple[Problem, ...]:
     """What is wrong with the declarations of the workspace, each by itself."""
-    out: list[Problem] = []
-    for file in sources(db):
-        out += file_problems(db, file)
+    out = [p for some in range(some_files_count(db)) for p in _problems_of_some(db, some)]
     out += duplicate_problems(db)
     out += schema(db).problems
     for name in mesh_names(db):
@@ -204,11 +211,20 @@ def consequences(db: Database) -> Iterator[Problem]:
         yield from failures(db, name)
 
 
-@firewall
+@query
+def _problems_of_some(db: Database, some: int) -> tuple[Problem, ...]:
+    return tuple(p for file in some_files(db, some) for p in file_problems(db, file))
+
+
+@query
 def suppressions(db: Database) -> dict[str, tuple[Suppression, ...]]:
     """The comments that suppress findings, by file."""
-    found = ((file, _suppressions(db, file)) for file in sources(db))
-    return {file: here for file, here in found if here}
+    return {file: found for some in range(some_files_count(db)) for file, found in _suppressions_of_some(db, some)}
+
+
+@query
+def _suppressions_of_some(db: Database, some: int) -> tuple[tuple[str, tuple[Suppression, ...]], ...]:
+    return tuple((file, found) for file in some_files(db, some) if (found := _suppressions(db, file)))
 
 
 @query

@@ -8,7 +8,8 @@ which its value last *changed*.
 
 *Durability*: inputs differ in how often they change: texts that are being edited, files on the disk, what is shipped. A
 memo is as durable as the least durable thing that it read, and is valid without a look at what it read as long as
-nothing of that durability has changed. So an edit does not make the engine walk over what the other files came to.
+nothing of that durability has changed. One edited text beneath is told apart from the rest. So an edit does not make
+the engine walk over what the other files came to, be they open or not.
 
 *Firewalls*: a query that reads every file, such as one for all names, reads the file that is being edited too, and
 so would everything that reads it. A firewall is settled before anything else in each revision, and whoever reads it is
@@ -68,6 +69,9 @@ class Key:
     args: tuple[Hashable, ...]
 
 
+_SEVERAL = Key("", ())
+
+
 @dataclass(slots=True)
 class _Input:
     value: Any
@@ -79,24 +83,34 @@ _EVICTED = object()
 
 
 @dataclass(slots=True)
+class _Ground:
+    """What something rests on: the edited input (none, one, or `_SEVERAL`), and how durable all the rest is."""
+
+    edited: Key | None = None
+    rest: Durability = Durability.SHIPPED
+
+    def add(self, edited: Key | None, rest: Durability) -> None:
+        if edited is not None and edited is not self.edited and edited != self.edited:
+            self.edited = edited if self.edited is None else _SEVERAL
+        if rest < self.rest:
+            self.rest = rest
+
+
+@dataclass(slots=True)
 class _Memo:
     query: Query[..., Any]
     value: Any
     deps: tuple[Key, ...]
     changed_at: int
     verified_at: int
-    durability: Durability
+    ground: _Ground
 
 
 @dataclass(slots=True)
 class _Frame:
     key: Key
     deps: dict[Key, None] = field(default_factory=dict)
-    durability: Durability = Durability.SHIPPED
-
-    def reads(self, durability: Durability) -> None:
-        if durability < self.durability:
-            self.durability = durability
+    ground: _Ground = field(default_factory=_Ground)
 
 
 class Query(Generic[P, R]):
@@ -188,7 +202,7 @@ class Database:
         if found is None:
             raise MissingInput(kind, args)
         if self._stack:
-            self._stack[-1].reads(found.durability)
+            self._stack[-1].ground.add(*_of_input(key, found))
         return found.value
 
     def input_or(self, kind: str, *args: Hashable, default: Any) -> Any:
@@ -198,7 +212,7 @@ class Database:
             return self.input(kind, *args)
         self._depend(key)
         if self._stack:
-            self._stack[-1].reads(Durability.EDITED)
+            self._stack[-1].ground.add(key, Durability.SHIPPED)
         return default
 
     def cancel(self) -> None:
@@ -239,7 +253,7 @@ class Database:
         if memo is None or memo.value is _EVICTED or not self._still_valid(memo):
             memo = self._run(key, query, memo)
         if self._stack:
-            self._stack[-1].reads(_seen(memo))
+            self._stack[-1].ground.add(*_of_memo(memo))
         if query.lru is not None:
             self._touch(key, query)
         return memo.value
@@ -260,32 +274,39 @@ class Database:
         """Whether nothing that the memo read has changed since it was verified; verifies it if so."""
         if memo.verified_at == self.revision:
             return True
-        known = memo.durability > Durability.DERIVED if self._settling else memo.durability > Durability.EDITED
-        if not (known and self._changed_at[memo.durability] <= memo.verified_at):
-            durability = Durability.SHIPPED
+        if not self._stands(memo):
+            ground = _Ground()
             for dep in memo.deps:
-                changed, durable = self._look(dep, memo.verified_at)
-                if changed:
+                entry = self._inputs.get(dep)
+                if entry is not None:
+                    if entry.changed_at > memo.verified_at:
+                        return False
+                    ground.add(*_of_input(dep, entry))
+                    continue
+                if self._cancelled:
+                    raise Cancelled
+                found = self._memos.get(dep)
+                if found is None:  # an input that was not there, and is not now
+                    ground.add(dep, Durability.SHIPPED)
+                    continue
+                if not self._still_valid(found):
+                    found = self._run(dep, found.query, found)
+                if found.changed_at > memo.verified_at:
                     return False
-                if durable < durability:
-                    durability = durable
-            memo.durability = durability
+                ground.add(*_of_memo(found))
+            memo.ground = ground
         memo.verified_at = self.revision
         return True
 
-    def _look(self, dep: Key, revision: int) -> tuple[bool, Durability]:
-        """(whether something that was read has changed since a revision, how durable it is now)."""
-        if self._cancelled:
-            raise Cancelled
-        entry = self._inputs.get(dep)
-        if entry is not None:
-            return entry.changed_at > revision, entry.durability
-        memo = self._memos.get(dep)
-        if memo is None:  # an input that was not there
-            return False, Durability.EDITED
-        if not self._still_valid(memo):
-            memo = self._run(dep, memo.query, memo)
-        return memo.changed_at > revision, _seen(memo)
+    def _stands(self, memo: _Memo) -> bool:
+        """Whether what a memo rests on is known not to have changed since it was verified."""
+        edited, rest = memo.ground.edited, memo.ground.rest
+        if edited is _SEVERAL or self._changed_at[rest] > memo.verified_at:
+            return False
+        if self._settling and rest == Durability.DERIVED:
+            return False
+        entry = self._inputs.get(edited) if edited is not None else None
+        return entry is None or entry.changed_at <= memo.verified_at
 
     def _run(self, key: Key, query: Query[..., Any], old: _Memo | None) -> _Memo:
         if key in self._running:
@@ -308,13 +329,13 @@ class Database:
             tuple(frame.deps),
             old.changed_at if old is not None and same else self.revision,
             self.revision,
-            frame.durability,
+            frame.ground,
         )
         self._memos[key] = memo
         if query.firewall:
             self._firewalls[key] = None
             if not same:
-                self._mark(max(memo.durability, Durability.DERIVED))
+                self._mark(Durability.DERIVED)
         return memo
 
     def _touch(self, key: Key, query: Query[..., Any]) -> None:
@@ -326,8 +347,15 @@ class Database:
             self._memos[evicted].value = _EVICTED
 
 
-def _seen(memo: _Memo) -> Durability:
-    """How durable a memo is for those that read it."""
-    if memo.query.firewall and memo.durability < Durability.DERIVED:
-        return Durability.DERIVED
-    return memo.durability
+def _of_input(key: Key, entry: _Input) -> tuple[Key | None, Durability]:
+    """What those rest on that read an input."""
+    if entry.durability == Durability.EDITED:
+        return key, Durability.SHIPPED
+    return None, entry.durability
+
+
+def _of_memo(memo: _Memo) -> tuple[Key | None, Durability]:
+    """What those rest on that read a memo."""
+    if memo.query.firewall:
+        return None, min(memo.ground.rest, Durability.DERIVED)
+    return memo.ground.edited, memo.ground.rest

@@ -20,6 +20,7 @@ from m4c.syntax.cache import parse_file
 from m4c.syntax.items import Item
 from m4c.syntax.parser import ParsedItem, parse_item
 
+SOME = 32  # files that are looked at together: all of them are 500 looks, and 16 and 32 are few
 SPEC_DECLS = (t.SpecDecl, t.EntityDecl, t.EnumDecl, t.StateEntityDecl)
 
 
@@ -77,6 +78,12 @@ class Layout:
 
 def _text(db: Database, file: str) -> str:
     return str(db.input_or("text", file, default=None) or "")
+
+
+@query
+def exists(db: Database, file: str) -> bool:
+    """Whether there is such a file: to ask for its text would be to depend on all that is in it."""
+    return db.input_or("text", file, default=None) is not None
 
 
 @query
@@ -147,9 +154,11 @@ def named(ref: DeclRef) -> str:
 @firewall
 def layout(db: Database) -> Layout:
     """All files, and what they declare."""
-    files, graphs = _reached(db)
-    sources = tuple(f for f in files if db.input_or("text", f, default=None) is not None)
-    outlines = tuple(outline(db, f) for f in sources)
+    own = len(db.input("files"))
+    known = {o.file: o for some in range(-(-own // SOME)) for o in _outlines_of_some(db, some)}
+    files, graphs = _reached(db, known)
+    sources = tuple(f for f in files if f in known or exists(db, f))
+    outlines = tuple(known.get(f) or outline(db, f) for f in sources)
     meshes = dict.fromkeys(named(r) for o in outlines for r in o.others if isinstance(r.parsed.decl, t.MeshDecl))
     mesh_of = {o.file: _mesh_of(o, tuple(meshes)) for o in outlines}
     return Layout(files, graphs, sources, outlines, tuple(meshes), mesh_of)
@@ -165,7 +174,13 @@ def import_candidates(db: Database, file: str, path: str) -> tuple[str, str]:
     return resolve_path(file, path), posixpath.normpath(posixpath.join(shipped, path))
 
 
-def _reached(db: Database) -> tuple[tuple[str, ...], tuple[str, ...]]:
+@query
+def _outlines_of_some(db: Database, some: int) -> tuple[Outline, ...]:
+    """The outlines of some of the workspace's files, those that exist."""
+    return tuple(outline(db, f) for f in db.input("files")[some * SOME : (some + 1) * SOME] if exists(db, f))
+
+
+def _reached(db: Database, known: dict[str, Outline]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(M4 files, graph files) that the workspace consists of or may consist of: what the loader must have read."""
     shipped: dict[str, str] = dict(db.input("shipped"))
     queue = [*db.input("files"), shipped["core"]]
@@ -186,12 +201,12 @@ def _reached(db: Database) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if file in files:
             continue
         files[file] = None
-        for ref in outline(db, file).others:
+        for ref in (known.get(file) or outline(db, file)).others:
             match ref.parsed.decl:
                 case t.Import(path=path):
                     here, there = import_candidates(db, file, path.text)
                     queue.append(here)
-                    if db.input_or("text", here, default=None) is None:
+                    if here not in known and not exists(db, here):
                         queue.append(there)
                 case t.MeshDecl(dataplanes=names, graphs=paths):
                     named_planes |= dict.fromkeys(n.text for n in names)
@@ -209,6 +224,18 @@ def _mesh_of(of: Outline, meshes: tuple[str, ...]) -> tuple[str | None, bool]:
     if len(own) == 1:
         return own.pop(), False
     return (meshes[0], False) if len(meshes) == 1 else (None, False)
+
+
+def some_files_count(db: Database) -> int:
+    """How many times `SOME` files there are. A query over all files that takes them in these pieces does not look at
+    each of them again when one is edited."""
+    return -(-len(layout(db).sources) // SOME)
+
+
+@query
+def some_files(db: Database, some: int) -> tuple[str, ...]:
+    """The files of one piece."""
+    return layout(db).sources[some * SOME : (some + 1) * SOME]
 
 
 def wanted(db: Database) -> tuple[tuple[str, ...], tuple[str, ...]]:

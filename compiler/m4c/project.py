@@ -25,6 +25,8 @@ from m4c.declarations import (
     offsets,
     outline,
     resolve_path,
+    some_files,
+    some_files_count,
     sources,
     specs_in,
     wanted,
@@ -58,6 +60,8 @@ __all__ = [
     "offsets",
     "outline",
     "resolve_path",
+    "some_files",
+    "some_files_count",
     "sources",
     "specs_in",
     "wanted",
@@ -107,6 +111,7 @@ def wanted_templates(db: Database) -> tuple[str, ...]:
     paths = (
         template_path(posixpath.dirname(o.file), name.text)
         for o in layout(db).outlines
+        if any(isinstance(r.parsed.decl, t.SpecDecl) for r in o.others)
         for _, name in templates(db, o.file)
     )
     return tuple(dict.fromkeys(path for path in paths if path is not None))
@@ -234,7 +239,13 @@ def policies_in(db: Database, file: str, mesh_name: str | None) -> tuple[Policy,
 @query
 def _parts(db: Database, mesh_name: str) -> tuple[tuple[Policy, ...], ...]:
     """The sound policies of a mesh, file by file."""
-    return tuple(policies_in(db, o.file, mesh_name) for o in layout(db).of_mesh(mesh_name) if o.policies)
+    return tuple(part for some in range(some_files_count(db)) for part in _parts_of_some(db, mesh_name, some))
+
+
+@query
+def _parts_of_some(db: Database, mesh_name: str, some: int) -> tuple[tuple[Policy, ...], ...]:
+    home = layout(db).mesh_of
+    return tuple(policies_in(db, f, mesh_name) for f in some_files(db, some) if home[f][0] == mesh_name)
 
 
 @query

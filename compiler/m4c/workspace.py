@@ -198,12 +198,13 @@ class Workspace:
         found = [*unread.values(), *self.closed, *(p for p in known if p.place.file not in unread)]
         settings = dict.fromkeys((*settings_files(self.db), *map(self._settings, (*self._roots(), *self._open))))
         found += [p for s in settings if s is not None for p in read_settings(self.text(s), s).problems]
-        complete = self._consequences is not None and all(rule(p.code).configurable for p in found)
+        complete = self._consequences is not None and all(rule(c).configurable for c in {p.code for p in found})
         comments = {f: a for f, a in checks.suppressions(self.db).items() if f not in unread}
         judged = judge(found, self._lines_of, comments, complete)
+        level = _Levels(self)
         return Judged(
-            tuple(p for p in judged.left if self._level(p) is not None),
-            tuple((p, reason) for p, reason in judged.suppressed if self._level(p) is not None),
+            tuple(p for p in judged.left if level(p) is not None),
+            tuple((p, reason) for p, reason in judged.suppressed if level(p) is not None),
         )
 
     def _settings(self, file: str) -> str | None:
@@ -236,7 +237,15 @@ class Workspace:
 
     def in_order(self, problems: Iterable[Problem]) -> list[Problem]:
         """Problems by file and place."""
-        return sorted(problems, key=lambda p: (p.place.file, self.offset(p.place), p.code, p.message))
+        offsets: dict[str, dict[str, int]] = {}
+
+        def place(p: Problem) -> tuple[str, int, str, str]:
+            file = p.place.file
+            if file not in offsets:
+                offsets[file] = project.offsets(self.db, file)
+            return file, offsets[file].get(p.place.decl, 0) + p.place.start, p.code, p.message
+
+        return sorted(problems, key=place)
 
     def severity(self, problem: Problem) -> Severity:
         """How bad a problem is, by the settings for its file."""
@@ -300,6 +309,20 @@ class Workspace:
             character -= 2 if ord(text[at]) > 0xFFFF else 1
             at += 1
         return at
+
+
+class _Levels:
+    """As `Workspace.severity`, for many problems at once; None for what is not to be reported."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.known: dict[tuple[str, str], Severity | None] = {}
+
+    def __call__(self, problem: Problem) -> Severity | None:
+        key = (problem.code, problem.place.file)
+        if key not in self.known:
+            self.known[key] = self.workspace._level(problem)
+        return self.known[key]
 
 
 @query

@@ -288,7 +288,7 @@ class Analysis:
 
 def _same_ground(a: Program, b: Program) -> bool:
     """Whether only policies differ between two programs."""
-    return (
+    return a is b or (
         (a.graph is b.graph or a.graph == b.graph)
         and a.entities == b.entities
         and a.enums == b.enums
