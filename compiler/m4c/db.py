@@ -16,6 +16,8 @@ so would everything that reads it. A firewall is settled before anything else in
 as durable as `DERIVED`: valid without a look, unless the value of some firewall has changed. There should be few, and
 their values should hold little that edits touch.
 
+*Memory*: `bounded_query` keeps a number of values; `sweep` drops what nobody has asked for since the last one.
+
 Threads: one thread runs queries and sets inputs. Another may call `cancel()`: the running query stops with `Cancelled`
 at its next read. Nothing that was finished is lost.
 
@@ -32,9 +34,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,56 +62,65 @@ class MissingInput(KeyError):
     """An input was read that was never set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """What a memo stands for: a query, or an input's kind, with its arguments."""
 
     name: str
     args: tuple[Hashable, ...]
 
 
-_SEVERAL = Key("", ())
-
-
-@dataclass(slots=True)
-class _Input:
-    value: Any
-    changed_at: int
-    durability: Durability
-
-
+_MISSING = object()  # the value of an input that was read and never set
 _EVICTED = object()
 
 
-@dataclass(slots=True)
-class _Ground:
-    """What something rests on: the edited input (none, one, or `_SEVERAL`), and how durable all the rest is."""
+class _Node:
+    """An input, or the memo of a query.
 
-    edited: Key | None = None
-    rest: Durability = Durability.SHIPPED
+    `edited` and `rest` say what those rest on that read it: the one edited input beneath (`_SEVERAL`: there are more),
+    and how durable everything else is. `walks`: what it read has to be looked at in each revision.
+    """
 
-    def add(self, edited: Key | None, rest: Durability) -> None:
-        if edited is not None and edited is not self.edited and edited != self.edited:
-            self.edited = edited if self.edited is None else _SEVERAL
-        if rest < self.rest:
-            self.rest = rest
+    __slots__ = ("changed_at", "deps", "edited", "key", "query", "rest", "value", "verified_at", "walks")
+
+    def __init__(self, key: Key, query: Query[..., Any] | None) -> None:
+        self.key = key
+        self.query = query
+        self.value: Any = _MISSING
+        self.deps: tuple[_Node, ...] = ()
+        self.changed_at = 0
+        self.verified_at = 0
+        self.edited: _Node | None = None
+        self.rest = Durability.SHIPPED
+        self.walks = False
+
+    def copy(self) -> _Node:
+        other = _Node(self.key, self.query)
+        other.value, other.deps = self.value, self.deps
+        other.changed_at, other.verified_at = self.changed_at, self.verified_at
+        other.edited, other.rest, other.walks = self.edited, self.rest, self.walks
+        return other
+
+    def rests_on(self, edited: _Node | None, rest: Durability) -> None:
+        """Puts down what a memo rests on; a firewall hides what is beneath it."""
+        if self.query is not None and self.query.firewall:
+            self.walks = edited is not None or rest <= Durability.DERIVED
+            self.edited, self.rest = None, min(rest, Durability.DERIVED) if self.walks else rest
+        else:
+            self.walks = edited is _SEVERAL
+            self.edited, self.rest = edited, rest
 
 
-@dataclass(slots=True)
-class _Memo:
-    query: Query[..., Any]
-    value: Any
-    deps: tuple[Key, ...]
-    changed_at: int
-    verified_at: int
-    ground: _Ground
+_SEVERAL = _Node(Key("", ()), None)
 
 
-@dataclass(slots=True)
 class _Frame:
-    key: Key
-    deps: dict[Key, None] = field(default_factory=dict)
-    ground: _Ground = field(default_factory=_Ground)
+    """A query that runs, and what it has read."""
+
+    __slots__ = ("deps", "key")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.deps: dict[_Node, None] = {}
 
 
 class Query(Generic[P, R]):
@@ -152,11 +162,11 @@ class Database:
     def __init__(self) -> None:
         self.revision = 1
         self.log: list[Key] | None = None  # the queries that ran, in order, while it is a list; for tests
-        self._inputs: dict[Key, _Input] = {}
-        self._memos: dict[Key, _Memo] = {}
+        self._nodes: dict[Key, _Node] = {}
         self._stack: list[_Frame] = []
         self._running: set[Key] = set()
         self._recent: dict[str, OrderedDict[Key, None]] = {}
+        self._asked: dict[Key, None] = {}  # what was asked for from outside, since the last sweep
         self._changed_at = [1] * len(Durability)  # when something at least that durable last changed
         self._firewalls: dict[Key, None] = {}
         self._settled_at = 0
@@ -169,9 +179,12 @@ class Database:
         other = Database()
         other.revision, other._changed_at = self.revision, list(self._changed_at)
         other._firewalls, other._settled_at = dict(self._firewalls), self._settled_at
-        other._inputs = dict(self._inputs)
-        other._memos = {key: replace(memo) for key, memo in self._memos.items()}
         other._recent = {name: OrderedDict(keys) for name, keys in self._recent.items()}
+        copies = {node: node.copy() for node in self._nodes.values()}
+        for node in copies.values():
+            node.deps = tuple([copies[dep] for dep in node.deps])
+            node.edited = copies.get(node.edited, _SEVERAL) if node.edited is not None else None
+        other._nodes = {node.key: node for node in copies.values()}
         return other
 
     # --- inputs ---
@@ -179,15 +192,28 @@ class Database:
     def set(self, kind: str, *args_and_value: Any, durability: Durability = Durability.EDITED) -> None:
         """Sets an input: `db.set(kind, *args, value)`. Setting an equal value changes nothing."""
         *args, value = args_and_value
-        key = Key(kind, tuple(args))
-        old = self._inputs.get(key)
-        if old is not None and old.value == value and old.durability == durability:
+        node = self._input(Key(kind, tuple(args)))
+        same, before = node.value == value, self._durability(node)
+        if same and before == durability:
             return
         self.revision += 1
-        # Also one that only becomes less durable: those that read it count as more durable than they are from now on.
-        self._mark(durability if old is None else max(durability, old.durability))
-        same = old is not None and old.value == value
-        self._inputs[key] = _Input(value, old.changed_at if old is not None and same else self.revision, durability)
+        # Also if it only becomes less durable: those that read it count as more durable than they are from now on.
+        self._mark(max(durability, before))
+        if not same:
+            node.value, node.changed_at = value, self.revision
+        edited = durability == Durability.EDITED
+        node.edited, node.rest = (node, Durability.SHIPPED) if edited else (None, durability)
+
+    def _input(self, key: Key) -> _Node:
+        node = self._nodes.get(key)
+        if node is None:
+            node = self._nodes[key] = _Node(key, None)
+            node.edited = node
+        return node
+
+    @staticmethod
+    def _durability(node: _Node) -> Durability:
+        return Durability.EDITED if node.edited is not None else node.rest
 
     def _mark(self, durability: Durability) -> None:
         """Something of this durability has changed."""
@@ -196,24 +222,19 @@ class Database:
 
     def input(self, kind: str, *args: Hashable) -> Any:
         """Reads an input inside or outside a query; `MissingInput` if it was never set."""
-        key = Key(kind, args)
-        self._depend(key)
-        found = self._inputs.get(key)
-        if found is None:
+        value = self.input_or(kind, *args, default=_MISSING)
+        if value is _MISSING:
             raise MissingInput(kind, args)
-        if self._stack:
-            self._stack[-1].ground.add(*_of_input(key, found))
-        return found.value
+        return value
 
     def input_or(self, kind: str, *args: Hashable, default: Any) -> Any:
         """As `input`, but with a value for an input that was never set; setting it later counts as a change."""
-        key = Key(kind, args)
-        if key in self._inputs:
-            return self.input(kind, *args)
-        self._depend(key)
+        node = self._input(Key(kind, args))
+        if self._cancelled:
+            raise Cancelled
         if self._stack:
-            self._stack[-1].ground.add(key, Durability.SHIPPED)
-        return default
+            self._stack[-1].deps[node] = None
+        return default if node.value is _MISSING else node.value
 
     def cancel(self) -> None:
         """Asks the running query to stop at its next read. Safe to call from another thread."""
@@ -236,79 +257,89 @@ class Database:
         found: R = self._kept[key]
         return found
 
+    def sweep(self) -> int:
+        """Drops the memos that nobody has asked for since the last sweep, directly or through others; how many."""
+        queue = [self._nodes[key] for key in self._asked if key in self._nodes]
+        alive = set(queue)
+        while queue:
+            for dep in queue.pop().deps:
+                if dep not in alive:
+                    alive.add(dep)
+                    queue.append(dep)
+        before = len(self._nodes)
+        self._nodes = {
+            key: node
+            for key, node in self._nodes.items()
+            if node in alive or (node.query is None and node.value is not _MISSING)
+        }
+        for keys in (self._firewalls, *self._recent.values()):
+            for key in [k for k in keys if k not in self._nodes]:
+                del keys[key]
+        self._asked = {}
+        return before - len(self._nodes)
+
     # --- queries ---
 
-    def _depend(self, key: Key) -> None:
+    def _fetch(self, query: Query[..., Any], args: tuple[Hashable, ...]) -> Any:
+        key = Key(query.name, args)
+        if not self._stack:
+            self._asked[key] = None
+            if self._settled_at != self.revision:
+                self._settle()
         if self._cancelled:
             raise Cancelled
+        node = self._nodes.get(key)
+        if node is None:
+            node = self._nodes[key] = _Node(key, query)
+        if node.value is _EVICTED or node.value is _MISSING or not self._valid(node):
+            self._run(node)
         if self._stack:
-            self._stack[-1].deps[key] = None
-
-    def _fetch(self, query: Query[..., Any], args: tuple[Hashable, ...]) -> Any:
-        if self._settled_at != self.revision and not self._stack:
-            self._settle()
-        key = Key(query.name, args)
-        self._depend(key)
-        memo = self._memos.get(key)
-        if memo is None or memo.value is _EVICTED or not self._still_valid(memo):
-            memo = self._run(key, query, memo)
-        if self._stack:
-            self._stack[-1].ground.add(*_of_memo(memo))
+            self._stack[-1].deps[node] = None
         if query.lru is not None:
-            self._touch(key, query)
-        return memo.value
+            self._touch(key, query.lru)
+        return node.value
 
     def _settle(self) -> None:
         """Verifies the firewalls. Until they are, what reads them is looked at as if it were less durable."""
         self._settling = True
         try:
             for key in list(self._firewalls):
-                memo = self._memos[key]
-                if not self._still_valid(memo):
-                    self._run(key, memo.query, memo)
+                node = self._nodes[key]
+                if not self._valid(node):
+                    self._run(node)
         finally:
             self._settling = False
         self._settled_at = self.revision
 
-    def _still_valid(self, memo: _Memo) -> bool:
-        """Whether nothing that the memo read has changed since it was verified; verifies it if so."""
-        if memo.verified_at == self.revision:
+    def _valid(self, node: _Node) -> bool:
+        """Whether nothing that a memo read has changed since it was verified; verifies it if so."""
+        if node.verified_at == self.revision:
             return True
-        if not self._stands(memo):
-            ground = _Ground()
-            for dep in memo.deps:
-                entry = self._inputs.get(dep)
-                if entry is not None:
-                    if entry.changed_at > memo.verified_at:
-                        return False
-                    ground.add(*_of_input(dep, entry))
-                    continue
-                if self._cancelled:
-                    raise Cancelled
-                found = self._memos.get(dep)
-                if found is None:  # an input that was not there, and is not now
-                    ground.add(dep, Durability.SHIPPED)
-                    continue
-                if not self._still_valid(found):
-                    found = self._run(dep, found.query, found)
-                if found.changed_at > memo.verified_at:
+        if not self._stands(node):
+            since = node.verified_at
+            for dep in node.deps:
+                if dep.query is not None and dep.verified_at != self.revision:
+                    if self._cancelled:
+                        raise Cancelled
+                    if not self._valid(dep):
+                        self._run(dep)
+                if dep.changed_at > since:
                     return False
-                ground.add(*_of_memo(found))
-            memo.ground = ground
-        memo.verified_at = self.revision
+            _put_down(node)
+        node.verified_at = self.revision
         return True
 
-    def _stands(self, memo: _Memo) -> bool:
+    def _stands(self, node: _Node) -> bool:
         """Whether what a memo rests on is known not to have changed since it was verified."""
-        edited, rest = memo.ground.edited, memo.ground.rest
-        if edited is _SEVERAL or self._changed_at[rest] > memo.verified_at:
+        if node.walks or self._changed_at[node.rest] > node.verified_at:
             return False
-        if self._settling and rest == Durability.DERIVED:
+        if self._settling and node.rest == Durability.DERIVED:
             return False
-        entry = self._inputs.get(edited) if edited is not None else None
-        return entry is None or entry.changed_at <= memo.verified_at
+        return node.edited is None or node.edited.changed_at <= node.verified_at
 
-    def _run(self, key: Key, query: Query[..., Any], old: _Memo | None) -> _Memo:
+    def _run(self, node: _Node) -> None:
+        query, key = node.query, node.key
+        assert query is not None  # noqa: S101 - inputs are not run
         if key in self._running:
             names = [f.key.name for f in self._stack]
             raise CycleError(" -> ".join([*names[names.index(key.name) :], key.name]))
@@ -322,40 +353,32 @@ class Database:
             self._running.discard(key)
         if self.log is not None:
             self.log.append(key)
-        same = old is not None and old.value is not _EVICTED and old.value == value
-        memo = _Memo(
-            query,
-            old.value if old is not None and same else value,
-            tuple(frame.deps),
-            old.changed_at if old is not None and same else self.revision,
-            self.revision,
-            frame.ground,
-        )
-        self._memos[key] = memo
+        if node.value is _MISSING or node.value is _EVICTED or node.value != value:
+            node.value, node.changed_at = value, self.revision
+            if query.firewall:
+                self._mark(Durability.DERIVED)
+        node.deps = tuple(frame.deps)
+        node.verified_at = self.revision
+        _put_down(node)
         if query.firewall:
             self._firewalls[key] = None
-            if not same:
-                self._mark(Durability.DERIVED)
-        return memo
 
-    def _touch(self, key: Key, query: Query[..., Any]) -> None:
-        recent = self._recent.setdefault(query.name, OrderedDict())
+    def _touch(self, key: Key, lru: int) -> None:
+        recent = self._recent.setdefault(key.name, OrderedDict())
         recent[key] = None
         recent.move_to_end(key)
-        if query.lru is not None and len(recent) > query.lru:
+        if len(recent) > lru:
             evicted, _ = recent.popitem(last=False)
-            self._memos[evicted].value = _EVICTED
+            self._nodes[evicted].value = _EVICTED
 
 
-def _of_input(key: Key, entry: _Input) -> tuple[Key | None, Durability]:
-    """What those rest on that read an input."""
-    if entry.durability == Durability.EDITED:
-        return key, Durability.SHIPPED
-    return None, entry.durability
-
-
-def _of_memo(memo: _Memo) -> tuple[Key | None, Durability]:
-    """What those rest on that read a memo."""
-    if memo.query.firewall:
-        return None, min(memo.ground.rest, Durability.DERIVED)
-    return memo.ground.edited, memo.ground.rest
+def _put_down(node: _Node) -> None:
+    """Works out what a memo rests on, from what it read."""
+    edited: _Node | None = None
+    rest = Durability.SHIPPED
+    for dep in node.deps:
+        if dep.edited is not None and dep.edited is not edited:
+            edited = dep.edited if edited is None else _SEVERAL
+        if dep.rest < rest:
+            rest = dep.rest
+    node.rests_on(edited, rest)

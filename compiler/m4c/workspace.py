@@ -201,6 +201,8 @@ class Workspace:
         complete = self._consequences is not None and all(rule(c).configurable for c in {p.code for p in found})
         comments = {f: a for f, a in checks.suppressions(self.db).items() if f not in unread}
         judged = judge(found, self._lines_of, comments, complete)
+        if not any(s is not None for s in settings):
+            return judged  # no settings: no kind is turned off
         level = _Levels(self)
         return Judged(
             tuple(p for p in judged.left if level(p) is not None),

@@ -142,8 +142,8 @@ class Effects:
         return known
 
     def source(self, attr: AttrKey) -> AttrKey:
-        derived = self.program.attribute(attr).derived
-        return AttrKey(attr.entity, derived[0]) if derived else attr
+        """The attribute that carries the value of a derived one; another one itself."""
+        return self.ground.solver.view(attr).source
 
     # --- conditions ---
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from m4c.analysis.conflicts import conflicts_of, default_conflicts, order_dependent
 from m4c.analysis.effects import Effects
 from m4c.analysis.ground import Ground, ground_of, new_solver
+from m4c.analysis.later import on_earlier_hop
 from m4c.analysis.multihop import lost_headers, retry_amplification, timeout_inversion
 from m4c.analysis.near import Near, Row, row_of
 from m4c.analysis.reachability import (
@@ -30,6 +31,7 @@ from m4c.analysis.shadowing import idle
 from m4c.analysis.sharing import foreign_override, shared_states, unsided_state
 from m4c.analysis.standing import Proof, Scenery, is_plain, proofs
 from m4c.predicates import TooComplex
+from m4c.semantics.effects import Orders
 from m4c.semantics.model import AttrKey, Policy, Program
 from m4c.semantics.problems import Problem
 
@@ -49,6 +51,21 @@ class OnTheWay:
     longest: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _General:
+    """What a general answer was found from: the policies in order, and their orders."""
+
+    policies: tuple[Policy, ...]
+    orders: Orders
+
+    def same(self, other: _General) -> bool:
+        return (
+            len(self.policies) == len(other.policies)
+            and all(a is b for a, b in zip(self.policies, other.policies, strict=True))
+            and self.orders == other.orders
+        )
+
+
 class Questions:
     """Asks about the policies in `near`, and keeps what there is to say about each and each two of them."""
 
@@ -60,6 +77,7 @@ class Questions:
         self.units_of: dict[str, set[Unit]] = {}
         self.proven: dict[str, tuple[Proof, ...] | None] = {}  # None: whether it has a point was found out in general
         self.pointless: dict[str, Problems] = {}
+        self._general: dict[str, tuple[_General, Problems]] = {}
         self.unsided: dict[str, Problems] = {}
         self.states: dict[str, Problems] = {}
         self.of_role: dict[str, dict[str, OnTheWay]] = {kind: {} for kind in ROLES}
@@ -276,6 +294,9 @@ class Questions:
             limits = {a for a in inner.writes if "deadline" in self.near.attribute(a).roles}
             beside = {n: r for n, r in self.near.writers(limits, inner).items() if letters.meet(inner.shape, r.shape)}
 
+        if kind != "lost" and not beside.keys() - {second.name} and not self._can_follow(kind, outer, inner):
+            return False
+
         def found() -> Iterator[Problem]:
             effects = self._among({first.name, second.name, *beside}, (), first.entity)
             if kind == "lost":
@@ -289,6 +310,16 @@ class Questions:
         problems = self._ask((first.name, second.name), found)
         self.keep((kind, first.name, second.name), problems)
         return bool(problems)
+
+    def _can_follow(self, kind: str, outer: Row, inner: Row) -> bool:
+        """Whether the conditions of two policies allow for a path on which first one and then the other takes effect,
+        as far as that is quick to see."""
+        near = self.near
+        for row in (outer, inner):
+            if not is_plain(row, near) or near.orders.over.get(row.policy.name):
+                return True
+        effects = self._effects({}, outer.policy.entity)
+        return effects.possible(inner.policy.when, on_earlier_hop(effects, outer.policy.when))
 
     def scene(self, entity: str) -> Scenery:
         if entity not in self._scenery:
@@ -312,24 +343,33 @@ class Questions:
         if proven is not None:
             return
 
-        def found() -> Iterator[Problem]:
-            depend = {policy.name, *near.influence({policy.name: row.ends})}
-            touched = {a for n in depend for a in near.rows[n].writes}
-            others = near.beside(row) if row.writes & scenery.ending else near.writers(touched | scenery.ending, row)
-            marks = [a for a in touched if near.attribute(a).travels]
-            plain = is_plain(row, near) and not marks
-            for name, other in others.items():
-                if name in depend or not scenery.ground.letters.meet(row.shape, other.shape):
-                    continue
-                silent = plain and is_plain(other, near) and not near.influence({name: -1})
-                if silent and not scenery.ground.solver.satisfiable(policy.when, other.policy.when):
-                    continue  # where the policy asks for nothing, nothing changes without it
-                depend.add(name)
-            yield from idle(self._among(depend, (row,), policy.entity, marks), policy)
+        depend, marks = self._around(row, scenery)
+        rows = {n: near.rows[n] for n in near.closed(depend, (row,), marks)}
+        in_order = sorted(rows.values(), key=lambda r: self.rank[r.policy.name])
+        asked = _General(tuple(r.policy for r in in_order), near.orders.among(rows.keys()))
+        known = self._general.get(policy.name)
+        if known is None or not known[0].same(asked):
+            effects = self._effects(rows, policy.entity)
+            known = self._general[policy.name] = asked, self._ask((policy.name,), partial(idle, effects, policy))
+        if known[1]:
+            self.pointless[policy.name] = known[1]
 
-        pointless = self._ask((policy.name,), found)
-        if pointless:
-            self.pointless[policy.name] = pointless
+    def _around(self, row: Row, scenery: Scenery) -> tuple[set[str], list[AttrKey]]:
+        """The policies and marks that decide whether one has a point, before those that decide what these do."""
+        policy, near = row.policy, self.near
+        depend = {policy.name, *near.influence({policy.name: row.ends})}
+        touched = {a for n in depend for a in near.rows[n].writes}
+        others = near.beside(row) if row.writes & scenery.ending else near.writers(touched | scenery.ending, row)
+        marks = [a for a in touched if near.attribute(a).travels]
+        plain = is_plain(row, near) and not marks
+        for name, other in others.items():
+            if name in depend or not scenery.ground.letters.meet(row.shape, other.shape):
+                continue
+            silent = plain and is_plain(other, near) and not near.influence({name: -1})
+            if silent and not scenery.ground.solver.satisfiable(policy.when, other.policy.when):
+                continue  # where the policy asks for nothing, nothing changes without it
+            depend.add(name)
+        return depend, marks
 
     def ask_sides(self, row: Row) -> None:
         policy = row.policy
