@@ -12,6 +12,7 @@ from random import Random
 POLICY = re.compile(r"^policy \w+ .*?^\}\n", re.M | re.S)
 BODY = re.compile(r'(?<=, )"([^"\n]+)"|(?<=\()(\d+)(?=(?:m?s|%)?\))|(?<=\(status: )(\d+)')
 CONDITION = re.compile(r'header\["[^"]*"\]|"([^"\n]+)"')  # what is in the group is a value, not the name of a header
+QUOTED = re.compile(r'"[^"\n]*"')
 NEEDED = re.compile(r"[;(){}]")  # without any of these a policy is none
 
 
@@ -57,7 +58,9 @@ def _drawn(rng: Random, file: str, policy: re.Match[str], number: int) -> Edit |
     text, at = policy[0], policy.start()
     body = text.index("\n{\n")
     if kind == "broken":
-        spot = rng.choice(list(NEEDED.finditer(text)))
+        quoted = [m.span() for m in QUOTED.finditer(text)]
+        spots = [m for m in NEEDED.finditer(text) if not any(a < m.start() < b for a, b in quoted)]
+        spot = rng.choice(spots)
         return Edit(file, kind, at + spot.start(), at + spot.end(), "")
     found = BODY.finditer(text, body) if kind == "body" else CONDITION.finditer(text, text.find("\n    on "), body)
     spots = [m for m in found if m.lastindex]

@@ -7,7 +7,7 @@ hops see different requests: only what the mesh's `propagate` lists is taken to 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from m4c.analysis.effects import Effects
 from m4c.analysis.ground import Situation
@@ -70,7 +70,7 @@ def on_earlier_hop(effects: Effects, cond: Cond) -> Cond:
             return attr
         return AttrKey(attr.entity, attr.attribute, (attr.key or "") + _EARLIER)
 
-    return _mapped(cond, lambda atom: replace(atom, attr=renamed(atom.attr)))
+    return _mapped(cond, lambda atom: atom._replace(attr=renamed(atom.attr)))
 
 
 def propagates(effects: Effects, attr: AttrKey) -> bool:

@@ -33,6 +33,7 @@ class Row:
     asks: bool  # a condition of it asks a state
     ending: frozenset[int]  # the calls that end a request
     repeats: bool  # it repeats requests
+    and_on: Shape  # the paths of the pattern, and at least one hop more
     # When it asks for a write of some attributes, or (True) for an end.
     asked_for: dict[tuple[frozenset[AttrKey], bool], Cond] = field(default_factory=dict)
 
@@ -56,6 +57,7 @@ def row_of(policy: Policy, effects: Effects) -> Row:
         bool(asked),
         frozenset(i for i, c in enumerate(policy.calls) if any(effects.is_terminal(w.attr, w.value) for w in c.writes)),
         any("repeats" in effects.program.attribute(a).roles for a in writes),
+        shape.and_on(),
     )
 
 

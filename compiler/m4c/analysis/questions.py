@@ -287,7 +287,7 @@ class Questions:
         letters = inner.letters
         if first.entity != second.entity or not inner.ends & letters.behind(outer.ends):
             return False
-        if not letters.meet(outer.shape.and_on, inner.shape):
+        if not letters.meet(outer.and_on, inner.shape):
             return False
         beside: dict[str, Row] = {}
         if kind == "inversion":

@@ -17,6 +17,7 @@ from m4c.paths.callpath import Letter, alphabet, callees, instances
 from m4c.semantics.model import AnyOne, Graph, GroupOf, Labelled, Named, NotOne, One, OneOf, Pattern
 
 _REMEMBERED = 1 << 14  # sets whose successors are kept
+_PAIRS = 1 << 18  # pairs of patterns of which it is kept where they meet
 
 
 def bits(mask: int) -> Iterator[int]:
@@ -35,7 +36,6 @@ class Shape:
     steps: tuple[tuple[int, bool], ...]
     outside: bool
 
-    @property
     def and_on(self) -> Shape:
         """The paths that the pattern matches, and at least one hop more."""
         return Shape((*self.steps, (-1, False), (-1, True)), self.outside)
@@ -68,6 +68,9 @@ class Letters:
         self._known_within: dict[tuple[int, int], int] = {}
         self._shapes: dict[Pattern, Shape] = {}
         self._known_ends: dict[Shape, int] = {}
+        self._known_pairs: dict[
+            tuple[int, int], tuple[int, Sequence[Shape]]
+        ] = {}  # with the shapes, to keep them alive
 
     def _union(self, names: Sequence[str]) -> int:
         mask = 0
@@ -227,9 +230,20 @@ class Letters:
             if known is None:
                 known = self._known_ends[shapes[0]] = self._meet(shapes)
             return known
-        return self._meet(shapes)
+        if len(shapes) > 2:
+            return self._meet(shapes)
+        key = (id(shapes[0]), id(shapes[1]))
+        pair = self._known_pairs.get(key)
+        if pair is None:
+            if len(self._known_pairs) >= _PAIRS:
+                self._known_pairs.clear()
+            pair = (self._meet(shapes), shapes)
+            self._known_pairs[key] = self._known_pairs[key[1], key[0]] = pair
+        return pair[0]
 
     def _meet(self, shapes: Sequence[Shape]) -> int:
+        if len(shapes) > 1 and _exclude(shapes):
+            return 0
         steps = [s.steps for s in shapes]
         last = tuple(map(len, steps))
         final = tuple((0, False) for _ in steps)
@@ -269,3 +283,20 @@ class Letters:
                         alone[skipped] = alone.get(skipped, 0) | first
                         ends[skipped] = ends.get(skipped, 0) | rest
         return ends.get(last, 0)
+
+
+def _exclude(shapes: Sequence[Shape]) -> bool:
+    """Whether patterns exclude each other by the services that they begin or end with, those before any star."""
+    for rows in ([s.steps for s in shapes], [s.steps[::-1] for s in shapes]):
+        for at in zip(*rows, strict=False):
+            common = -1
+            for mask, star in at:
+                if star:
+                    break
+                common &= mask
+            else:
+                if common:
+                    continue
+                return True
+            break
+    return False

@@ -81,9 +81,10 @@ def _all_pass(checks: tuple[Check, ...], word: str) -> bool:
 
 
 def _finite(checks: tuple[Check, ...]) -> tuple[str, ...] | None:
-    """The only values that the source can have, if some check lists them."""
+    """The only values that the source can have, if some check lists them. Where all checks look at the same part of it,
+    these are the plainest of all that it can have: nothing behind that part."""
     for check in checks:
-        if check.positive and not check.cuts:
+        if check.positive and (not check.cuts or all(other.cuts == check.cuts for other in checks)):
             if check.op == "==":
                 return (cast(str, check.value),)
             if check.op == "in":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from m4c.semantics.types import ABSENT as ABSENT
 from m4c.semantics.types import Absent as Absent
@@ -175,15 +175,15 @@ class Dataplane:
 # --- conditions -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class AttrKey:
+class AttrKey(NamedTuple):  # a tuple: it is the key of many mappings, and hashed in C
     """One readable or writable thing: `HttpRequest.header["x-user"]`. Keys of type istring are lower case."""
 
     entity: str
     attribute: str
     key: str | None = None
 
-    def __lt__(self, other: AttrKey) -> bool:
+    def __lt__(self, other: tuple[object, ...]) -> bool:
+        assert isinstance(other, AttrKey)  # noqa: S101 - keys are compared with keys
         return (self.entity, self.attribute, self.key or "") < (other.entity, other.attribute, other.key or "")
 
     def __str__(self) -> str:
@@ -200,8 +200,7 @@ class Const:
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(NamedTuple):
     """One comparison with a constant. op: == < <= > >= in starts_with ends_with contains matches exists.
 
     `!=` is `Not(==)`; a bool attribute by itself is `== true`; a comparison with an absent value is false. For `in` the
