@@ -291,6 +291,13 @@ def program(db: Database, mesh_name: str) -> Program | None:
     return replace(empty, policies=tuple(_known_only(p, policies.keys()) for p in policies.values()))
 
 
+@query
+def entities(db: Database, mesh_name: str) -> dict[str, str]:
+    """The sound policies of a mesh by name, each with its entity."""
+    found = program(db, mesh_name)
+    return {p.name: p.entity for p in found.policies} if found is not None else {}
+
+
 def _known_only(p: Policy, known: Set[str]) -> Policy:
     """A reference to a policy that has an error of its own is left out: that error is said already."""
     if not (p.overrides or p.after) or {*p.overrides, *p.after} <= known:

@@ -36,7 +36,7 @@ from m4c.semantics.model import (
 )
 
 MOST = 40  # conditions of others that are looked at together; with more, the general answer is no slower
-LOOKED_AT = 64  # ends of a policy of which the least crowded ones are tried
+LOOKED_AT = 12  # ends of a policy of which the least crowded ones are tried
 TRIED = 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def open_workspace(paths: Sequence[str]) -> Workspace:
     for path in paths:
         if not path or not Path(path).exists():
             raise UsageError(f"there is no file or folder `{path}`")
+    # What a command makes lives until it ends, mostly: to look for garbage among it takes long and finds none.
+    gc.set_threshold(100_000, 50, 100)
     workspace = Workspace([Path(p) for p in paths])
     if not workspace.db.input("files"):
         for problem in workspace.closed:

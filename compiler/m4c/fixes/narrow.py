@@ -9,7 +9,7 @@ from m4c.analysis.reachability import pattern_text
 from m4c.analysis.shadowing import is_stateful
 from m4c.fixes.scene import Scene
 from m4c.fixes.surgery import Source
-from m4c.paths.product import JointPaths
+from m4c.paths.search import Search
 from m4c.semantics.model import TRUE, AnyOne, NotOne, Pattern, Policy, Step, all_of, negate
 from m4c.semantics.problems import Edit, Fix
 from m4c.syntax import tree as t
@@ -27,7 +27,7 @@ def narrowed(scene: Scene, winner: Policy, loser: Policy) -> Iterator[Fix]:
             text = pattern_text(pattern)
             edits: tuple[Edit, ...] = (source.edit(decl.pattern.start, decl.pattern.end, text),)
             yield Fix(f"Narrow `{loser.name}` to `{text}`", edits, meets=scene.meets(winner.name, loser.name))
-    elif _covers(effects, winner, loser) and effects.possible(all_of(loser.when, negate(winner.when))):
+    elif within(effects, loser.pattern, winner.pattern) and effects.possible(all_of(loser.when, negate(winner.when))):
         title = f"Narrow `{loser.name}` to requests that `{winner.name}` is not about"
         yield Fix(title, _excepted(scene, winner, loser), meets=scene.meets(winner.name, loser.name))
 
@@ -50,10 +50,10 @@ def _counts_elsewhere(effects: Effects, loser: Policy) -> bool:
     )
 
 
-def _covers(effects: Effects, winner: Policy, loser: Policy) -> bool:
-    """Whether the winner's pattern matches wherever the loser's does."""
-    joint = JointPaths(effects.program.graph, [effects.dfa(loser.pattern), effects.dfa(winner.pattern)])
-    return all(1 in firing for firing, _ in joint.firings((0,)))
+def within(effects: Effects, inner: Pattern, outer: Pattern) -> bool:
+    """Whether one pattern matches wherever another one does."""
+    search = Search(effects.ground.letters, [inner, outer])
+    return all(1 in found.accepted for found in search.firings((0,)))
 
 
 def _commented(source: Source, node: t.PatternNode) -> bool:
@@ -97,8 +97,8 @@ def _renamed(source: Source, when: t.Expr, old: str, new: str) -> str:
 def _difference(effects: Effects, loser: Pattern, winner: Pattern) -> Pattern | None:
     """A pattern that matches, on this graph, just where the loser's matches and the winner's does not."""
     for candidate in _candidates(loser, winner):
-        dfas = [effects.dfa(p) for p in (candidate, loser, winner)]
-        firings = [firing for firing, _ in JointPaths(effects.program.graph, dfas).firings(())]
+        search = Search(effects.ground.letters, [candidate, loser, winner])
+        firings = [found.accepted for found in search.firings(())]
         if all((0 in f) == (1 in f and 2 not in f) for f in firings) and any(0 in f for f in firings):
             return candidate
     return None

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from m4c.analysis.effects import Effects, shares_writes
 from m4c.analysis.reachability import dead_conditions
 from m4c.analysis.shadowing import is_stateful, without_effect
-from m4c.fixes.narrow import narrowed
+from m4c.fixes.narrow import narrowed, within
 from m4c.fixes.scene import Scene, changed, contradicts, never_effective, with_name, without_name
 from m4c.fixes.surgery import add_to_clause, listed
-from m4c.paths.product import JointPaths, count_paths
+from m4c.paths.product import count_paths
 from m4c.semantics.model import TRUE, Policy, all_of, negate
 from m4c.semantics.problems import Edit, Fix
 from m4c.syntax import tree as t
@@ -52,10 +52,7 @@ def _wider(effects: Effects, a: Policy, b: Policy) -> bool:
 
 def _inside(effects: Effects, a: Policy, b: Policy) -> bool:
     """Whether `b` fires wherever `a` does, as far as their own texts say."""
-    joint = JointPaths(effects.program.graph, [effects.dfa(a.pattern), effects.dfa(b.pattern)])
-    if any(1 not in firing for firing, _ in joint.firings((0,))):
-        return False
-    return not effects.possible(all_of(a.when, negate(b.when)))
+    return not effects.possible(all_of(a.when, negate(b.when))) and within(effects, a.pattern, b.pattern)
 
 
 def _ends(scene: Scene, loser: Policy) -> bool:
@@ -83,8 +80,10 @@ def _also(effects: Effects, winner: Policy, loser: Policy) -> list[tuple[str, st
     """The other pairs of which one would override the other, once `winner` overrides `loser`, and drop what is not
     dropped anyhow by the policy between them."""
     over = effects.orders.over
+    if not over:
+        return []
     above = [p for p in effects.program.policies if p is winner or p.name in over[winner.name]]
-    below = [p for p in effects.program.policies if p is loser or loser.name in over[p.name]]
+    below = [p for p in effects.program.policies if p is loser or loser.name in over.get(p.name, ())]
     return [
         (a.name, b.name)
         for a in above

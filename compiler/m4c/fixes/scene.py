@@ -66,7 +66,8 @@ class Scene:
         """
         source, decl = self.declared[name]
         edits = [self._whole(source)]
-        for other, (where, theirs) in self.declared.items():
+        for other in followers(self.db, self.mesh).get(name, ()):
+            where, theirs = self.declared[other]
             for clause in ("overrides", "after"):
                 names = listed(theirs, clause)
                 for at in names:
@@ -96,8 +97,7 @@ class Scene:
     @cached_property
     def effects(self) -> Effects | None:
         """The analysis of what the mesh says about the entity of the problem's policies."""
-        program = project.program(self.db, self.mesh) if self.mesh is not None else None
-        named = {p.name: p.entity for p in program.policies} if program is not None else {}
+        named = project.entities(self.db, self.mesh) if self.mesh is not None else {}
         entities = [named[n] for n in self.problem.policies if n in named]
         effects = effects_of(self.db, self.mesh, entities[0]) if self.mesh is not None and entities else None
         known = effects is not None and all(n in effects.policies for n in self.problem.policies)
@@ -131,6 +131,17 @@ def declared(db: Database, mesh: str | None) -> dict[str, tuple[Source, t.Policy
         if isinstance(decl, t.PolicyDecl):
             found.setdefault(decl.name.text, (Source(ref), decl))
     return found
+
+
+@query
+def followers(db: Database, mesh: str | None) -> dict[str, tuple[str, ...]]:
+    """For each policy those that name it in `overrides` or `after`, in the order of the text."""
+    found: dict[str, dict[str, None]] = {}
+    for name, (_, decl) in declared(db, mesh).items():
+        for clause in ("overrides", "after"):
+            for at in listed(decl, clause):
+                found.setdefault(at.text, {})[name] = None
+    return {name: tuple(names) for name, names in found.items()}
 
 
 @query
