@@ -192,8 +192,9 @@ class Search:
             for node, mask in arrived.items():
                 fresh = mask & ~seen.get(node, 0)
                 if fresh:
-                    seen[node] = seen.get(node, 0) | fresh
                     new[node] = fresh
+                if fresh and not entry:  # paths that arrive on an entry hop may go on otherwise than later ones
+                    seen[node] = seen.get(node, 0) | fresh
             levels[-1].ends = new
             sources = [(node, mask, True, entry) for node, mask in new.items()]
             if len(levels) == 1:
