@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from m4c.paths.masks import Letters, bits
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import JointPaths
@@ -23,6 +22,7 @@ from m4c.semantics.model import (
     Service,
     Step,
 )
+
 from tests.property.budget import many
 
 NAMES = "abcdef"
