@@ -12,6 +12,7 @@ leaves it as it was, and nothing beyond that policy is looked at.
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass
 
 from m4c.db import Database, firewall, query
@@ -21,6 +22,7 @@ from m4c.syntax.items import Item
 from m4c.syntax.parser import ParsedItem, parse_item
 
 SOME = 32  # files that are looked at together: all of them are 500 looks, and 16 and 32 are few
+_HEAD = re.compile(r"\bpolicy\s+[A-Za-z_]\w*\s*\(?\s*([A-Za-z_]\w*)", re.A)
 SPEC_DECLS = (t.SpecDecl, t.EntityDecl, t.EnumDecl, t.StateEntityDecl)
 
 
@@ -134,12 +136,19 @@ def outline(db: Database, file: str) -> Outline:
     for ref in decls(db, file):
         if ref.key.startswith("policy:"):
             of = ref.parsed.decl
-            policies.append(PolicyName(ref.key, named(ref), of.entity.text if isinstance(of, t.PolicyDecl) else ""))
+            entity = of.entity.text if isinstance(of, t.PolicyDecl) else _entity(ref.text)
+            policies.append(PolicyName(ref.key, named(ref), entity))
         elif ref.key.startswith("test:"):
             tests.append(ref.key)
         else:
             others.append(ref)
     return Outline(file, tuple(policies), tuple(tests), tuple(others))
+
+
+def _entity(text: str) -> str:
+    """The entity of a policy whose head does not parse, as far as it can be read: while somebody types, it is there."""
+    found = _HEAD.search(text)
+    return found[1] if found is not None else ""
 
 
 def named(ref: DeclRef) -> str:

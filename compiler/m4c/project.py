@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 
 from m4c.analysis.live import Analysis
@@ -183,8 +183,38 @@ def states(db: Database, mesh: str | None) -> dict[str, State]:
 
 
 @query
+def _policy_entity(db: Database, mesh: str | None, name: str) -> str | None:
+    return policy_names(db, mesh).get(name)
+
+
+class _PolicyNames(Mapping[str, str]):
+    """As `policy_names`, asked name by name: whoever asks for one does not depend on the others."""
+
+    def __init__(self, db: Database, mesh: str | None) -> None:
+        self._db = db
+        self._mesh = mesh
+
+    def __getitem__(self, name: str) -> str:
+        entity = _policy_entity(self._db, self._mesh, name)
+        if entity is None:
+            raise KeyError(name)
+        return entity
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(policy_names(self._db, self._mesh))
+
+    def __len__(self) -> int:
+        return len(policy_names(self._db, self._mesh))
+
+
 def names(db: Database, mesh: str | None) -> Names:
     """What the policies of a mesh can name."""
+    return replace(_names(db, mesh), policies=_PolicyNames(db, mesh))
+
+
+@query
+def _names(db: Database, mesh: str | None) -> Names:
+    """As `names`, without the policies."""
     groups: dict[str, tuple[str, ...]] = {}
     for ref in mesh_refs(db):
         decl = ref.parsed.decl
@@ -193,7 +223,7 @@ def names(db: Database, mesh: str | None) -> Names:
     found = mesh_graph(db, mesh) if mesh is not None else None
     services = frozenset(found.services) if found is not None else None
     versions = {n: s.versions for n, s in found.services.items()} if found else {}
-    return Names(groups, services, versions, policy_names(db, mesh), states(db, mesh))
+    return Names(groups, services, versions, {}, states(db, mesh))
 
 
 @query
