@@ -140,7 +140,7 @@ def outline(db: Database, file: str) -> Outline:
             policies.append(PolicyName(ref.key, named(ref), entity))
         elif ref.key.startswith("test:"):
             tests.append(ref.key)
-        else:
+        elif not ref.key.startswith(":"):  # text that belongs to no declaration matters to nobody else
             others.append(ref)
     return Outline(file, tuple(policies), tuple(tests), tuple(others))
 
@@ -258,10 +258,12 @@ def sources(db: Database) -> tuple[str, ...]:
     return layout(db).sources
 
 
+@query
 def mesh_names(db: Database) -> tuple[str, ...]:
     return layout(db).meshes
 
 
+@query
 def mesh_of_file(db: Database, file: str) -> tuple[str | None, bool]:
     """(the mesh that a file's policies belong to, whether the file says so). None: it cannot be known."""
     found = layout(db)

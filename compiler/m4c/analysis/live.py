@@ -204,9 +204,9 @@ class Analysis:
             limits = {a for a in row.writes if "deadline" in near.attribute(a).roles}
             if limits:
                 todo.inner |= dict.fromkeys(near.writers(limits, row))
-        changed = [*((r, False) for r in gone), *((r, True) for r in everyone)]
-        for row, is_here in changed if len(names) < len(near.rows) else ():
-            self._reopen_points(row, is_here)
+        changed = [*((r, False, -1) for r in gone), *((r, True, influenced.get(r.policy.name, -1)) for r in everyone)]
+        for row, is_here, within in changed if len(names) < len(near.rows) else ():
+            self._reopen_points(row, is_here, within)
         repeated = [r for r in (*everyone, *gone) if r.repeats]
         for name in {n for of in near.states.values() for n in of}:
             if name in names or any(r.ends & near.rows[name].ends for r in repeated):
@@ -216,15 +216,17 @@ class Analysis:
         written = {a for r in (*everyone, *gone) for a in r.writes}
         todo.defaults |= dict.fromkeys(questions.contested & written)
 
-    def _reopen_points(self, row: Row, is_here: bool) -> None:
-        """Whether others have a point is asked again, beside a policy that is new, has changed or is gone."""
+    def _reopen_points(self, row: Row, is_here: bool, within: int) -> None:
+        """Whether others have a point is asked again, beside a policy that is new, has changed or is gone, or whose
+        effect is another at some letters."""
         questions, todo = self._questions, self._open
         for name, other in self._beside(row):
-            if name not in todo.points:
-                proven = questions.proven.get(name)
-                scenery = questions.scene(other.policy.entity)
-                if proven is None or not all(still_holds(scenery, p, row, is_here) for p in proven):
-                    todo.points[name] = None
+            if name in todo.points or not other.ends & within:
+                continue
+            proven = questions.proven.get(name)
+            scenery = questions.scene(other.policy.entity)
+            if proven is None or not all(not p.where & within or still_holds(scenery, p, row, is_here) for p in proven):
+                todo.points[name] = None
 
     def _beside(self, row: Row) -> Iterator[tuple[str, Row]]:
         """The policies for which it can matter, beside this one, whether they have a point."""
