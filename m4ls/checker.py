@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
@@ -47,6 +48,7 @@ class Checker:
         self._task: asyncio.Task[None] | None = None
         self._findings = Findings()
         self._new = True  # nothing was checked yet
+        self._prepared = False
 
     def edited(self, path: str) -> None:
         """A file is being edited."""
@@ -89,8 +91,12 @@ class Checker:
             try:
                 if not await self._stage(generation, quick=True) or await self._waits(self._due - time.monotonic()):
                     continue
-                if await self._stage(generation, quick=False) and not await self._waits(IDLE):
-                    await self._housekeeping(generation)
+                if not await self._stage(generation, quick=False):
+                    continue
+                if not self._prepared:
+                    self._prepared = await self._spare(generation, _prepare)
+                if not await self._waits(IDLE):
+                    await self._spare(generation, _keep)
             except Exception as error:
                 log.exception("the check failed")
                 if generation == self._generation:
@@ -155,9 +161,23 @@ class Checker:
             async with Progress(self.server, "Checking policies", counted=False):
                 await asyncio.Event().wait()
 
-    async def _housekeeping(self, generation: int) -> None:
-        """What can wait until there is nothing else to do: what was parsed is kept for the next start."""
+    async def _spare(self, generation: int, work: Callable[[Workspace], None]) -> bool:
+        """Does what can wait until there is nothing else to do; whether it was done before something has changed."""
         while generation == self._generation:
             with contextlib.suppress(Interrupted):
-                await self.server.analyst.check(lambda workspace: workspace.remember())
-                return
+                await self.server.analyst.check(work)
+                return True
+        return False
+
+
+def _prepare(workspace: Workspace) -> None:
+    """Once, after the first check."""
+    from m4c.ide.prepare import prepare
+
+    prepare(workspace)
+    gc.freeze()  # what is known by now stays, and is much: looking through it for garbage would take long at some edits
+
+
+def _keep(workspace: Workspace) -> None:
+    """Whenever nothing has changed for a while: what was parsed is kept for the next start."""
+    workspace.remember()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from m4c import project
-from m4c.ide.symbols import Found, everywhere, symbol_at
+from m4c.ide.symbols import Found, declarations, everywhere, symbol_at
 from m4c.semantics.model import Place
 from m4c.workspace import Span, Workspace
 
@@ -16,7 +16,7 @@ def definition(workspace: Workspace, file: str, offset: int) -> tuple[Span, ...]
     if found.symbol.kind in ("import", "graph"):
         target = _file_named(workspace, found)
         return (workspace.span(Place(target, "", 0, 0)),) if target is not None else ()
-    return tuple(_span(workspace, f) for f in everywhere(workspace, found.symbol) if f.declares)
+    return tuple(_span(workspace, f) for f in declarations(workspace, found.symbol))
 
 
 def references(workspace: Workspace, file: str, offset: int, declarations: bool = True) -> tuple[Span, ...]:

@@ -9,7 +9,7 @@ from m4c import project
 from m4c.analysis.effects import names_version
 from m4c.ide import render
 from m4c.ide.plans import plan_lines
-from m4c.ide.symbols import Found, Symbol, everywhere, symbol_at
+from m4c.ide.symbols import Found, Symbol, declarations, symbol_at
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import count_paths, some_paths
 from m4c.semantics.model import (
@@ -325,10 +325,9 @@ def _paths(workspace: Workspace, mesh: str, policy: Policy) -> str:
 
 
 def _constant(workspace: Workspace, found: Found) -> list[str]:
-    for f in everywhere(workspace, found.symbol):
-        if f.declares:
-            text = workspace.text(f.file)
-            return [render.code(f"let {text[f.start : text.find(';', f.end)]};")]
+    for f in declarations(workspace, found.symbol):
+        text = workspace.text(f.file)
+        return [render.code(f"let {text[f.start : text.find(';', f.end)]};")]
     return []
 
 

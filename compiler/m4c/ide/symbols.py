@@ -55,9 +55,24 @@ class Found:
 @query
 def occurrences(db: Database, ref: DeclRef, mesh: str | None) -> tuple[Occurrence, ...]:
     """Every name in a declaration, in the order of the text."""
+    return tuple(sorted(_names(db, ref, mesh), key=lambda o: (o.start, o.end)))
+
+
+def _names(db: Database, ref: DeclRef, mesh: str | None) -> list[Occurrence]:
     states = {name: state.kind for name, state in project.states(db, mesh).items()}
-    found = _Walk(ref, mesh or "", project.schema(db), states).declaration(ref.parsed.decl)
-    return tuple(sorted(found, key=lambda o: (o.start, o.end)))
+    return _Walk(ref, mesh or "", project.schema(db), states).declaration(ref.parsed.decl)
+
+
+@query
+def declared(db: Database, file: str) -> dict[Symbol, tuple[tuple[str, int, int], ...]]:
+    """What comes from a file, and from where in it: the key of the declaration, and offsets in that."""
+    mesh = project.mesh_of_file(db, file)[0]
+    out: dict[Symbol, tuple[tuple[str, int, int], ...]] = {}
+    for ref in project.decls(db, file):
+        for o in _names(db, ref, mesh):
+            if o.declares:
+                out[o.symbol] = (*out.get(o.symbol, ()), (ref.key, o.start, o.end))
+    return out
 
 
 def in_file(workspace: Workspace, file: str) -> Iterator[Found]:
@@ -82,9 +97,23 @@ def symbol_at(workspace: Workspace, file: str, offset: int) -> Found | None:
 
 def everywhere(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
     """Every occurrence of a symbol in the workspace and its specs, its place in the graph file included."""
+    for file in project.sources(workspace.db):
+        yield from (f for f in in_file(workspace, file) if f.symbol == symbol)
+    yield from _in_graph(workspace, symbol)
+
+
+def declarations(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
+    """Where a symbol comes from: of `everywhere`, the occurrences that declare it, but found without reading all."""
     db = workspace.db
     for file in project.sources(db):
-        yield from (f for f in in_file(workspace, file) if f.symbol == symbol)
+        for key, start, end in declared(db, file).get(symbol, ()):
+            base = project.offsets(db, file)[key]
+            yield Found(symbol, file, key, base + start, base + end, True)
+    yield from _in_graph(workspace, symbol)
+
+
+def _in_graph(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
+    db = workspace.db
     if symbol.kind == "service":
         graph_file = project.graph_file(db, symbol.scope)
         loaded = project.graph(db, graph_file) if graph_file is not None else None
