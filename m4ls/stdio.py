@@ -24,6 +24,7 @@ class Input:
         threading.Thread(target=self._read, name="m4-input", daemon=True).start()
 
     async def readline(self) -> bytes:
+        await asyncio.sleep(0)  # what the message before this one has asked for begins before this one is read
         return await self._reader.readline()
 
     async def readexactly(self, n: int) -> bytes:
