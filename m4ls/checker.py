@@ -172,12 +172,21 @@ class Checker:
 
 def _prepare(workspace: Workspace) -> None:
     """Once, after the first check."""
-    from m4c.ide.prepare import prepare
-
-    prepare(workspace)
+    _ask_again(workspace)
     gc.freeze()  # what is known by now stays, and is much: looking through it for garbage would take long at some edits
 
 
 def _keep(workspace: Workspace) -> None:
-    """Whenever nothing has changed for a while: what was parsed is kept for the next start."""
+    """Whenever nothing has changed for a while: what was parsed is kept for the next start, and what was known about
+    earlier texts is forgotten."""
     workspace.remember()
+    _ask_again(workspace)
+    workspace.db.checkpoint()
+    workspace.db.sweep()
+
+
+def _ask_again(workspace: Workspace) -> None:
+    """Asks what is to be known when somebody wants to know."""
+    from m4c.ide.prepare import prepare
+
+    prepare(workspace)
