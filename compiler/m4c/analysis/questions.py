@@ -17,6 +17,7 @@ from m4c.analysis.ground import Ground, ground_of, new_solver
 from m4c.analysis.later import on_earlier_hop
 from m4c.analysis.multihop import lost_headers, retry_amplification, timeout_inversion
 from m4c.analysis.near import Near, Row, row_of
+from m4c.analysis.ontheway import OnTheWay
 from m4c.analysis.reachability import (
     dead_conditions,
     dead_paths,
@@ -39,16 +40,6 @@ Problems: TypeAlias = tuple[Problem, ...]
 Unit: TypeAlias = tuple[str, str, str]  # a kind of question, and the two policies that it is about, in its order
 KINDS = ("meeting", "inversion", "amplification", "lost")
 ROLES = {"inversion": "deadline", "amplification": "repeats", "lost": "propagates"}  # what makes a policy matter later
-
-
-@dataclass(frozen=True, slots=True)
-class OnTheWay:
-    """A policy that matters to later hops of a path: where these may end, and its shortest and longest time limit."""
-
-    row: Row
-    behind: int
-    shortest: int
-    longest: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +71,7 @@ class Questions:
         self._general: dict[str, tuple[_General, Problems]] = {}
         self.unsided: dict[str, Problems] = {}
         self.states: dict[str, Problems] = {}
-        self.of_role: dict[str, dict[str, OnTheWay]] = {kind: {} for kind in ROLES}
+        self.of_role = {kind: OnTheWay() for kind in ROLES}
         self.defaults: dict[AttrKey, Problems] = {}
         self.of_mesh: Problems = tuple(defaults_out_of_domain(program))
         self.empty = replace(program, policies=())
@@ -97,12 +88,13 @@ class Questions:
         row = row_of(policy, self._effects({}, policy.entity))
         self.near.add(row)
         for kind, role in ROLES.items():
-            if any(role in self.near.attribute(a).roles for a in row.writes):
-                self.of_role[kind][policy.name] = _on_the_way(row, self.near, role)
+            writes = [w for c in policy.calls for w in c.writes if role in self.near.attribute(w.attr).roles]
+            if writes:
+                self.of_role[kind].add(row, [w.value for w in writes if isinstance(w.value, int)])
 
     def remove(self, name: str) -> Row:
         for of in self.of_role.values():
-            of.pop(name, None)
+            of.remove(name)
         return self.near.remove(name)
 
     def forget(self, name: str) -> None:
@@ -245,41 +237,38 @@ class Questions:
 
     # --- over several hops ---
 
-    def ask_from(self, row: Row, later: Container[str], inner: Container[str]) -> None:
-        """What is wrong over several hops with one policy; not with those that `later` ask themselves, nor about time
-        limits that `inner` ask."""
+    def ask_from(self, row: Row, later_names: Container[str], inner: Container[str]) -> None:
+        """What is wrong over several hops with one policy; not with those of `later_names`, which ask themselves, nor
+        about time limits that `inner` ask."""
         name, at, rows = row.policy.name, row.ends, self.near.rows
         for unit in [u for u in self.units_of.get(name, ()) if u[0] != "meeting"]:
             self.drop(unit)
         limited, repeating, writing = (self.of_role[kind] for kind in ROLES)
         if name in limited:
-            behind, shortest = limited[name].behind, limited[name].shortest
-            for other in [i for n, i in limited.items() if i.longest > shortest and n not in inner]:
-                if other.row.ends & behind:
-                    self.ask_later("inversion", row, other.row)
+            for later in limited.longer(limited.rows[name].shortest, row.letters.behind(at)):
+                if later.policy.name not in inner:
+                    self.ask_later("inversion", row, later)
         if name in repeating:
-            behind = repeating[name].behind
-            for other in [o for o in repeating.values() if o.row.ends & behind or o.behind & at]:
-                if other.row is row or other.row.policy.name not in later:
-                    one, two = sorted((row, other.row), key=lambda r: r.policy.name)
+            for other in repeating.at(row.letters.behind(at) | row.letters.ahead(at)):
+                if other is row or other.policy.name not in later_names:
+                    one, two = sorted((row, other), key=lambda r: r.policy.name)
                     if not self.ask_later("amplification", one, two):  # told once for both directions
                         self.ask_later("amplification", two, one)
         if name in writing:
             for reader in {n for a in row.writes for n in self.near.all_readers(a)}:
-                if reader == name or reader not in later:
+                if reader == name or reader not in later_names:
                     self.ask_later("lost", row, rows[reader])
         for writer in {n for a in row.reads for n in self.near.all_writers(a)} - {name}:
-            if writer in writing and writer not in later:
+            if writer in writing and writer not in later_names:
                 self.ask_later("lost", rows[writer], row)
 
     def ask_inner(self, row: Row) -> None:
         """Which earlier hops do not wait as long as a policy lets its own last."""
-        name, at, limited = row.policy.name, row.ends, self.of_role["inversion"]
+        name, limited = row.policy.name, self.of_role["inversion"]
         for unit in [u for u in self.units_of.get(name, ()) if u[0] == "inversion" and u[2] == name]:
             self.drop(unit)
-        longest = limited[name].longest
-        for outer in [o for o in limited.values() if o.shortest < longest and o.behind & at]:
-            self.ask_later("inversion", outer.row, row)
+        for outer in limited.shorter(limited.rows[name].longest, row.letters.ahead(row.ends)):
+            self.ask_later("inversion", outer, row)
 
     def ask_later(self, kind: str, outer: Row, inner: Row) -> bool:
         """Whether something is wrong where one policy fires on a later hop of a path than another."""
@@ -374,11 +363,8 @@ class Questions:
     def ask_sides(self, row: Row) -> None:
         policy = row.policy
         self.unsided.pop(policy.name, None)
-        repeating = {
-            n
-            for n, other in self.of_role["amplification"].items()
-            if other.row.ends & row.ends and other.row.policy.entity == policy.entity
-        }
+        others = self.of_role["amplification"].at(row.ends)
+        repeating = {other.policy.name for other in others if other.policy.entity == policy.entity}
         if not repeating:
             return
 
@@ -430,12 +416,6 @@ def _differ(a: Row, b: Row) -> bool:
         return False
     first, second = ({(w.attr, w.value) for c in r.policy.calls for w in c.writes if w.attr in shared} for r in (a, b))
     return first != second or len(first) > len(shared)
-
-
-def _on_the_way(row: Row, near: Near, role: str) -> OnTheWay:
-    writes = [w for c in row.policy.calls for w in c.writes if role in near.attribute(w.attr).roles]
-    limits = [w.value for w in writes if isinstance(w.value, int)]
-    return OnTheWay(row, row.letters.behind(row.ends), min(limits, default=0), max(limits, default=0))
 
 
 def about(program: Program, entity: str) -> Program:

@@ -17,6 +17,7 @@ from m4c.paths.callpath import Letter, alphabet, callees, instances
 from m4c.semantics.model import AnyOne, Graph, GroupOf, Labelled, Named, NotOne, One, OneOf, Pattern
 
 _REMEMBERED = 1 << 14  # sets whose successors are kept
+_FEW = 64  # letters that are looked at one by one
 _PAIRS = 1 << 18  # pairs of patterns of which it is kept where they meet
 
 
@@ -63,6 +64,7 @@ class Letters:
         services = graph.services.items()
         self.origins = self._union([n for n, s in services if s.origin])
         self.entries = self._union([n for n, s in services if s.entry])
+        self._reach_back: list[int] | None = None
         self._ones: dict[One, int] = {}
         self._known_after: dict[int, int] = {}
         self._known_within: dict[tuple[int, int], int] = {}
@@ -174,6 +176,16 @@ class Letters:
             self._known_after[mask] = known
         return known
 
+    def onto(self, mask: int, takes: int) -> int:
+        """The letters of one set that calls lead to from another, over one hop."""
+        if takes.bit_count() > _FEW:
+            return self.after(mask) & takes
+        found = 0
+        for i in bits(takes):
+            if self._before[i] & mask:
+                found |= 1 << i
+        return found
+
     def before(self, mask: int) -> int:
         """The letters from which calls lead to these, over one hop."""
         found = 0
@@ -184,6 +196,20 @@ class Letters:
     def behind(self, mask: int) -> int:
         """The letters that calls lead to from these, over one hop or more."""
         return self._walked(mask, self.everything)
+
+    def ahead(self, mask: int) -> int:
+        """The letters from which calls lead to these, over one hop or more."""
+        if self._reach_back is None:
+            to = callees(self.graph)
+            back: dict[str, list[str]] = {name: [] for name in to}
+            for caller, of in to.items():
+                for callee in of:
+                    back[callee].append(caller)
+            self._reach_back = self._closure(back, {name: self._union(back[name]) for name in back})
+        found = 0
+        for i in bits(mask):
+            found |= self._reach_back[i]
+        return found
 
     def _walked(self, mask: int, within: int) -> int:
         """As `behind`, over letters of a set only."""
@@ -272,8 +298,8 @@ class Letters:
                 else:
                     if begun:
                         alone[onward] = alone.get(onward, 0) | (origins & takes)
-                    reached = (self.entries if begun else 0) | (self.after(first | rest) if first or rest else 0)
-                    ends[onward] = ends.get(onward, 0) | (reached & takes)
+                    reached = self.onto(first | rest, takes) if first or rest else 0
+                    ends[onward] = ends.get(onward, 0) | reached | (self.entries & takes if begun else 0)
             for k, star in enumerate(stars):  # a step with a star may take nothing
                 if star:
                     skipped = (*cell[:k], cell[k] + 1, *cell[k + 1 :])
