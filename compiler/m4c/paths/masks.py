@@ -17,12 +17,20 @@ from m4c.paths.callpath import Letter, alphabet, callees, instances
 from m4c.semantics.model import AnyOne, Graph, GroupOf, Labelled, Named, NotOne, One, OneOf, Pattern
 
 _REMEMBERED = 1 << 14  # sets whose successors are kept
+_WORDS = 256  # bits of a set that is taken apart as a number
 _FEW = 64  # letters that are looked at one by one
 _PAIRS = 1 << 18  # pairs of patterns of which it is kept where they meet
 
 
 def bits(mask: int) -> Iterator[int]:
     """The numbers in a set, the lowest first."""
+    if mask.bit_length() > _WORDS:  # each step below would go over all of it; to search a text is quicker
+        digits = bin(mask)[:1:-1]
+        at = digits.find("1")
+        while at >= 0:
+            yield at
+            at = digits.find("1", at + 1)
+        return
     while mask:
         low = mask & -mask
         yield low.bit_length() - 1
@@ -165,12 +173,8 @@ class Letters:
         known = self._known_after.get(mask)
         if known is None:
             known = 0
-            left = mask
-            while left:
-                low = left & -left
-                i = low.bit_length() - 1
+            for i in bits(mask):
                 known |= self._after[i]
-                left &= ~self._of_service[self.all_letters[i][0]]
             if len(self._known_after) >= _REMEMBERED:
                 self._known_after.clear()
             self._known_after[mask] = known
