@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from m4c import project
-from m4c.ide import complete, definition, hover  # noqa: F401 - so that they are there
+from m4c.ide import definition  # noqa: F401 - so that it is there
+from m4c.ide.complete import complete
+from m4c.ide.hover import hover
 from m4c.ide.symbols import declared
 from m4c.syntax.parser import grammar
 from m4c.workspace import Workspace
 
 
 def prepare(workspace: Workspace) -> None:
-    """Builds the parser that completion asks, and looks up what each file declares."""
+    """Builds the parser that completion asks, looks up what each file declares, and asks a first time."""
     grammar()
-    for file in project.sources(workspace.db):
+    sources = project.sources(workspace.db)
+    for file in sources:
         declared(workspace.db, file)
+    for file in sources[:1]:
+        complete(workspace, file, 0)
+        hover(workspace, file, 0)
