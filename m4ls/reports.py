@@ -77,7 +77,7 @@ class Reports:
         if changed:
             self._news.set()
             self._news = asyncio.Event()
-        if self.pulled and self._refresh is None and self._stale():
+        if changed and self.pulled and self._refresh is None:
             self._refresh = asyncio.create_task(self._ask_to_pull())
 
     def first(self, path: str, items: list[types.Diagnostic]) -> None:
@@ -157,9 +157,12 @@ class Reports:
 
     async def _ask_to_pull(self) -> None:
         try:
-            await asyncio.sleep(REFRESH)
-            if self._stale():
-                await self.server.workspace_diagnostic_refresh_async(None)
+            known = None
+            while known is not self._news:  # else nothing has changed since the client was asked
+                known = self._news
+                await asyncio.sleep(REFRESH)
+                if self._stale():
+                    await self.server.workspace_diagnostic_refresh_async(None)
         except JsonRpcException:
             pass  # the client will pull when something changes
         finally:

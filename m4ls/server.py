@@ -138,7 +138,7 @@ class M4Server(LanguageServer):
         return [p for p in paths if not any(p.startswith(f"{q}/") for q in paths)]
 
     def serve(self) -> None:
-        """Serves one client on standard input and output until it ends the session."""
+        """Serves one client on standard input and output until it ends the session, with `SystemExit`, or is gone."""
 
         async def run() -> None:
             self._stop_event = threading.Event()
@@ -150,9 +150,10 @@ class M4Server(LanguageServer):
             asyncio.run(run())
         except BrokenPipeError:
             log.warning("the client is gone")
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
             pass
         finally:
+            self.analyst.close()  # it may be working for a client that is gone
             self.shutdown()  # type: ignore[no-untyped-call]
 
     # --- errors ---

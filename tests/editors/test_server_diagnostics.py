@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -293,3 +295,19 @@ async def test_a_request_can_be_cancelled(client: LanguageClient, workspace: Pat
     client.cancel_request(types.CancelParams("held"))
     code, _ = await code_of(asyncio.wait_for(held, 5))
     assert code == -32800
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("messages", [[], ["shutdown"], ["shutdown", "exit"], ["exit"]])
+def test_the_server_ends_with_its_client(workspace: Path, messages: list[str]) -> None:
+    """With 0 only after `shutdown` and `exit`, or when its input ends."""
+    root = {"processId": None, "rootUri": workspace.as_uri(), "capabilities": {}}
+    sent: list[dict[str, Any]] = [{"id": 1, "method": "initialize", "params": root}]
+    sent += [{"method": "initialized", "params": {}}]
+    sent += [{"id": 2, "method": m} if m == "shutdown" else {"method": m} for m in messages]
+    bodies = [json.dumps({"jsonrpc": "2.0", **message}).encode() for message in sent]
+    given = b"".join(b"Content-Length: %d\r\n\r\n%s" % (len(body), body) for body in bodies)
+    ended = subprocess.run(COMMAND, input=given, stdout=subprocess.DEVNULL, timeout=30, check=False)
+    assert ended.returncode == (1 if messages == ["exit"] else 0)
