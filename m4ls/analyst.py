@@ -2,7 +2,7 @@
 
 A check of the whole workspace is stopped when something more urgent comes (an edit, a completion) and is asked again
 later; what it had found out by then is kept by the query engine. An edit also stops the answer to a question about the
-text before it, which nobody can use any more.
+text before it that takes long; others are answered as they were asked, about that text.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ class Outdated(Exception):
 
 
 class _Job:
-    """A question on its way. `edits`: how many there had been when it was asked; None for a check, which any question
-    may stop."""
+    """A question on its way. `check`: any question may stop it. `edits`: how many there had been when it was asked, if
+    the next one is to stop it."""
 
-    __slots__ = ("edits", "stopped")
+    __slots__ = ("check", "edits", "stopped")
 
-    def __init__(self, edits: int | None) -> None:
+    def __init__(self, check: bool = False, edits: int | None = None) -> None:
+        self.check = check
         self.edits = edits
         self.stopped = False
 
@@ -70,7 +71,8 @@ class Analyst:
             waiting = bool(self._texts)
             self._texts[path] = text
             self._edits += 1
-            self._stop()
+            if self._job is not None and self._job.edits is not None:
+                self._stop()
         if not waiting:  # else they are taken together
             self._submit(self._take_texts)
 
@@ -83,10 +85,10 @@ class Analyst:
         if not waiting:
             self._submit(self._look_again)
 
-    async def ask(self, question: Callable[[Workspace], T]) -> T:
-        """The answer to a question that somebody waits for; `Outdated` if there is an edit first. It is stopped when
-        the caller is cancelled."""
-        job = _Job(self._edits)
+    async def ask(self, question: Callable[[Workspace], T], long: bool = False) -> T:
+        """The answer to a question that somebody waits for. It is stopped when the caller is cancelled. `long`: also
+        when there is an edit first, with `Outdated`."""
+        job = _Job(edits=self._edits if long else None)
         future = self._submit(lambda: self._run(job, question))
         try:
             return await asyncio.wrap_future(future)
@@ -97,7 +99,7 @@ class Analyst:
 
     async def check(self, question: Callable[[Workspace], T]) -> T:
         """The answer to a question that may wait; `Interrupted` if it was stopped."""
-        job = _Job(None)
+        job = _Job(check=True)
         try:
             return await asyncio.wrap_future(self._pool.submit(self._run, job, question))
         finally:
@@ -106,7 +108,7 @@ class Analyst:
     def interrupt(self) -> None:
         """Stops a check that is running; nothing else."""
         with self._lock:
-            if self._job is not None and self._job.edits is None:
+            if self._job is not None and self._job.check:
                 self._stop()
 
     def close(self) -> None:
@@ -119,7 +121,7 @@ class Analyst:
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         with self._lock:
             self._urgent += 1
-            if self._job is not None and self._job.edits is None:
+            if self._job is not None and self._job.check:
                 self._stop()
         future = self._pool.submit(work)
         future.add_done_callback(self._done)
@@ -148,7 +150,8 @@ class Analyst:
 
         workspace = self._opened()
         with self._lock:
-            if job.stopped or (self._urgent if job.edits is None else job.edits != self._edits):
+            late = job.edits is not None and job.edits != self._edits
+            if job.stopped or late or (job.check and self._urgent):
                 raise Interrupted
             workspace.db.resume()
             self._job = job

@@ -41,6 +41,7 @@ class Reports:
         self._pushed: dict[str, tuple[int | None, list[types.Diagnostic]]] = {}
         self._again: set[str] = set()  # files that were opened or closed
         self._told: dict[str, str] = {}  # the ids of what the client has pulled last
+        self._blamed: set[str] = set()  # files in which the client has pulled findings
         self._pulled_workspace = False
         self._news = asyncio.Event()
         self._refresh: asyncio.Task[None] | None = None
@@ -91,14 +92,14 @@ class Reports:
         return self._found.get(path, self._nothing)
 
     def paths(self) -> tuple[str, ...]:
-        """The files in which something is found."""
-        return tuple(sorted(self._found))
+        """The files in which something is found, or was when the client pulled it: it may have kept that, and have
+        forgotten under which id."""
+        return tuple(sorted(self._found.keys() | self._blamed))
 
     # --- pushed ---
 
     def forget(self, path: str) -> None:
         """The client has opened or closed a file: what is found in it is published again."""
-        self._told.pop(path, None)
         self._again.add(path)
 
     def _pulls(self, path: str, opened: bool) -> bool:
@@ -130,6 +131,8 @@ class Reports:
         """What is found in a file; the client knows it from now on."""
         report = self.of(path)
         self._told[path] = report.id
+        if report.items:
+            self._blamed.add(path)
         return report
 
     def pulls_workspace(self) -> bool:

@@ -91,10 +91,10 @@ class M4Server(LanguageServer):
             self._converter = Converter(workspace, self.documents.encoding, self.documents.uri)
         return self._converter
 
-    async def ask(self, question: Callable[[Workspace], T]) -> T:
+    async def ask(self, question: Callable[[Workspace], T], long: bool = False) -> T:
         """The answer of the analyser; what fails there becomes an error for people, not a traceback."""
         try:
-            return await self.analyst.ask(question)
+            return await self.analyst.ask(question, long)
         except JsonRpcException:
             raise
         except Outdated:
@@ -103,12 +103,15 @@ class M4Server(LanguageServer):
             log.exception("a request failed")
             raise Failure(f"the language server failed: {type(e).__name__}: {e}") from None
 
-    async def ask_file(self, uri: str, question: Callable[[Workspace, str, Converter], T], default: T) -> T:
-        """The answer to a question about one file; the default for what is no file."""
+    async def ask_file(
+        self, uri: str, question: Callable[[Workspace, str, Converter], T], default: T, long: bool = False
+    ) -> T:
+        """The answer to a question about one file; the default for what is no file. `long`: an edit makes an end of
+        it."""
         path = path_of(uri)
         if path is None:
             return default
-        return await self.ask(lambda workspace: question(workspace, path, self.converter(workspace)))
+        return await self.ask(lambda workspace: question(workspace, path, self.converter(workspace)), long)
 
     # --- documents ---
 

@@ -38,7 +38,7 @@ def register(server: M4Server) -> None:
             found = (_action(a, convert, bool(only)) for a in actions(workspace, file, start, end, quick=True))
             return fixed + [a for a in found if only is None or _wanted(a, only)]
 
-        return await server.ask_file(params.text_document.uri, question, [])
+        return await server.ask_file(params.text_document.uri, question, [], long=True)
 
 
 def _wanted(action: types.CodeAction, only: Sequence[types.CodeActionKind | str]) -> bool:

@@ -57,14 +57,17 @@ async def test_a_question_stops_a_check(analyst: Analyst) -> None:
         await check
 
 
-async def test_an_edit_stops_an_answer_about_the_text_before_it(analyst: Analyst, workspace: Path) -> None:
+async def test_an_edit_stops_a_long_answer_about_the_text_before_it(analyst: Analyst, workspace: Path) -> None:
     endless = Endless()
-    asked, waiting = asyncio.create_task(analyst.ask(endless)), asyncio.create_task(analyst.ask(codes))
+    asked = asyncio.create_task(analyst.ask(endless, long=True))
+    waiting = asyncio.create_task(analyst.ask(codes, long=True))
+    short = asyncio.create_task(analyst.ask(codes))
     await begun(endless)
     analyst.edit(str(workspace / "even.m4"), "")
     for question in (asked, waiting):
         with pytest.raises(Outdated):
             await asyncio.wait_for(question, 10)
+    assert await asyncio.wait_for(short, 10) == ["contradiction"], "it was asked before the edit"
     assert await asyncio.wait_for(analyst.ask(codes), 10) == []
 
 

@@ -285,6 +285,19 @@ async def test_the_workspace_is_pulled_and_news_are_waited_for(client: LanguageC
 
 
 @pytest.mark.asyncio
+async def test_a_client_that_forgets_an_id_hears_that_nothing_is_found_any_more(
+    client: LanguageClient, workspace: Path
+) -> None:
+    """As VS Code does for a document that is not visible any more."""
+    await started(client, workspace, pulling())
+    even = opened(client, workspace / "even.m4")
+    assert codes((await pull(client, even)).items) == ["contradiction"]
+    changed(client, even, 2, "")
+    report = await client.workspace_diagnostic_async(types.WorkspaceDiagnosticParams([]))
+    assert {i.uri: codes(i.items) for i in report.items} == {even: []}
+
+
+@pytest.mark.asyncio
 async def test_a_request_can_be_cancelled(client: LanguageClient, workspace: Path) -> None:
     await started(client, workspace, pulling())
     first = await client.workspace_diagnostic_async(types.WorkspaceDiagnosticParams([]))
