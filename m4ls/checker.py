@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PAUSE = 0.5  # seconds without an edit before plans are made and tests are run
 LATE = 0.02  # seconds after which an edited file's own errors are published before the rest
 LONG = 0.5  # seconds after which a check shows its progress
+MANY = 500  # changes after which what was known about earlier texts is forgotten, also when nobody pauses
 IDLE = 2.0  # seconds without anything to check before there is time for housekeeping
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Checker:
         self._findings = Findings()
         self._new = True  # nothing was checked yet
         self._prepared = False
+        self._tidied = 0
 
     def edited(self, path: str) -> None:
         """A file is being edited."""
@@ -89,7 +91,11 @@ class Checker:
             self._changed.clear()
             generation = self._generation
             try:
-                if not await self._stage(generation, quick=True) or await self._waits(self._due - time.monotonic()):
+                if not await self._stage(generation, quick=True):
+                    continue
+                if generation - self._tidied > MANY and await self._spare(generation, _forget):
+                    self._tidied = generation
+                if await self._waits(self._due - time.monotonic()):
                     continue
                 if not await self._stage(generation, quick=False):
                     continue
@@ -180,6 +186,10 @@ def _keep(workspace: Workspace) -> None:
     """Whenever nothing has changed for a while: what was parsed is kept for the next start, and what was known about
     earlier texts is forgotten."""
     workspace.remember()
+    _forget(workspace)
+
+
+def _forget(workspace: Workspace) -> None:
     _ask_again(workspace)
     workspace.db.checkpoint()
     workspace.db.sweep()
