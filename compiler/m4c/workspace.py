@@ -66,6 +66,7 @@ class Workspace:
         self._loaded: set[str] = set()
         self._consequences: tuple[Problem, ...] | None = None
         self._settled: object = None  # what the files wanted when they were last looked at
+        self._listed: set[str] = set()  # the M4 files that were on the disk when it was last looked at
         self._looked_for: set[str] = set()  # files of which only matters whether they are there
         self._lines: dict[str, tuple[str, list[int]]] = {}
         shipped = shipped_specs()
@@ -79,7 +80,7 @@ class Workspace:
         other = Workspace.__new__(Workspace)
         other.db = self.db.fork()
         other._shipped, other._settled = self._shipped, self._settled
-        other._consequences = self._consequences
+        other._consequences, other._listed = self._consequences, self._listed
         other.paths, other.closed = list(self.paths), self.closed
         other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
         other._open, other._loaded, other._looked_for = dict(self._open), set(self._loaded), set(self._looked_for)
@@ -92,7 +93,8 @@ class Workspace:
         listed = [m4_files(p) for p in self.paths]
         closed = {folder: error for _, failed in listed for folder, error in failed}
         self.closed = tuple(_problem(folder, error) for folder, error in closed.items())
-        files = sorted({f for found, _ in listed for f in found} | {f for f in self._open if f.endswith(".m4")})
+        self._listed = {f for found, _ in listed for f in found}
+        files = sorted(self._listed | {f for f in self._open if f.endswith(".m4")})
         for file in {*self._shipped, *self._loaded, *files}:
             if file not in self._open:
                 self._load(file)
@@ -143,7 +145,14 @@ class Workspace:
     def close(self, file: str) -> None:
         """The editor has closed a file: what is on the disk counts again."""
         self._open.pop(file, None)
-        self.refresh()
+        if file not in self._listed:
+            self.refresh()  # it may be new on the disk, or may never have been there
+            return
+        self._load(file)
+        if file in self.db.input("files") and self._is_ours(file):
+            self.settle()
+        else:
+            self.refresh()
 
     def _is_ours(self, file: str) -> bool:
         if any(p.as_posix() == file for p in self.paths):

@@ -44,7 +44,7 @@ _SEAL = 16  # bytes of a checksum
 _DAY = 24 * 3600  # seconds; how exactly it is known when an entry was used
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1 << 13)
 def parse_file(text: str) -> Parsed:
     """The items of a file, in order, each with its tree: as remembered, as on the disk, or parsed."""
     with uncollected():

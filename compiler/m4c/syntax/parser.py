@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from m4c.syntax.fastparse import FastParser
 
-KNOWN = 65536  # trees that are remembered
+KNOWN = 1 << 18  # texts that are remembered: those of a large workspace, and of what was typed since
 
 
 @dataclass(frozen=True, slots=True)
