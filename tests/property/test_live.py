@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle
 
+import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 from m4c.analysis.live import Analysis
+from m4c.analysis.questions import Questions
 from m4c.analysis.run import analyse
 from m4c.semantics.model import TRUE, Policy, Program
 
@@ -116,3 +118,18 @@ def test_work_that_is_stopped_is_taken_up(history: list[Program], steps: list[in
             live.update(frame(program), parts(program, [2]), checkpoint)
     last = history[-1]
     assert live.update(frame(last), parts(last, [2])) == analyse(last)
+
+
+@given(histories())
+@many(50)
+def test_a_failure_in_the_middle_leaves_no_trace(history: list[Program]):
+    live = Analysis()
+    for program in history:
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(_Stopped):
+            patch.setattr(Questions, "ask_point", _stop)
+            live.update(frame(program), parts(program, [1]))
+        assert live.update(frame(program), parts(program, [1])) == analyse(program)
+
+
+def _stop(*_: object) -> None:
+    raise _Stopped

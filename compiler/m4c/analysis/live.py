@@ -73,9 +73,13 @@ class Analysis:
         """
         if self._program is None or not _same_ground(self._program, empty):
             self._begin(empty)
-        self._program = empty
+        self._program = None  # whatever fails in the middle leaves nothing to go on from
         self._take(parts)
-        self._work(checkpoint)
+        for _ in self._work():
+            self._program = empty  # here all is in order
+            checkpoint()
+            self._program = None
+        self._program = empty
         rank = self._questions.rank
         wrong = [p for n in sorted(self._wrong, key=rank.__getitem__) for p in self._wrong[n]]
         return (*wrong, *self._cycles, *self._questions.findings())
@@ -240,7 +244,8 @@ class Analysis:
 
     # --- the work ---
 
-    def _work(self, checkpoint: Callable[[], None]) -> None:
+    def _work(self) -> Iterator[None]:
+        """Asks what is still to be asked; between any two questions it can be left."""
         questions, todo = self._questions, self._open
         rows = questions.near.rows
         for some, ask in (
@@ -252,14 +257,14 @@ class Analysis:
             (todo.sides, questions.ask_sides),
         ):
             while some:
-                checkpoint()
+                yield
                 name = next(iter(some))
                 if name in rows:
                     ask(rows[name])
                 del some[name]
         asked: set[tuple[str, str]] = set()
         while todo.pairs:
-            checkpoint()
+            yield
             name, within = next(iter(todo.pairs.items()))
             for other in questions.partners(rows[name], within) if name in rows else ():
                 key = (name, other.policy.name) if name < other.policy.name else (other.policy.name, name)
@@ -268,12 +273,12 @@ class Analysis:
                     questions.ask_pair(rows[name], other)
             del todo.pairs[name]
         while todo.states:
-            checkpoint()
+            yield
             state = next(iter(todo.states))
             questions.ask_state(state)
             del todo.states[state]
         while todo.defaults:
-            checkpoint()
+            yield
             attr = next(iter(todo.defaults))
             questions.ask_defaults(attr)
             del todo.defaults[attr]
