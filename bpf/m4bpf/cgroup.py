@@ -60,12 +60,23 @@ def remove_cgroup(path: Path) -> None:
     for parent in path.parents:
         if parent == root or root not in parent.parents:
             return
-        try:
-            parent.rmdir()
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return  # another service's group is still in it
+        while True:
+            try:
+                parent.rmdir()
+                break
+            except FileNotFoundError:
+                break
+            except OSError:  # it has others, or the kernel is not done with the last one yet
+                if time.monotonic() > deadline or any(p.is_dir() for p in _inside(parent)):
+                    return
+                time.sleep(0.01)
+
+
+def _inside(group: Path) -> list[Path]:
+    try:
+        return list(group.iterdir())
+    except OSError:
+        return []
 
 
 def enter_cgroup(path: Path, pid: int) -> None:

@@ -95,13 +95,12 @@ def sweep(folder: Path, *, keep: bool = False) -> None:
 
 
 def _remove_cgroup(cgroup: Path) -> None:
-    if cgroup.is_dir():
-        from m4bpf import KernelError, remove_cgroup
+    from m4bpf import KernelError, remove_cgroup
 
-        with contextlib.suppress(OSError):
-            (cgroup / "cgroup.kill").write_text("1")
-        with contextlib.suppress(KernelError):
-            remove_cgroup(cgroup)
+    with contextlib.suppress(OSError):
+        (cgroup / "cgroup.kill").write_text("1")
+    with contextlib.suppress(KernelError):  # a group that is gone may have left its parents
+        remove_cgroup(cgroup)
 
 
 class Mesh:

@@ -170,7 +170,7 @@ def nothing_that_can_do_it(shop: Shop) -> None:
         (undefined_in_a_template, 2, ("a template of `envoy` fails for `cart`", "'reason'", "envoy/drop.yaml.j2:")),
         (syntax_error_in_a_template, 2, ("a template of `envoy` fails", "envoy/drop.yaml.j2:", "macro route(rule %}")),
         (reach_out_of_the_sandbox, 2, ("access to attribute '__class__'", "is unsafe", "envoy/drop.yaml.j2:")),
-        (no_template, 2, ("no template `drop.yaml.j2` beside the spec: write it, or correct",)),
+        (no_template, 2, ("missing-file in envoy/spec.m4:", "`m4 check` shows them")),
         (rejected_by_envoy, 1, ("not deployed, nothing changed: Envoy rejects", "codec_tipe", "m4 build -o OUT")),
         (
             dead_after_the_start,

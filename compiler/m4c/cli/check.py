@@ -56,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
             case _:
                 print(render_text(workspace, shown, colored(sys.stdout)), end="")
                 print(_closing(found))
-        sys.stdout.flush()
     workspace.remember()
     return 1 if errors(workspace, every) else 0
 
