@@ -91,7 +91,7 @@ def exists(db: Database, file: str) -> bool:
 @query
 def items(db: Database, file: str) -> tuple[Item, ...]:
     """The top-level items of a file, with offsets."""
-    return tuple(item for item, _ in parse_file(_text(db, file)))
+    return tuple(item for _, item in keyed(db, file))
 
 
 @query

@@ -178,8 +178,7 @@ class Effects:
         return frozenset(attr for attr, value in writes if self.is_terminal(attr, value))
 
     def is_terminal(self, attr: AttrKey, value: Value | None) -> bool:
-        enum = self.program.enums.get(self.program.attribute(attr).type.name)
-        return enum is not None and value in enum.terminal
+        return self.program.is_terminal(attr, value)
 
     def endings(self, at: Situation, defaults: Mapping[AttrKey, Value]) -> dict[AttrKey, Cond]:
         """When each attribute ends the request (rule 5). `defaults`: the mesh's, on this hop."""

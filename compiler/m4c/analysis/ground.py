@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from m4c.paths.callpath import CallPath, Hop
@@ -13,10 +13,8 @@ from m4c.predicates import Solver
 from m4c.semantics.model import (
     ABSENT,
     Atom,
-    Attribute,
     AttrKey,
     Cond,
-    Enum,
     Graph,
     Pattern,
     Program,
@@ -47,11 +45,7 @@ class Ground:
 
 def ground_of(program: Program, solver: Solver | None = None) -> Ground:
     """The ground of a program. `solver`: that of another graph with the same schema."""
-    return Ground(program.graph, Letters(program.graph), solver or new_solver(program.attribute, program.enums))
-
-
-def new_solver(attribute: Callable[[AttrKey], Attribute], enums: Mapping[str, Enum]) -> Solver:
-    return Solver(attribute, enums)
+    return Ground(program.graph, Letters(program.graph), solver or Solver(program.attribute, program.enums))
 
 
 @dataclass(frozen=True, slots=True)

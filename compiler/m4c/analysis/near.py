@@ -178,27 +178,19 @@ class Near:
     def writers(self, attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
         """The policies on the entity of one that write one of some attributes where that one may fire, with itself.
         `within`: the letters that count."""
-        found: dict[str, Row] = {}
-        self._writers.find(attrs, row.ends & within, found)
-        return _on(row.policy.entity, found)
+        return _listed(self._writers, attrs, row, within)
 
     def readers(self, attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
         """As `writers`, for those that read them."""
-        found: dict[str, Row] = {}
-        self._readers.find(attrs, row.ends & within, found)
-        return _on(row.policy.entity, found)
+        return _listed(self._readers, attrs, row, within)
 
-    def beside(self, row: Row, within: int = -1) -> dict[str, Row]:
+    def beside(self, row: Row) -> dict[str, Row]:
         """The policies on the entity of one that may fire where it may, with itself."""
-        found: dict[str, Row] = {}
-        self._everyone.find((_EVERY,), row.ends & within, found)
-        return _on(row.policy.entity, found)
+        return _listed(self._everyone, (_EVERY,), row)
 
     def enders(self, row: Row, within: int = -1) -> dict[str, Row]:
         """The policies on the entity of one that end requests where it may fire, perhaps with itself."""
-        found: dict[str, Row] = {}
-        self._enders.find((_EVERY,), row.ends & within, found)
-        return _on(row.policy.entity, found)
+        return _listed(self._enders, (_EVERY,), row, within)
 
     def all_writers(self, attr: AttrKey) -> Mapping[str, Row]:
         """The policies that write an attribute, wherever."""
@@ -251,10 +243,14 @@ class Near:
         return found
 
 
-def _on(entity: str, rows: dict[str, Row]) -> dict[str, Row]:
-    if any(r.policy.entity != entity for r in rows.values()):
-        return {n: r for n, r in rows.items() if r.policy.entity == entity}
-    return rows
+def _listed(postings: _Postings, attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
+    """What is listed for some attributes where a policy may fire, of those on its entity."""
+    found: dict[str, Row] = {}
+    postings.find(attrs, row.ends & within, found)
+    entity = row.policy.entity
+    if any(r.policy.entity != entity for r in found.values()):
+        return {n: r for n, r in found.items() if r.policy.entity == entity}
+    return found
 
 
 def _reversed(names: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from m4c.analysis.conflicts import conflicts_of, default_conflicts, order_dependent
 from m4c.analysis.effects import Effects
-from m4c.analysis.ground import Ground, ground_of, new_solver
+from m4c.analysis.ground import Ground, ground_of
 from m4c.analysis.later import on_earlier_hop
 from m4c.analysis.multihop import lost_headers, retry_amplification, timeout_inversion
 from m4c.analysis.near import Near, Row, row_of
@@ -31,7 +31,7 @@ from m4c.analysis.reachability import (
 from m4c.analysis.shadowing import idle
 from m4c.analysis.sharing import foreign_override, shared_states, unsided_state
 from m4c.analysis.standing import Proof, Scenery, is_plain, proofs
-from m4c.predicates import TooComplex
+from m4c.predicates import Solver, TooComplex
 from m4c.semantics.effects import Orders
 from m4c.semantics.model import AttrKey, Policy, Program
 from m4c.semantics.problems import Problem
@@ -77,7 +77,7 @@ class Questions:
         self.empty = replace(program, policies=())
         defaults = program.mesh.defaults
         self.contested = {a.attr for a in defaults if any(a.attr == b.attr and a.value != b.value for b in defaults)}
-        self._solver = new_solver(program.attribute, program.enums)
+        self._solver = Solver(program.attribute, program.enums)
         self._about: dict[str, Program] = {}
         self._grounds: dict[int, Ground] = {}
         self._scenery: dict[str, Scenery] = {}

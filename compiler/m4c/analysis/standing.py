@@ -28,7 +28,6 @@ from m4c.semantics.model import (
     Default,
     OpCall,
     Program,
-    Value,
     Write,
     all_of,
     any_of,
@@ -89,10 +88,6 @@ class Scenery:
     defaults: tuple[Default, ...]
     ending: frozenset[AttrKey]
 
-    def is_terminal(self, attr: AttrKey, value: Value | None) -> bool:
-        enum = self.program.enums.get(self.program.attribute(attr).type.name)
-        return enum is not None and value in enum.terminal
-
 
 def is_plain(row: Row, near: Near) -> bool:
     """Whether a policy's conditions alone tell what it asks for: it sees no other's writes, no marks, no states."""
@@ -121,7 +116,7 @@ def _proof(scenery: Scenery, row: Row, call: OpCall) -> Proof | None:
     policy, program, letters = row.policy, scenery.program, scenery.ground.letters
     if call.entity.startswith(STATE):
         return None
-    ends = any(scenery.is_terminal(w.attr, w.value) for w in call.writes)
+    ends = any(scenery.program.is_terminal(w.attr, w.value) for w in call.writes)
     travels = any(program.attribute(w.attr).travels for w in call.writes)
     asked = Asked(frozenset(w.attr for w in call.writes), not (ends or travels))
     own = [c for i, c in enumerate(policy.calls) if c is not call and asked.concerns(row, i)]
@@ -197,7 +192,7 @@ def _alone(
     letters, solver = scenery.ground.letters, scenery.ground.solver
     defaults = [d for d in scenery.defaults if letters.ends(d.pattern) & where]
     cond, needs = all_of(row.policy.when, call.guard, *silent), frozenset[str]()
-    ending = [d for d in defaults if d.attr not in asked.attributes and scenery.is_terminal(d.attr, d.value)]
+    ending = [d for d in defaults if d.attr not in asked.attributes and scenery.program.is_terminal(d.attr, d.value)]
     if asked.end and ending:  # the mesh ends the request, unless somebody says otherwise
         let = _let_through(scenery, row, ending, cond, where)
         if let is None:

@@ -305,8 +305,7 @@ class _Resolver:
         return isinstance(other, tuple) and bool(set(mine) & set(other)) and not set(mine) > set(other)
 
     def _is_terminal(self, write: Write) -> bool:
-        enum = self.program.enums.get(self.program.attribute(write.attr).type.name)
-        return enum is not None and write.value in enum.terminal
+        return self.program.is_terminal(write.attr, write.value)
 
     def _refuse(self, source: Source, hop: Hop, when: Cond, reason: str) -> None:
         _, cases = self._cases(when, hop)

@@ -478,3 +478,8 @@ class Program:
 
     def attribute(self, attr: AttrKey) -> Attribute:
         return self.entities[attr.entity].attributes[attr.attribute]
+
+    def is_terminal(self, attr: AttrKey, value: Value | None) -> bool:
+        """Whether a value of an attribute ends the request."""
+        enum = self.enums.get(self.attribute(attr).type.name)
+        return enum is not None and value in enum.terminal
