@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
@@ -11,7 +11,10 @@ from m4ls.positions import Encoding, Lines
 
 if TYPE_CHECKING:
     from m4c.ide.diagnostics import Diagnostic
+    from m4c.ide.edits import TextEdit
     from m4c.workspace import Span, Workspace
+
+    from m4ls.server import M4Server
 
 SOURCE = "m4"
 
@@ -79,6 +82,26 @@ def diagnostic(found: Diagnostic, convert: Converter) -> types.Diagnostic:
         source=SOURCE,
         related_information=related or None,
         tags=[types.DiagnosticTag.Unnecessary] if found.unnecessary else None,
+    )
+
+
+def workspace_edit(
+    server: M4Server, edits: Iterable[TextEdit], convert: Converter, versions: Mapping[str, int | None]
+) -> types.WorkspaceEdit:
+    """Edits of one version of each open document, where the client minds that."""
+    by_file: dict[str, list[types.TextEdit]] = {}
+    for edit in edits:
+        by_file.setdefault(edit.span.file, []).append(types.TextEdit(convert.range(edit.span), edit.text))
+    able = server.client_capabilities.workspace
+    if not (able and able.workspace_edit and able.workspace_edit.document_changes):
+        return types.WorkspaceEdit(changes={convert.uri(file): some for file, some in by_file.items()})
+    return types.WorkspaceEdit(
+        document_changes=[
+            types.TextDocumentEdit(
+                types.OptionalVersionedTextDocumentIdentifier(convert.uri(file), versions.get(file)), list(some)
+            )
+            for file, some in by_file.items()
+        ]
     )
 
 

@@ -23,6 +23,7 @@ from m4ls.analyst import Analyst, Outdated
 from m4ls.checker import Checker
 from m4ls.convert import Converter
 from m4ls.documents import Document, Documents, path_of
+from m4ls.errors import ContentModified, Failure
 from m4ls.features import FEATURES, diagnostics
 from m4ls.positions import choose
 from m4ls.reports import Reports
@@ -35,18 +36,6 @@ T = TypeVar("T")
 WATCHED = ("**/*.m4", "**/m4.toml", "**/*.yaml", "**/*.yml", "**/*.json", "**/*.j2")
 SWITCH = 0.0005  # seconds that the analyser may keep the interpreter while a message waits to be read or sent
 log = logging.getLogger(__name__)
-
-
-class Failure(JsonRpcException):
-    """Something cannot be done; the message is for people."""
-
-    CODE = -32803  # RequestFailed
-
-
-class ContentModified(JsonRpcException):
-    """The text has changed before the answer was there."""
-
-    CODE = -32801
 
 
 class M4Protocol(LanguageServerProtocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from m4ls.features import code_action, commands, completion, definition, hover, outline
+from m4ls.features import code_action, commands, completion, definition, hover, outline, rename
 
 if TYPE_CHECKING:
     from m4ls.server import M4Server
@@ -17,4 +17,5 @@ FEATURES: tuple[Callable[[M4Server], None], ...] = (
     outline.register,
     code_action.register,
     commands.register,
+    rename.register,
 )

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from m4c.ide.complete import complete
 from m4c.ide.definition import definition, references
+from m4c.ide.edits import apply_edits
 from m4c.ide.hover import hover
+from m4c.ide.rename import Refused, rename
 from m4c.ide.scene import Proposal
 from m4c.workspace import Span, Workspace
 
@@ -47,6 +49,20 @@ class Desk:
 
     def references(self, text: str) -> list[str]:
         return [self.shown(s) for s in references(self.workspace, self.here, self.put(text))]
+
+    def renamed(self, text: str, name: str) -> dict[str, str]:
+        """The files that the rename of what is under the cursor changes, by name, with their new texts."""
+        found = rename(self.workspace, self.here, self.put(text), name)
+        texts = apply_edits(self.workspace, tuple(edit for _, edit in found.edits))
+        return {Path(file).name: new for file, new in texts.items()}
+
+    def refused(self, text: str, name: str) -> str:
+        """Why what is under the cursor cannot be renamed."""
+        try:
+            found = rename(self.workspace, self.here, self.put(text), name)
+        except Refused as refused:
+            return str(refused)
+        raise AssertionError(f"`{found.old}` is renamed: {found.edits}")
 
     def shown(self, span: Span) -> str:
         """A span as `file:line: text`."""

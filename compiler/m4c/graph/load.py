@@ -20,11 +20,13 @@ MAX_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class LoadedGraph:
-    """A graph as far as it could be read (None: not at all). Places in `problems` are offsets in the file."""
+    """A graph as far as it could be read (None: not at all). Places are offsets in the file: of problems, of each
+    service where it is described (`services_at`), and where it is an end of a call (`ends_at`)."""
 
     graph: Graph | None
     problems: tuple[Problem, ...]
     services_at: tuple[tuple[str, Place], ...] = ()
+    ends_at: tuple[tuple[str, Place], ...] = ()
     said: tuple[tuple[str, frozenset[str]], ...] = ()  # of each service, the keys that the file gives
 
 
@@ -40,6 +42,7 @@ class _Loader:
         self.problems: list[Problem] = []
         self.said: dict[str, frozenset[str]] = {}
         self.nodes: dict[str, Any] = {}  # of each service, what is said of it
+        self.ends: list[tuple[str, Place]] = []
 
     def load(self) -> LoadedGraph:
         try:
@@ -74,7 +77,8 @@ class _Loader:
             self._default_entries(services, calls)
         ordered = {name: services[name] for name in sorted(services)}
         graph = Graph(ordered, tuple(calls[k] for k in sorted(calls)))
-        return LoadedGraph(graph, tuple(self.problems), tuple(places), tuple(sorted(self.said.items())))
+        said = tuple(sorted(self.said.items()))
+        return LoadedGraph(graph, tuple(self.problems), tuple(places), tuple(self.ends), said)
 
     def _say(self, message: str, start: int, end: int, code: str = "bad-graph", fixes: tuple[Fix, ...] = ()) -> None:
         self.problems.append(Problem(code, message, Place(self.file, "", start, max(end, start + 1)), fixes=fixes))
@@ -82,7 +86,7 @@ class _Loader:
     def _say_node(self, message: str, node: Any, code: str = "bad-graph", near: str | None = None) -> None:
         """Reports a node; `near` is what it was most likely meant to be."""
         end = min(node.end_mark.index, len(self.text))
-        fixes = (Fix(f"Change to `{near}`", (self._edit(node.start_mark.index, end, _scalar(near)),)),) if near else ()
+        fixes = (Fix(f"Change to `{near}`", (self._edit(node.start_mark.index, end, scalar(near)),)),) if near else ()
         self._say(message, node.start_mark.index, end, code, fixes)
 
     def _edit(self, start: int, end: int, text: str) -> Edit:
@@ -217,6 +221,7 @@ class _Loader:
         for end in ends:
             if self._text(end, "an end of a call") is None:
                 return None
+            self.ends.append((str(end.value), Place(self.file, "", end.start_mark.index, end.end_mark.index)))
             if end.value not in services:
                 near = nearest(str(end.value), services)
                 hint = f"; did you mean `{near}`?" if near else ""
@@ -250,6 +255,6 @@ class _Loader:
         return (self._edit(start, start, f"entry: true\n{' ' * node.start_mark.column}"),)
 
 
-def _scalar(text: str) -> str:
+def scalar(text: str) -> str:
     """A text as YAML reads it back."""
     return text if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.A) and yaml.safe_load(text) == text else json.dumps(text)

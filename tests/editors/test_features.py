@@ -1,0 +1,281 @@
+"""Every capability that the server offers, asked for over the protocol as two editors do it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_lsp
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pygls.protocol import default_converter
+from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
+
+HERE = Path(__file__).parent
+PROFILES = ("visual-studio-code", "neovim")
+EXTRA = """/// Many words.
+policy "é 😀" (HttpRequest r) on e -> f after send_some { r.Mark("seen"); }
+policy later (HttpRequest r) on * -> f after "é 😀" when r.mark["seen"] { r.SetTimeout(2s); }
+"""
+
+
+class Desk:
+    """A workspace in an editor: its files, all of them open."""
+
+    def __init__(self, client: LanguageClient, folder: Path) -> None:
+        self.client = client
+        self.folder = folder
+        self.texts: dict[str, str] = {}
+
+    def open(self, name: str, text: str | None = None) -> None:
+        file = self.folder / name
+        if text is not None:
+            file.write_text(text, "utf-8")
+        self.texts[name] = file.read_text("utf-8")
+        item = types.TextDocumentItem(uri=self.uri(name), language_id="m4", version=1, text=self.texts[name])
+        self.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+
+    def uri(self, name: str) -> str:
+        return (self.folder / name).as_uri()
+
+    def document(self, name: str) -> types.TextDocumentIdentifier:
+        return types.TextDocumentIdentifier(self.uri(name))
+
+    def at(self, name: str, fragment: str) -> types.Position:
+        """The position behind the first occurrence of a fragment, in the units that were agreed on."""
+        text = self.texts[name]
+        before = text[: text.index(fragment) + len(fragment)]
+        return types.Position(before.count("\n"), self.length(before[before.rfind("\n") + 1 :]))
+
+    def where(self, name: str, fragment: str) -> tuple[types.TextDocumentIdentifier, types.Position]:
+        return self.document(name), self.at(name, fragment)
+
+    @property
+    def encoding(self) -> str:
+        offered = self.client.capabilities.general.position_encodings if self.client.capabilities.general else None
+        return str((offered or ["utf-16"])[0])
+
+    def length(self, text: str) -> int:
+        """How many units a text has."""
+        return (
+            len(text.encode(f"{self.encoding}-le" if self.encoding != "utf-8" else "utf-8", "surrogatepass"))
+            // {
+                "utf-8": 1,
+                "utf-16": 2,
+                "utf-32": 4,
+            }[self.encoding]
+        )
+
+    def said(self, range_: types.Range, name: str) -> str:
+        """The text of a range."""
+        lines = self.texts[name].split("\n")
+        start, end = (self._offset(lines, p) for p in (range_.start, range_.end))
+        return self.texts[name][start:end]
+
+    def _offset(self, lines: list[str], position: types.Position) -> int:
+        line = lines[position.line]
+        at = next(i for i in range(len(line) + 1) if self.length(line[:i]) == position.character)
+        return sum(len(before) + 1 for before in lines[: position.line]) + at
+
+    def edited(self, edit: types.WorkspaceEdit | None) -> dict[str, str]:
+        """The files that an edit changes, by name, with their new texts."""
+        assert edit is not None
+        changes: dict[str, list[Any]] = {uri: list(edits) for uri, edits in (edit.changes or {}).items()}
+        for change in edit.document_changes or ():
+            assert isinstance(change, types.TextDocumentEdit)
+            changes[change.text_document.uri] = list(change.edits)
+        out = {}
+        for uri, edits in changes.items():
+            name = Path(uri).name
+            if name not in self.texts:
+                self.texts[name] = (self.folder / name).read_text("utf-8")
+            text, lines = self.texts[name], self.texts[name].split("\n")
+            for e in sorted(edits, key=lambda e: (e.range.start.line, e.range.start.character), reverse=True):
+                start, end = self._offset(lines, e.range.start), self._offset(lines, e.range.end)
+                text = text[:start] + e.new_text + text[end:]
+            out[name] = text
+        return out
+
+
+@pytest_lsp.fixture(params=PROFILES, config=ClientServerConfig(server_command=[sys.executable, "-m", "m4ls"]))
+async def client(lsp_client: LanguageClient, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
+    @lsp_client.feature(types.CLIENT_REGISTER_CAPABILITY)
+    def register(*_: object) -> None:
+        """The client watches no files, so it only agrees."""
+
+    folder = Path(shutil.copytree(HERE / "workspace", tmp_path / "ws"))
+    root = types.WorkspaceFolder(uri=folder.as_uri(), name="ws")
+    capabilities = client_capabilities(request.param)
+    params = types.InitializeParams(capabilities=capabilities, workspace_folders=[root], root_uri=root.uri)
+    lsp_client.offered = (await lsp_client.initialize_session(params)).capabilities
+    yield
+    await lsp_client.shutdown_session()
+
+
+@pytest.fixture
+def desk(client: LanguageClient, tmp_path: Path) -> Desk:
+    opened = Desk(client, tmp_path / "ws")
+    for name in ("shop.m4", "even.m4"):
+        opened.open(name)
+    opened.open("extra.m4", EXTRA)
+    return opened
+
+
+Exercise = Callable[[LanguageClient, Desk], Awaitable[None]]
+EXERCISES: dict[str, Exercise] = {}
+
+
+def exercises(*names: str) -> Callable[[Exercise], Exercise]:
+    """The capabilities that a function asks for, as the protocol spells them."""
+
+    def add(exercise: Exercise) -> Exercise:
+        EXERCISES.update(dict.fromkeys(names, exercise))
+        return exercise
+
+    return add
+
+
+def advertised(capabilities: types.ServerCapabilities) -> set[str]:
+    """What the server offers: each capability, and each further request or notification that its options stand for."""
+
+    def names(of: dict[str, Any], above: str) -> set[str]:
+        out = set()
+        for name, value in of.items():
+            if value is True or (isinstance(value, dict) and (value or not above)) or (value and not above):
+                out.add(above + name)
+            if isinstance(value, dict):
+                out |= names(value, f"{above}{name}.")
+        return out
+
+    return names(default_converter().unstructure(capabilities), "")
+
+
+@exercises(
+    "positionEncoding", "textDocumentSync", "textDocumentSync.openClose", "textDocumentSync.save", "workspace",
+    "workspace.workspaceFolders", "workspace.workspaceFolders.supported",
+    "workspace.workspaceFolders.changeNotifications",
+)  # fmt: skip
+async def documents(client: LanguageClient, desk: Desk) -> None:
+    document = types.VersionedTextDocumentIdentifier(uri=desk.uri("extra.m4"), version=2)
+    change = types.TextDocumentContentChangePartial(
+        range=types.Range(desk.at("extra.m4", "on * -> "), desk.at("extra.m4", "on * -> f")), text="nowhere"
+    )
+    client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
+    await diagnosed(client, desk, "extra.m4", "unknown-name")
+    client.text_document_did_save(types.DidSaveTextDocumentParams(desk.document("extra.m4")))
+    client.text_document_did_close(types.DidCloseTextDocumentParams(desk.document("extra.m4")))
+    await diagnosed(client, desk, "extra.m4")
+    desk.open("extra.m4")
+    folder = types.WorkspaceFolder(uri=desk.folder.as_uri(), name="ws")
+    for event in (
+        types.WorkspaceFoldersChangeEvent(added=[], removed=[folder]),
+        types.WorkspaceFoldersChangeEvent(added=[folder], removed=[]),
+    ):
+        client.workspace_did_change_workspace_folders(types.DidChangeWorkspaceFoldersParams(event))
+    await diagnosed(client, desk, "even.m4", "contradiction")
+
+
+async def diagnosed(client: LanguageClient, desk: Desk, name: str, *codes: str) -> None:
+    """Waits until a file has a finding of each of these kinds; without any, until it has none of an error."""
+    for _ in range(400):
+        found = {str(d.code) for d in client.diagnostics.get(desk.uri(name), ())}
+        if set(codes) <= found if codes else "unknown-name" not in found:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{name} has {found}, not {codes}")
+
+
+@exercises("completionProvider")
+async def completion(client: LanguageClient, desk: Desk) -> None:
+    found = await client.text_document_completion_async(types.CompletionParams(*desk.where("shop.m4", "    r.")))
+    items = found.items if isinstance(found, types.CompletionList) else found or []
+    assert {"Split", "DropRequest", "SetTimeout"} <= {i.label for i in items}
+
+
+@exercises("hoverProvider")
+async def hover(client: LanguageClient, desk: Desk) -> None:
+    found = await client.text_document_hover_async(types.HoverParams(*desk.where("extra.m4", '"seen"] { r.SetT')))
+    assert found is not None and found.range is not None
+    assert desk.said(found.range, "extra.m4") == "SetTimeout"
+
+
+@exercises("definitionProvider")
+async def definition(client: LanguageClient, desk: Desk) -> None:
+    found = await client.text_document_definition_async(types.DefinitionParams(*desk.where("extra.m4", 'after "é')))
+    assert isinstance(found, list)
+    assert [desk.said(f.range, Path(f.uri).name) for f in found if isinstance(f, types.Location)] == ['"é 😀"']
+
+
+@exercises("referencesProvider")
+async def references(client: LanguageClient, desk: Desk) -> None:
+    where = desk.where("extra.m4", 'after "é')
+    context = types.ReferenceContext(include_declaration=True)
+    found = await client.text_document_references_async(types.ReferenceParams(context, *where))
+    assert [(desk.said(f.range, "extra.m4"), f.range.start.line) for f in found or ()] == [('"é 😀"', 1), ('"é 😀"', 2)]
+
+
+@exercises("documentSymbolProvider")
+async def symbols(client: LanguageClient, desk: Desk) -> None:
+    params = types.DocumentSymbolParams(desk.document("extra.m4"))
+    found = await client.text_document_document_symbol_async(params)
+    assert [s.name for s in found or ()] == ["é 😀", "later"]
+
+
+@exercises("foldingRangeProvider")
+async def folding(client: LanguageClient, desk: Desk) -> None:
+    found = await client.text_document_folding_range_async(types.FoldingRangeParams(desk.document("shop.m4")))
+    assert [(f.start_line, f.end_line) for f in found or ()] == [(0, 2), (6, 7), (11, 12)]
+
+
+@exercises("codeActionProvider")
+async def actions(client: LanguageClient, desk: Desk) -> None:
+    await diagnosed(client, desk, "even.m4", "contradiction")
+    place = types.Range(desk.at("even.m4", "r.Spl"), desk.at("even.m4", "r.Spl"))
+    params = types.CodeActionParams(desk.document("even.m4"), place, types.CodeActionContext(diagnostics=[]))
+    found = await client.text_document_code_action_async(params)
+    assert any("override" in a.title for a in found or ())
+
+
+@exercises("executeCommandProvider")
+async def commands(client: LanguageClient, desk: Desk) -> None:
+    given = types.ExecuteCommandParams("m4.test", [desk.uri("shop.m4")])
+    answer = await client.workspace_execute_command_async(given)
+    assert isinstance(answer, dict) and answer["ok"] is True
+
+
+@exercises("renameProvider", "renameProvider.prepareProvider")
+async def rename(client: LanguageClient, desk: Desk) -> None:
+    where = desk.where("extra.m4", 'after "é')
+    prepared = await client.text_document_prepare_rename_async(types.PrepareRenameParams(*where))
+    assert isinstance(prepared, types.PrepareRenamePlaceholder)
+    assert (desk.said(prepared.range, "extra.m4"), prepared.placeholder) == ('"é 😀"', "é 😀")
+    edit = await client.text_document_rename_async(types.RenameParams(*where, new_name="first"))
+    assert desk.edited(edit) == {"extra.m4": EXTRA.replace("é 😀", "first")}
+    edit = await client.text_document_rename_async(types.RenameParams(*desk.where("shop.m4", "on e"), new_name="g"))
+    changed = desk.edited(edit)
+    assert changed.keys() == {"shop.m4", "extra.m4", "shop.graph.yaml"}
+    assert "  - [web, g]\n" in changed["shop.graph.yaml"]
+    assert edit is not None
+    able = client.capabilities.text_document and client.capabilities.text_document.rename
+    if able and able.honors_change_annotations:
+        shown = [a.label for a in (edit.change_annotations or {}).values()]
+        assert shown == ["`e` where it is named", "`e` in the service graph"]
+    with pytest.raises(JsonRpcException, match="`SetTimeout` is declared in core"):
+        await client.text_document_rename_async(types.RenameParams(*desk.where("extra.m4", "r.SetT"), new_name="Wait"))
+
+
+@pytest.mark.asyncio
+async def test_every_capability_does_what_it_says(client: LanguageClient, desk: Desk) -> None:
+    offered = advertised(client.offered)
+    assert offered <= EXERCISES.keys(), "these are offered and never asked for"
+    done: set[Exercise] = set()
+    for name in sorted(offered):
+        if EXERCISES[name] not in done:
+            done.add(EXERCISES[name])
+            await EXERCISES[name](client, desk)
+    assert len(done) > 5
