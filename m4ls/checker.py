@@ -142,7 +142,12 @@ class Checker:
         if edited is not None:
             own = [diagnostic(d, convert) for d in own_errors_first(workspace, edited)]
             self._loop.call_soon_threadsafe(self._own, generation, edited, own)
-        return self._findings.convert(diagnostics(workspace, quick), convert, self.server.documents.spellings)
+        found = self._findings.convert(diagnostics(workspace, quick), convert, self.server.documents.spellings)
+        if not quick:
+            from m4c.ide.survey import survey
+
+            self._loop.call_soon_threadsafe(self.server.survey.update, survey(workspace))
+        return found
 
     def _own(self, generation: int, path: str, found: list[types.Diagnostic]) -> None:
         """An edited file's own errors are known; they are published if the rest takes long."""

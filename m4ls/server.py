@@ -28,6 +28,7 @@ from m4ls.features import FEATURES, diagnostics
 from m4ls.positions import choose
 from m4ls.reports import Reports
 from m4ls.stdio import Input
+from m4ls.surveys import Surveys
 
 if TYPE_CHECKING:
     from m4c.workspace import Workspace
@@ -66,6 +67,7 @@ class M4Server(LanguageServer):
         self.documents = Documents()
         self.analyst = Analyst()
         self.reports = Reports(self)
+        self.survey = Surveys(self)
         self.checker = Checker(self)
         self.watching: asyncio.Task[None] | None = None
         self._converter: Converter | None = None

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from m4ls.features import code_action, commands, completion, definition, hover, outline, rename
+from m4ls.features import (
+    code_action,
+    code_lens,
+    commands,
+    completion,
+    definition,
+    hover,
+    inlay_hint,
+    outline,
+    rename,
+)
 
 if TYPE_CHECKING:
     from m4ls.server import M4Server
@@ -16,6 +26,8 @@ FEATURES: tuple[Callable[[M4Server], None], ...] = (
     definition.register,
     outline.register,
     code_action.register,
+    code_lens.register,
+    inlay_hint.register,
     commands.register,
     rename.register,
 )

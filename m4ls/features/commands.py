@@ -1,7 +1,7 @@
 """workspace/executeCommand: build, plan, test, deploy. Nothing of this happens because a file was opened.
 
-The first argument of each is the URI or path of a file or folder. `m4.build` then takes a tier and a policy,
-`m4.deploy` a target (`local` without one) and, for `directory`, its folder.
+The first argument of each is the URI or path of a file or folder. `m4.build` then takes a tier and a policy, `m4.test`
+the title of a test, `m4.deploy` a target (`local` without one) and, for `directory`, its folder.
 
 A job works on a copy of the workspace, in a thread of its own, so that the editor stays answered while it runs.
 """
@@ -147,10 +147,12 @@ def register(server: M4Server) -> None:
 
     @server.command("m4.test")
     async def test(*given: Any) -> dict[str, Any]:
+        title = _optional(given, 1)
+
         def job(target: Target) -> dict[str, Any]:
             from m4c.cli.test import as_json, as_text, run_tests
 
-            ran = run_tests(target.workspace, mesh=target.mesh)
+            ran = [r for r in run_tests(target.workspace, mesh=target.mesh) if title in (None, r.title)]
             text = as_text(target.workspace, ran)
             return {"ok": all(r.passed for r in ran), "text": text, "tests": as_json(target.workspace, ran)}
 

@@ -225,6 +225,39 @@ def test_tests_are_run_and_shown(start: Any, workspace: Path) -> None:
     assert shown[-1] == "1 test: 1 failed"
 
 
+LENSES = (
+    "vim.iter(vim.lsp.codelens.get(0)):map(function(l) return l.command and l.command.title or '' end)"
+    ":filter(function(t) return t ~= '' end):totable()"
+)
+
+
+def test_lenses_stand_above_policies_and_tests_and_run(start: Any, workspace: Path) -> None:
+    with (workspace / "shop.m4").open("a") as file:
+        file.write('test "labelled" { request GET "/" on web -> e; expect header["x-tier"] = "beta"; }\n')
+        file.write('test "other" { request GET "/" on web -> e; expect allow; }\n')
+    shop: Editor = start(workspace / "shop.m4")
+    shop.wait(f"vim.tbl_contains({LENSES}, '1 path · 1 conflict') and vim.tbl_contains({LENSES}, 'Run')")
+    (workspace / "even.m4").unlink()
+    shop.edit(workspace / "even.m4")
+    shop.nvim.command("bwipeout")
+    shop.edit(workspace / "shop.m4")
+    shop.put_cursor('test "labelled"')
+    shop.nvim.command("M4Lens")
+    shop.wait("vim.fn.bufwinid('m4://test') ~= -1")
+    shown = shop.lua("return vim.api.nvim_buf_get_lines(vim.fn.bufnr('m4://test'), 0, -1, false)")
+    assert shown[-1] == "1 test: 1 failed", "of this test alone"
+
+
+def test_hints_can_be_switched_on(start: Any, workspace: Path) -> None:
+    (workspace / "even.m4").unlink()
+    shop: Editor = start(workspace / "shop.m4")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    shop.lua("vim.lsp.inlay_hint.enable(true)")
+    shop.wait(
+        "vim.iter(vim.lsp.inlay_hint.get({ bufnr = 0 })):any(function(h) return h.inlay_hint.label == 'proxy at e' end)"
+    )
+
+
 def test_build_writes_artifacts(start: Any, workspace: Path) -> None:
     (workspace / "even.m4").unlink()
     editor: Editor = start(workspace / "shop.m4")

@@ -62,8 +62,8 @@ export function registerCommands(server: Server): vscode.Disposable {
   const undeploy = async (target: vscode.Uri): Promise<void> => {
     showDeployed(await ask<Deployed>(server, "m4.undeploy", target.toString()));
   };
-  const test = async (target: vscode.Uri): Promise<void> => {
-    const tested = await ask<Tested>(server, "m4.test", target.toString());
+  const test = async (target: vscode.Uri, ...title: string[]): Promise<void> => {
+    const tested = await ask<Tested>(server, "m4.test", target.toString(), ...title);
     if (tested !== undefined) {
       report.appendLine(`${new Date().toLocaleTimeString()}  Tests\n${tested.text}`);
       report.show(true);
@@ -90,11 +90,12 @@ async function ask<Answer>(server: Server, command: string, ...args: string[]): 
   return (await vscode.commands.executeCommand<Answer | null>(command, ...args)) ?? undefined;
 }
 
-function registerOnTarget(id: string, run: (target: vscode.Uri) => Promise<void>): vscode.Disposable {
-  return vscode.commands.registerCommand(id, async (given?: vscode.Uri) => {
-    const target = given ?? (await pickTarget());
+/** A command on a file or folder; a lens gives that as a text, and may say more. */
+function registerOnTarget(id: string, run: (target: vscode.Uri, ...more: string[]) => Promise<void>): vscode.Disposable {
+  return vscode.commands.registerCommand(id, async (given?: vscode.Uri | string, ...more: string[]) => {
+    const target = typeof given === "string" ? vscode.Uri.parse(given) : (given ?? (await pickTarget()));
     if (target !== undefined) {
-      await run(target);
+      await run(target, ...more);
     }
   });
 }

@@ -253,6 +253,13 @@ export class Server {
           return undefined;
         }
       },
+      resolveCodeLens: async (lens, token, next) => {
+        const resolved = await next(lens, token);
+        if (resolved?.command !== undefined) {
+          resolved.command.command = resolved.command.command.replace(/^m4\.(?!ui\.)/, "m4.ui."); // which shows the answer
+        }
+        return resolved;
+      },
       provideCodeActions: async (document, range, context, token, next) => {
         const actions = await next(document, range, context, token);
         if (vscode.workspace.isTrusted) {

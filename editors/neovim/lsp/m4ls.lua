@@ -8,6 +8,11 @@ return {
   get_language_id = function()
     return 'm4'
   end,
+  handlers = {
+    ['$/m4/planned'] = function(_, _, ctx)
+      require('m4').draw(ctx.client_id)
+    end,
+  },
   root_dir = function(bufnr, start)
     local root = require('m4').root(bufnr)
     if root and require('m4').server_found() then

@@ -19,6 +19,22 @@ vim.api.nvim_create_user_command('M4Restart', function()
   require('m4').restart()
 end, { desc = 'M4: restart the language server' })
 
+vim.api.nvim_create_user_command('M4Lens', function()
+  vim.lsp.codelens.run()
+end, { desc = 'M4: do what stands above this policy or test' })
+
+-- Lenses move with the text; what they say changes with the plan.
+vim.api.nvim_create_autocmd({ 'LspAttach', 'InsertLeave', 'TextChanged' }, {
+  group = vim.api.nvim_create_augroup('m4_lenses', {}),
+  pattern = '*.m4',
+  desc = 'M4: draw the lenses',
+  callback = function(event)
+    for _, client in ipairs(vim.lsp.get_clients({ bufnr = event.buf, name = 'm4ls' })) do
+      require('m4').draw(client.id)
+    end
+  end,
+})
+
 -- A deployment takes a while: its steps go to the message line.
 vim.api.nvim_create_autocmd('LspProgress', {
   group = vim.api.nvim_create_augroup('m4_progress', {}),

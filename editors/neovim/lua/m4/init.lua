@@ -58,7 +58,8 @@ end
 --- @param command string
 --- @param path string? default: the file of the current buffer
 --- @param done fun(result: table)
-local function ask(command, path, done)
+--- @param ... any further arguments of the command
+local function ask(command, path, done, ...)
   local running = client()
   if not running then
     tell('the language server does not run; see :checkhealth m4', vim.log.levels.ERROR)
@@ -70,7 +71,7 @@ local function ask(command, path, done)
     return
   end
   local uri = vim.uri_from_fname((file:gsub('(.)/$', '%1')))
-  running:request('workspace/executeCommand', { command = command, arguments = { uri } }, function(err, result)
+  running:request('workspace/executeCommand', { command = command, arguments = { uri, ... } }, function(err, result)
     if err then
       tell(err.message, vim.log.levels.ERROR)
     elseif result then
@@ -106,10 +107,11 @@ end
 
 --- Runs the tests, and shows hop by hop what happened in those that fail.
 --- @param path string?
-function M.test(path)
+--- @param title string? of one test; default: all
+function M.test(path, title)
   ask('m4.test', path, function(result)
     show('m4://test', result.text)
-  end)
+  end, title)
 end
 
 --- Writes the artifacts.
@@ -138,6 +140,27 @@ function M.undeploy(path)
       show('m4://deploy', result.text)
     end
   end)
+end
+
+--- What lenses do. Neovim would only send their commands to the server, and throw the answers away.
+for _, name in ipairs({ 'plan', 'test' }) do
+  vim.lsp.commands['m4.' .. name] = function(command)
+    local arguments = vim.list_slice(command.arguments)
+    arguments[1] = vim.uri_to_fname(arguments[1])
+    M[name](unpack(arguments))
+  end
+end
+
+--- Draws the lenses of our buffers; `vim.g.m4_codelens = false` leaves them out. They run with
+--- `vim.lsp.codelens.run()`, or `:M4Lens`.
+--- @param client_id integer
+function M.draw(client_id)
+  if vim.g.m4_codelens == false then
+    return
+  end
+  for bufnr in pairs((vim.lsp.get_client_by_id(client_id) or { attached_buffers = {} }).attached_buffers) do
+    vim.lsp.codelens.refresh({ bufnr = bufnr })
+  end
 end
 
 --- Stops the server and starts it again for every buffer of ours.

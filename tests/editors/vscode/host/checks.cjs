@@ -87,6 +87,19 @@ const checks = {
     assert.ok(titles.includes("Emit eBPF artifacts"), titles.join());
   },
 
+  async "lenses and hints say what is known of a policy"() {
+    const document = await show(inFolder("shop.m4"));
+    const titles = async () => {
+      const lenses = await vscode.commands.executeCommand("vscode.executeCodeLensProvider", document.uri, 10);
+      return lenses.filter((lens) => lens.command?.command === "m4.ui.plan").map((lens) => lens.command.title);
+    };
+    await until("lenses", async () => (await titles()).join() === "1 path · 1 conflict,2 paths");
+    const whole = new vscode.Range(0, 0, document.lineCount, 0);
+    const hints = await vscode.commands.executeCommand("vscode.executeInlayHintProvider", document.uri, whole);
+    const labels = hints.map((hint) => hint.label);
+    assert.deepStrictEqual(labels, ["1 path", "2 paths", "name:", "value:"]);
+  },
+
   async "the quick fix removes the conflict at both places"() {
     const document = await show(inFolder("shop.m4"));
     const [found] = contradictions(document.uri);

@@ -1,0 +1,103 @@
+"""What the server shows around the text: lenses and hints, and when clients are told to draw them anew."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import pytest_lsp
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
+from views_kit import COMMAND, changed, opened, until
+
+WHOLE = types.Range(types.Position(0, 0), types.Position(1000, 0))
+
+
+def drawing() -> LanguageClient:
+    """A client that counts how often it is asked to draw anew."""
+    client = make_test_lsp_client()
+    client.asked = {"lenses": 0, "hints": 0, "planned": 0}
+
+    def count(what: str) -> Callable[..., None]:
+        def asked(*_: Any) -> None:
+            client.asked[what] += 1
+
+        return asked
+
+    client.feature(types.WORKSPACE_CODE_LENS_REFRESH)(count("lenses"))
+    client.feature(types.WORKSPACE_INLAY_HINT_REFRESH)(count("hints"))
+    client.feature("$/m4/planned")(count("planned"))
+    client.feature(types.CLIENT_REGISTER_CAPABILITY)(lambda *_: None)
+    return client
+
+
+@pytest_lsp.fixture(config=ClientServerConfig(server_command=COMMAND, client_factory=drawing))
+async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[None]:
+    able = client_capabilities("visual-studio-code")
+    assert able.workspace is not None
+    redrawn = attrs.evolve(able.workspace, inlay_hint=types.InlayHintWorkspaceClientCapabilities(refresh_support=True))
+    folder = types.WorkspaceFolder(workspace.as_uri(), "ws")
+    params = types.InitializeParams(attrs.evolve(able, workspace=redrawn), workspace_folders=[folder])
+    await lsp_client.initialize_session(params)
+    yield
+    await lsp_client.shutdown_session()
+
+
+async def lenses(client: LanguageClient, uri: str) -> list[tuple[int, str, str]]:
+    """Line, title and command of each lens."""
+    found = await client.text_document_code_lens_async(types.CodeLensParams(types.TextDocumentIdentifier(uri)))
+    out = []
+    for lens in found or ():
+        assert lens.command is None, "what it says is worked out when it is seen"
+        command = (await client.code_lens_resolve_async(lens)).command
+        assert command is not None and command.arguments is not None and command.arguments[0] == uri
+        out.append((lens.range.start.line, command.title, command.command))
+    return out
+
+
+async def hints(client: LanguageClient, uri: str, within: types.Range = WHOLE) -> list[tuple[int, int, str]]:
+    params = types.InlayHintParams(types.TextDocumentIdentifier(uri), within)
+    found = await client.text_document_inlay_hint_async(params)
+    return [(h.position.line, h.position.character, str(h.label)) for h in found or ()]
+
+
+@pytest.mark.asyncio
+async def test_lenses_and_hints_follow_the_plan(client: LanguageClient, workspace: Path) -> None:
+    file, other = workspace / "shop.m4", workspace / "even.m4"
+    uri = opened(client, file)
+    await until(lambda: client.asked["hints"])
+    facts = [e for e in await lenses(client, uri) if e[2] == "m4.plan"]
+    assert facts == [(6, "1 path · 1 conflict", "m4.plan"), (11, "2 paths", "m4.plan")]
+    assert (6, 42, "1 path") in await hints(client, uri)
+    before = dict(client.asked)
+    even = opened(client, other)
+    changed(client, even, 2, other.read_text().replace("* -> f", "web -> f"))
+    await until(lambda: client.asked["hints"] > before["hints"])
+    assert all(client.asked[what] > before[what] for what in before), client.asked
+    facts = [e for e in await lenses(client, uri) if e[2] == "m4.plan"]
+    assert facts == [(6, "1 path · proxy at e", "m4.plan"), (11, "2 paths · proxy at web", "m4.plan")]
+    policy = types.Range(types.Position(11, 0), types.Position(13, 0))
+    assert await hints(client, uri, policy) == [
+        (11, 40, "2 paths"),
+        (12, 16, "name:"),
+        (12, 26, "value:"),
+        (12, 34, "proxy at web"),
+    ]
+    # In UTF-16 units, also behind é and 😀.
+    assert [character for _, character, label in await hints(client, even) if label == "proxy at web"] == [96]
+
+
+@pytest.mark.asyncio
+async def test_a_lens_of_somebody_else_is_refused(client: LanguageClient, workspace: Path) -> None:
+    await until(lambda: client.asked["hints"])
+    with pytest.raises(JsonRpcException, match="none of the lenses of this server"):
+        await client.code_lens_resolve_async(types.CodeLens(WHOLE, data={"uri": 1}))
+    gone = types.CodeLens(
+        WHOLE, data={"uri": (workspace / "shop.m4").as_uri(), "kind": "facts", "key": "policy:gone", "name": "gone"}
+    )
+    resolved = await client.code_lens_resolve_async(gone)
+    assert resolved.command is not None and resolved.command.title == "…"
