@@ -153,8 +153,8 @@ class M4Server(LanguageServer):
     # --- errors ---
 
     def report_server_error(self, error: Exception, source: Any) -> None:
-        """Into the log; a request that fails is answered with an error anyway."""
-        log.error("%s", error)
+        """Into the log; a request that fails is answered with an error anyway, and one that is refused is no error."""
+        log.log(logging.INFO if isinstance(error, Failure) else logging.ERROR, "%s", error)
 
 
 def _lifecycle(server: M4Server) -> None:

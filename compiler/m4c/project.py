@@ -14,6 +14,7 @@ from m4c.declarations import (
     all_decls,
     decl,
     decls,
+    exists,
     import_candidates,
     items,
     keyed,
@@ -49,6 +50,7 @@ __all__ = [
     "all_decls",
     "decl",
     "decls",
+    "exists",
     "import_candidates",
     "items",
     "keyed",
@@ -98,11 +100,16 @@ def templates(db: Database, file: str) -> tuple[tuple[str, t.Str], ...]:
     for ref in outline(db, file).others:
         spec = ref.parsed.decl
         if isinstance(spec, t.SpecDecl):
-            named: list[t.Str | None] = [template for _, template, _ in spec.artifacts]
-            for supports in spec.supports:
-                named += [d.emits for d in supports.operations] + [d.emits for d in supports.conditions]
-            found += [(ref.key, name) for name in named if name is not None]
+            found += [(ref.key, name) for name in templates_of(spec)]
     return tuple(found)
+
+
+def templates_of(spec: t.SpecDecl) -> tuple[t.Str, ...]:
+    """The templates that a spec names."""
+    named: list[t.Str | None] = [template for _, template, _ in spec.artifacts]
+    for supports in spec.supports:
+        named += [d.emits for d in supports.operations] + [d.emits for d in supports.conditions]
+    return tuple(name for name in named if name is not None)
 
 
 @query

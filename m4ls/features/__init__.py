@@ -11,10 +11,13 @@ from m4ls.features import (
     commands,
     completion,
     definition,
+    highlight,
     hover,
     inlay_hint,
+    links,
     outline,
     rename,
+    workspace_symbol,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +27,10 @@ FEATURES: tuple[Callable[[M4Server], None], ...] = (
     completion.register,
     hover.register,
     definition.register,
+    highlight.register,
     outline.register,
+    workspace_symbol.register,
+    links.register,
     code_action.register,
     code_lens.register,
     inlay_hint.register,

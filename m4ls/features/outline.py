@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from m4ls.server import M4Server
 
-_KINDS = {
+KINDS = {
     "mesh": types.SymbolKind.Namespace,
     "group": types.SymbolKind.Array,
     "spec": types.SymbolKind.Module,
@@ -57,7 +57,7 @@ def register(server: M4Server) -> None:
 def _symbol(entry: Entry, convert: Converter) -> types.DocumentSymbol:
     return types.DocumentSymbol(
         name=entry.name,
-        kind=_KINDS[entry.kind],
+        kind=KINDS[entry.kind],
         range=convert.range(entry.span),
         selection_range=convert.range(entry.selection),
         detail=entry.detail or None,

@@ -104,13 +104,16 @@ class Desk:
 
 @pytest_lsp.fixture(params=PROFILES, config=ClientServerConfig(server_command=[sys.executable, "-m", "m4ls"]))
 async def client(lsp_client: LanguageClient, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
-    @lsp_client.feature(types.CLIENT_REGISTER_CAPABILITY)
-    def register(*_: object) -> None:
-        """The client watches no files, so it only agrees."""
+    asked = (types.CLIENT_REGISTER_CAPABILITY, types.WORKSPACE_CODE_LENS_REFRESH, types.WORKSPACE_INLAY_HINT_REFRESH)
+    for request_of_the_server in asked:
+        lsp_client.feature(request_of_the_server)(lambda *_: None)
 
     folder = Path(shutil.copytree(HERE / "workspace", tmp_path / "ws"))
     root = types.WorkspaceFolder(uri=folder.as_uri(), name="ws")
     capabilities = client_capabilities(request.param)
+    if request.param == "visual-studio-code":  # the profile is of a version that could not yet do this
+        symbol = capabilities.workspace.symbol
+        symbol.resolve_support = types.ClientSymbolResolveOptions(["location.range"])
     params = types.InitializeParams(capabilities=capabilities, workspace_folders=[root], root_uri=root.uri)
     lsp_client.offered = (await lsp_client.initialize_session(params)).capabilities
     yield
@@ -211,6 +214,59 @@ async def definition(client: LanguageClient, desk: Desk) -> None:
     assert [desk.said(f.range, Path(f.uri).name) for f in found if isinstance(f, types.Location)] == ['"é 😀"']
 
 
+@exercises("declarationProvider")
+async def declaration(client: LanguageClient, desk: Desk) -> None:
+    found = await client.text_document_declaration_async(types.DeclarationParams(*desk.where("extra.m4", 'after "é')))
+    assert isinstance(found, list)
+    assert [desk.said(f.range, Path(f.uri).name) for f in found if isinstance(f, types.Location)] == ['"é 😀"']
+
+
+@exercises("typeDefinitionProvider")
+async def type_definition(client: LanguageClient, desk: Desk) -> None:
+    where = desk.where("extra.m4", 'after "é')
+    found = await client.text_document_type_definition_async(types.TypeDefinitionParams(*where))
+    assert isinstance(found, list)
+    assert [Path(f.uri).name for f in found if isinstance(f, types.Location)] == ["core.m4"]
+
+
+@exercises("implementationProvider")
+async def implementation(client: LanguageClient, desk: Desk) -> None:
+    where = desk.where("extra.m4", "{ r.SetT")
+    found = await client.text_document_implementation_async(types.ImplementationParams(*where))
+    assert isinstance(found, list)
+    assert {Path(f.uri).parent.name for f in found if isinstance(f, types.Location)} == {"envoy"}
+
+
+@exercises("documentHighlightProvider")
+async def highlight(client: LanguageClient, desk: Desk) -> None:
+    where = desk.where("extra.m4", 'after "é')
+    found = await client.text_document_document_highlight_async(types.DocumentHighlightParams(*where))
+    assert [(desk.said(f.range, "extra.m4"), f.kind) for f in found or ()] == [
+        ('"é 😀"', types.DocumentHighlightKind.Write),
+        ('"é 😀"', types.DocumentHighlightKind.Read),
+    ]
+
+
+@exercises("workspaceSymbolProvider", "workspaceSymbolProvider.resolveProvider")
+async def workspace_symbols(client: LanguageClient, desk: Desk) -> None:
+    params = types.WorkspaceSymbolParams("é 😀")
+    (symbol,) = await client.protocol.send_request_async(types.WORKSPACE_SYMBOL, params) or ()
+    lazy = client.capabilities.workspace.symbol.resolve_support is not None
+    assert isinstance(symbol.location, types.LocationUriOnly) is lazy
+    if lazy:
+        symbol = await client.workspace_symbol_resolve_async(symbol)
+    assert isinstance(symbol.location, types.Location)
+    assert desk.said(symbol.location.range, "extra.m4") == '"é 😀"'
+
+
+@exercises("documentLinkProvider")
+async def links(client: LanguageClient, desk: Desk) -> None:
+    found = await client.text_document_document_link_async(types.DocumentLinkParams(desk.document("shop.m4")))
+    assert [(desk.said(f.range, "shop.m4"), f.target) for f in found or ()] == [
+        ("shop.graph.yaml", desk.uri("shop.graph.yaml"))
+    ]
+
+
 @exercises("referencesProvider")
 async def references(client: LanguageClient, desk: Desk) -> None:
     where = desk.where("extra.m4", 'after "é')
@@ -239,6 +295,22 @@ async def actions(client: LanguageClient, desk: Desk) -> None:
     params = types.CodeActionParams(desk.document("even.m4"), place, types.CodeActionContext(diagnostics=[]))
     found = await client.text_document_code_action_async(params)
     assert any("override" in a.title for a in found or ())
+
+
+@exercises("codeLensProvider", "codeLensProvider.resolveProvider")
+async def lenses(client: LanguageClient, desk: Desk) -> None:
+    found = await client.text_document_code_lens_async(types.CodeLensParams(desk.document("extra.m4")))
+    whole = [await client.code_lens_resolve_async(lens) for lens in found or ()]
+    assert {lens.range.start.line for lens in whole} == {1, 2}
+    assert all(lens.command is not None and lens.command.title for lens in whole)
+
+
+@exercises("inlayHintProvider")
+async def hints(client: LanguageClient, desk: Desk) -> None:
+    everything = types.Range(types.Position(0, 0), types.Position(9, 0))
+    params = types.InlayHintParams(desk.document("extra.m4"), everything)
+    found = await client.text_document_inlay_hint_async(params) or []
+    assert desk.at("extra.m4", "on e -> f") in [h.position for h in found if h.label == "1 path"]
 
 
 @exercises("executeCommandProvider")

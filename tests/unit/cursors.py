@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from m4c.ide.complete import complete
-from m4c.ide.definition import definition, references
+from m4c.ide.definition import definition, highlights, implementation, references, type_definition
 from m4c.ide.edits import apply_edits
 from m4c.ide.hover import hover
 from m4c.ide.rename import Refused, rename
@@ -49,6 +49,20 @@ class Desk:
 
     def references(self, text: str) -> list[str]:
         return [self.shown(s) for s in references(self.workspace, self.here, self.put(text))]
+
+    def type_definition(self, text: str) -> list[str]:
+        return [self.shown(s) for s in type_definition(self.workspace, self.here, self.put(text))]
+
+    def implementation(self, text: str) -> list[str]:
+        return [self.shown(s) for s in implementation(self.workspace, self.here, self.put(text))]
+
+    def highlights(self, text: str) -> str:
+        """The text with `<` and `>` around each place that is shown, `<<` and `>>` around a declaration."""
+        shown = text.replace("$0", "")
+        for f in reversed(highlights(self.workspace, self.here, self.put(text))):
+            a, b = ("<<", ">>") if f.declares else ("<", ">")
+            shown = shown[: f.start] + a + shown[f.start : f.end] + b + shown[f.end :]
+        return shown
 
     def renamed(self, text: str, name: str) -> dict[str, str]:
         """The files that the rename of what is under the cursor changes, by name, with their new texts."""
