@@ -33,7 +33,7 @@ class Lines:
     def position(self, offset: int) -> types.Position:
         offset = max(0, min(offset, len(self.text)))
         line = bisect.bisect_right(self.starts, offset) - 1
-        return types.Position(line, self._length(self.starts[line], offset))
+        return types.Position(line, self.length(self.starts[line], offset))
 
     def range(self, start: int, end: int) -> types.Range:
         return types.Range(self.position(start), self.position(end))
@@ -53,11 +53,12 @@ class Lines:
         if self.ascii:
             return min(at + max(position.character, 0), end)
         left = position.character
-        while at < end and (left := left - self._length(at, at + 1)) >= 0:
+        while at < end and (left := left - self.length(at, at + 1)) >= 0:
             at += 1
         return at
 
-    def _length(self, start: int, end: int) -> int:
+    def length(self, start: int, end: int) -> int:
+        """How many units the text between two offsets has."""
         if self.ascii or self.encoding == "utf-32":
             return end - start
         piece = self.text[start:end]

@@ -17,6 +17,7 @@ from m4ls.features import (
     links,
     outline,
     rename,
+    semantic_tokens,
     workspace_symbol,
 )
 
@@ -36,4 +37,5 @@ FEATURES: tuple[Callable[[M4Server], None], ...] = (
     inlay_hint.register,
     commands.register,
     rename.register,
+    semantic_tokens.register,
 )

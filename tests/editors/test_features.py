@@ -313,6 +313,26 @@ async def hints(client: LanguageClient, desk: Desk) -> None:
     assert desk.at("extra.m4", "on e -> f") in [h.position for h in found if h.label == "1 path"]
 
 
+@exercises(
+    "semanticTokensProvider", "semanticTokensProvider.full", "semanticTokensProvider.full.delta",
+    "semanticTokensProvider.range", "semanticTokensProvider.legend",
+)  # fmt: skip
+async def semantic_tokens(client: LanguageClient, desk: Desk) -> None:
+    document = desk.document("extra.m4")
+    full = await client.text_document_semantic_tokens_full_async(types.SemanticTokensParams(document))
+    assert full is not None and full.result_id is not None
+    assert list(full.data[:3]) == [1, len("policy "), desk.length('"é 😀"')]
+    second = types.Range(desk.at("extra.m4", "\n" + EXTRA.split("\n")[1] + "\n"), types.Position(3, 0))
+    part = await client.text_document_semantic_tokens_range_async(types.SemanticTokensRangeParams(document, second))
+    assert part is not None and list(part.data[1:]) == [len("policy "), *list(full.data)[-len(part.data) + 2 :]]
+    again = types.SemanticTokensDeltaParams(document, full.result_id)
+    same = await client.text_document_semantic_tokens_full_delta_async(again)
+    assert isinstance(same, types.SemanticTokensDelta) and not same.edits
+    unknown = types.SemanticTokensDeltaParams(document, "none of ours")
+    whole = await client.text_document_semantic_tokens_full_delta_async(unknown)
+    assert isinstance(whole, types.SemanticTokens) and list(whole.data) == list(full.data)
+
+
 @exercises("executeCommandProvider")
 async def commands(client: LanguageClient, desk: Desk) -> None:
     given = types.ExecuteCommandParams("m4.test", [desk.uri("shop.m4")])
