@@ -11,6 +11,7 @@ from m4ls.features import (
     commands,
     completion,
     definition,
+    evaluate,
     highlight,
     hover,
     inlay_hint,
@@ -36,6 +37,7 @@ FEATURES: tuple[Callable[[M4Server], None], ...] = (
     code_lens.register,
     inlay_hint.register,
     commands.register,
+    evaluate.register,
     rename.register,
     semantic_tokens.register,
 )

@@ -258,6 +258,42 @@ def test_hints_can_be_switched_on(start: Any, workspace: Path) -> None:
     )
 
 
+FLOATING = (
+    "vim.iter(vim.api.nvim_list_wins()):filter(function(w) return vim.api.nvim_win_get_config(w).relative ~= '' end)"
+    ":map(function(w) return table.concat(vim.api.nvim_buf_get_lines(vim.api.nvim_win_get_buf(w), 0, -1, false), '\\n')"
+    " end):join('\\n')"
+)
+NOTES = (
+    "vim.iter(vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('m4.evaluate'), 0, -1,"
+    " { details = true }))"
+    ":map(function(m) return (m[2] + 1) .. m[4].virt_text[1][1] end):join('|')"
+)
+
+
+def test_evaluate_shows_what_a_request_gets(start: Any, workspace: Path) -> None:
+    (workspace / "even.m4").unlink()
+    shop: Editor = start(workspace / "shop.m4")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    shop.put_cursor("r.SetHeader")
+    shop.nvim.command("M4Evaluate")
+    shop.wait(f'({FLOATING}):find(\'header["x-tier"] = "beta"\', 1, true) ~= nil')
+    note = '12  ✓ web -> e: header["x-tier"] = "beta" (envoy at e)'
+    assert shop.lua(f"return {NOTES}") == note
+    shop.put_cursor('"beta"', 1)
+    shop.nvim.input("ciwgold<Esc>")
+    shop.wait(f"{NOTES} == ...", "12  ✗ does not fire on web -> e: its condition is false there")
+    request = 'GET "/" on web -> e with header["x-user-group"] = "gold"'
+    shop.lua("vim.g.said = ...", request)
+    shop.lua("vim.ui.input = function(given, done) vim.g.asked = given.default; done(vim.g.said) end")
+    shop.nvim.command("M4Evaluate!")
+    shop.wait(f"{NOTES} == ...", note)
+    assert shop.lua("return vim.g.asked") == request.replace("gold", "beta"), "the last one"
+    shop.nvim.command("M4Evaluate GET '/' on web -> f")
+    shop.wait("vim.api.nvim_exec2('messages', { output = true }).output:find('a request is written like') ~= nil")
+    shop.nvim.command("M4Clear")
+    assert shop.lua(f"return {NOTES}") == ""
+
+
 def test_build_writes_artifacts(start: Any, workspace: Path) -> None:
     (workspace / "even.m4").unlink()
     editor: Editor = start(workspace / "shop.m4")

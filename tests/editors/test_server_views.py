@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,35 @@ async def test_a_lens_of_somebody_else_is_refused(client: LanguageClient, worksp
     )
     resolved = await client.code_lens_resolve_async(gone)
     assert resolved.command is not None and resolved.command.title == "…"
+
+
+async def run(client: LanguageClient, command: str, *arguments: Any) -> Any:
+    params = types.ExecuteCommandParams(command, list(arguments))
+    return await asyncio.wait_for(client.workspace_execute_command_async(params), 60)
+
+
+@pytest.mark.asyncio
+async def test_evaluate(client: LanguageClient, workspace: Path) -> None:
+    uri = opened(client, workspace / "shop.m4")
+    found = await run(client, "m4.evaluate", uri, "label")
+    request = 'GET "/" on web -> e with header["x-user-group"] = "beta"'
+    assert (found["request"], found["verdict"]) == (request, "allow")
+    (note,) = found["notes"]
+    assert (note["policy"], note["uri"], note["fired"]) == ("label", uri, True)
+    assert note["range"]["start"] == {"line": 11, "character": 7}
+    other = request.replace("web -> e", "outside -> web -> e").replace("beta", "gold")
+    found = await run(client, "m4.evaluate", uri, "label", other)
+    assert [n["fired"] for n in found["notes"]] == [False]
+    assert (await run(client, "m4.evaluate", uri, "label"))["request"] == other, "it is remembered"
+    assert (await run(client, "m4.evaluate", uri, "send_some"))["request"] == 'GET "/" on e -> f', "policy by policy"
+    for arguments, message in (
+        ((), "needs the URI of a file"),
+        ((uri,), "the name of a policy or a request"),
+        ((uri, 1), "the name of a policy or a request"),
+        ((uri, "nobody"), "has no policy `nobody`"),
+        ((uri, "label", "GET"), "a request is written like"),
+        (((workspace / "nowhere.m4").as_uri(), "nobody"), "has no policy `nobody`"),
+    ):
+        with pytest.raises(JsonRpcException) as caught:
+            await run(client, "m4.evaluate", *arguments)
+        assert message in str(caught.value)

@@ -11,12 +11,12 @@ import pytest
 from m4c import project
 from m4c.cli.inputs import read_inputs
 from m4c.cli.main import input_options
-from m4c.cli.trace import refusal_status
 from m4c.diagnostics.registry import rule
 from m4c.reference import HopResult, trace
 from m4c.semantics.model import Program
 from m4c.semantics.values import show
 from m4c.testing import answering, hop_text
+from m4c.tracing import refusal_status
 from m4c.workspace import Workspace
 from sections import Expected, Section, sections
 

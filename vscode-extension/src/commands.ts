@@ -7,6 +7,7 @@ import * as path from "node:path";
 
 import * as vscode from "vscode";
 
+import { Evaluations } from "./evaluate";
 import { Plans } from "./plan";
 import type { Server } from "./server";
 
@@ -33,12 +34,13 @@ interface Tested {
   readonly text: string;
 }
 
-export function registerCommands(server: Server): vscode.Disposable {
+export function registerCommands(server: Server, memory: vscode.Memento): vscode.Disposable {
   const report = vscode.window.createOutputChannel("M4");
-  const plans = new Plans(async (uri) => (await ask<Planned>(server, "m4.plan", uri))?.text);
+  const evaluations = new Evaluations(server, memory);
+  const plans = new Plans(async (uri) => (await server.ask<Planned>("m4.plan", uri))?.text);
 
   const build = async (target: vscode.Uri): Promise<void> => {
-    const built = await ask<Built>(server, "m4.build", target.toString());
+    const built = await server.ask<Built>("m4.build", target.toString());
     if (built !== undefined) {
       await showBuilt(built);
     }
@@ -56,14 +58,14 @@ export function registerCommands(server: Server): vscode.Disposable {
   const deploy = async (target: vscode.Uri): Promise<void> => {
     const where = await pickDestination(target);
     if (where !== undefined) {
-      showDeployed(await ask<Deployed>(server, "m4.deploy", target.toString(), ...where));
+      showDeployed(await server.ask<Deployed>("m4.deploy", target.toString(), ...where));
     }
   };
   const undeploy = async (target: vscode.Uri): Promise<void> => {
-    showDeployed(await ask<Deployed>(server, "m4.undeploy", target.toString()));
+    showDeployed(await server.ask<Deployed>("m4.undeploy", target.toString()));
   };
   const test = async (target: vscode.Uri, ...title: string[]): Promise<void> => {
-    const tested = await ask<Tested>(server, "m4.test", target.toString(), ...title);
+    const tested = await server.ask<Tested>("m4.test", target.toString(), ...title);
     if (tested !== undefined) {
       report.appendLine(`${new Date().toLocaleTimeString()}  Tests\n${tested.text}`);
       report.show(true);
@@ -72,31 +74,24 @@ export function registerCommands(server: Server): vscode.Disposable {
 
   return vscode.Disposable.from(
     report,
+    evaluations,
     plans.register(),
     registerOnTarget("m4.ui.build", build),
     registerOnTarget("m4.ui.deploy", deploy),
     registerOnTarget("m4.ui.undeploy", undeploy),
     registerOnTarget("m4.ui.plan", (target) => plans.show(target)),
     registerOnTarget("m4.ui.test", test),
+    registerOnTarget("m4.ui.evaluate", (target, policy, request) => evaluations.run(target, policy, request)),
+    vscode.commands.registerCommand("m4.ui.clear", () => { evaluations.clear(); }),
     vscode.commands.registerCommand("m4.ui.restart", () => server.restart()),
   );
 }
 
-/** Runs a command of the server. Nothing if it failed; the user has been told. */
-async function ask<Answer>(server: Server, command: string, ...args: string[]): Promise<Answer | undefined> {
-  if (!(await server.start(true))) {
-    return undefined;
-  }
-  return (await vscode.commands.executeCommand<Answer | null>(command, ...args)) ?? undefined;
-}
-
 /** A command on a file or folder; a lens gives that as a text, and may say more. */
-function registerOnTarget(id: string, run: (target: vscode.Uri, ...more: string[]) => Promise<void>): vscode.Disposable {
+function registerOnTarget(id: string, run: (target: vscode.Uri, ...more: string[]) => Promise<unknown>): vscode.Disposable {
   return vscode.commands.registerCommand(id, async (given?: vscode.Uri | string, ...more: string[]) => {
     const target = typeof given === "string" ? vscode.Uri.parse(given) : (given ?? (await pickTarget()));
-    if (target !== undefined) {
-      await run(target, ...more);
-    }
+    return target === undefined ? undefined : run(target, ...more);
   });
 }
 

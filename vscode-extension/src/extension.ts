@@ -27,7 +27,7 @@ export function activate(context: vscode.ExtensionContext): void {
   };
 
   context.subscriptions.push(
-    registerCommands(running),
+    registerCommands(running, context.workspaceState),
     vscode.workspace.onDidOpenTextDocument(look),
     vscode.workspace.onDidChangeTextDocument(async ({ document }) => {
       // A new file tells what it is only while it is written.

@@ -8,7 +8,7 @@ import { findServer, type Search } from "./serverPath";
 const LANGUAGE = "m4";
 
 /** Commands of the server that an untrusted workspace may run: those that write nothing and start nothing. */
-const HARMLESS: ReadonlySet<string> = new Set(["m4.plan", "m4.test"]);
+const HARMLESS: ReadonlySet<string> = new Set(["m4.plan", "m4.test", "m4.evaluate"]);
 
 /** So many unexpected ends in so long a time (milliseconds), and the server is not started again by itself. */
 const MAX_ENDS = 4;
@@ -56,6 +56,9 @@ export class Server {
   private ends: number[] = [];
   /** Starts and stops come one after the other: a client can do only one of them at a time. */
   private last: Promise<unknown> = Promise.resolve();
+  private readonly planned = new vscode.EventEmitter<void>();
+  /** Plans were made that say something else than those before. */
+  readonly onPlanned = this.planned.event;
   private readonly output = vscode.window.createOutputChannel("M4 Language Server", { log: true });
   private readonly status = vscode.languages.createLanguageStatusItem("m4.server", { language: LANGUAGE });
 
@@ -66,6 +69,22 @@ export class Server {
    */
   start(again = false): Promise<boolean> {
     return this.inTurn(() => (this.client === undefined ? this.launch(again) : Promise.resolve(true)));
+  }
+
+  /** Runs a command of the server. Nothing if it failed; the user has been told. */
+  async ask<Answer>(command: string, ...args: unknown[]): Promise<Answer | undefined> {
+    if (!(await this.start(true))) {
+      return undefined;
+    }
+    return (await vscode.commands.executeCommand<Answer | null>(command, ...args)) ?? undefined;
+  }
+
+  /** As `ask`, but nobody is told of a failure. */
+  async execute<Answer>(command: string, ...args: unknown[]): Promise<Answer> {
+    if (this.client === undefined) {
+      throw new Error("the server does not run");
+    }
+    return this.client.sendRequest(ExecuteCommandRequest.type, { command, arguments: args }) as Promise<Answer>;
   }
 
   restart(): Promise<boolean> {
@@ -100,6 +119,7 @@ export class Server {
   async dispose(): Promise<void> {
     this.client?.abandonStart();
     await this.inTurn(() => this.end());
+    this.planned.dispose();
     this.output.dispose();
     this.status.dispose();
   }
@@ -175,6 +195,9 @@ export class Server {
         middleware: this.middleware(() => client),
       },
     );
+    client.onNotification("$/m4/planned", () => {
+      this.planned.fire();
+    });
     client.onDidChangeState(({ oldState, newState }) => {
       if (oldState === State.Running && newState === State.Stopped && this.client === client) {
         this.client = undefined;

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Sequence
 from pathlib import Path
 
-from m4c import checks, project
+from m4c import project
 from m4c.cli.errors import UsageError
 from m4c.cli.paths import relative
 from m4c.diagnostics.registry import Severity
@@ -56,13 +56,3 @@ def sound_program(workspace: Workspace, mesh: str) -> Program:
     if program is None or not program.graph.services:
         raise UsageError(f"mesh `{mesh}` has no readable graph; `m4 check` says why")
     return program
-
-
-def unsound_policies(workspace: Workspace, mesh: str) -> list[str]:
-    """The policies of a mesh with errors of their own: the program lacks them, or a part of them."""
-    out = []
-    for ref in project.policy_refs(workspace.db, mesh):
-        found = errors(workspace, checks.file_problems(workspace.db, ref.file))
-        if any(p.place.decl == ref.key for p in found):
-            out.append(project.named(ref))
-    return out

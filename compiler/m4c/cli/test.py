@@ -14,11 +14,10 @@ from m4c.cli.common import open_workspace
 from m4c.cli.errors import UsageError
 from m4c.cli.output import colored, counted, print_json, range_json
 from m4c.cli.paths import relative
-from m4c.cli.trace import as_json as trace_json
-from m4c.cli.trace import as_text as trace_text
 from m4c.semantics.model import Place, Program
 from m4c.syntax import tree as t
 from m4c.testing import Came, CaseResult, TestResult
+from m4c.tracing import trace_json, trace_text
 from m4c.workspace import Span, Workspace
 
 _WORDS = {"passed": "ok", "failed": "FAIL", "not run": "?"}

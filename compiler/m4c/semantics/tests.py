@@ -174,6 +174,17 @@ def check_test(decl: t.TestDecl, file: str, key: str, schema: Schema, names: Nam
     return CheckedTest(Test(decl.title.text, sound, scope.at(decl.title)) if whole else None, tuple(scope.problems))
 
 
+def check_request(
+    node: t.TestRequest, schema: Schema, names: Names, graph: Graph | None
+) -> tuple[Case | None, tuple[Problem, ...]]:
+    """One request by itself, of which nothing is expected. None with problems if nobody can make it; their places are
+    in the text that `node` was read from."""
+    scope = Scope("", "")
+    case = _request(node, scope, schema, names, graph)
+    sound = case is not None and graph is not None and not scope.problems
+    return (case.checked() if case is not None and sound else None), tuple(scope.problems)
+
+
 def _requests(decl: t.TestDecl, scope: Scope) -> list[tuple[t.TestRequest, list[t.TestExpect]]]:
     """The requests of a test, each with the expectations behind it."""
     out: list[tuple[t.TestRequest, list[t.TestExpect]]] = []

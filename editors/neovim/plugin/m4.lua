@@ -15,6 +15,15 @@ for name, command in pairs({
   end, { nargs = '?', complete = 'file', desc = command[2] })
 end
 
+vim.api.nvim_create_user_command('M4Evaluate', function(given)
+  local request = given.args ~= '' and given.args or nil
+  require('m4').evaluate(nil, nil, request, given.bang)
+end, { nargs = '?', bang = true, desc = 'M4: show what a request gets; with ! another one' })
+
+vim.api.nvim_create_user_command('M4Clear', function()
+  require('m4.evaluate').clear()
+end, { desc = 'M4: show no evaluation any more' })
+
 vim.api.nvim_create_user_command('M4Restart', function()
   require('m4').restart()
 end, { desc = 'M4: restart the language server' })
@@ -31,6 +40,7 @@ vim.api.nvim_create_autocmd({ 'LspAttach', 'InsertLeave', 'TextChanged' }, {
   callback = function(event)
     for _, client in ipairs(vim.lsp.get_clients({ bufnr = event.buf, name = 'm4ls' })) do
       require('m4').draw(client.id)
+      require('m4.evaluate').again(client)
     end
   end,
 })

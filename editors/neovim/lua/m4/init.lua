@@ -114,6 +114,34 @@ function M.test(path, title)
   end, title)
 end
 
+--- Shows what a request gets. Without a request it is the one that was last evaluated for the policy, or one that the
+--- server proposes.
+--- @param path string?
+--- @param policy string? default: the one at the cursor
+--- @param request string? as a test writes it
+--- @param change boolean? asks for another request first
+function M.evaluate(path, policy, request, change)
+  local evaluate = require('m4.evaluate')
+  local running = client()
+  policy = policy or (running and evaluate.policy_at_cursor(running))
+  if running and not policy and not request then
+    tell('put the cursor into a policy first', vim.log.levels.WARN)
+    return
+  end
+  local file = path and path ~= '' and path or vim.api.nvim_buf_get_name(0)
+  ask('m4.evaluate', file, function(result)
+    if not change then
+      evaluate.show(file, result)
+      return
+    end
+    vim.ui.input({ prompt = 'Request: ', default = result.request }, function(other)
+      if other and other ~= '' then
+        M.evaluate(file, policy, other)
+      end
+    end)
+  end, policy or vim.NIL, request or vim.NIL)
+end
+
 --- Writes the artifacts.
 --- @param path string?
 function M.build(path)
@@ -143,7 +171,7 @@ function M.undeploy(path)
 end
 
 --- What lenses do. Neovim would only send their commands to the server, and throw the answers away.
-for _, name in ipairs({ 'plan', 'test' }) do
+for _, name in ipairs({ 'plan', 'test', 'evaluate' }) do
   vim.lsp.commands['m4.' .. name] = function(command)
     local arguments = vim.list_slice(command.arguments)
     arguments[1] = vim.uri_to_fname(arguments[1])

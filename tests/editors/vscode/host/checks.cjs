@@ -129,6 +129,22 @@ const checks = {
     }
   },
 
+  async "a policy is evaluated, with the request that was last used"() {
+    const document = await show(inFolder("shop.m4"));
+    const lenses = await vscode.commands.executeCommand("vscode.executeCodeLensProvider", document.uri, 10);
+    const lens = lenses.find((one) => one.command?.title === "Evaluate" && document.lineAt(one.range.start.line).text.includes("label"));
+    const found = await vscode.commands.executeCommand(lens.command.command, ...lens.command.arguments);
+    assert.strictEqual(found.request, 'GET "/" on web -> e with header["x-user-group"] = "beta"');
+    assert.deepStrictEqual(found.notes.map((note) => [note.policy, note.fired]), [["label", true]]);
+    await until("a panel", () => vscode.window.tabGroups.all.some((group) => group.tabs.some((tab) => tab.label === "M4: Evaluate")));
+    const other = found.request.replace("beta", "gold");
+    await vscode.commands.executeCommand("m4.ui.evaluate", document.uri, "label", other);
+    const again = await vscode.commands.executeCommand(lens.command.command, ...lens.command.arguments);
+    assert.strictEqual(again.request, other);
+    await vscode.commands.executeCommand("m4.ui.clear");
+    await vscode.commands.executeCommand("workbench.action.closeAllEditors");
+  },
+
   async "only files of ours are claimed"() {
     const now = (uri) => vscode.workspace.textDocuments.find((document) => document.uri.path === uri.path)?.languageId;
     const samples = (kind) =>
