@@ -20,7 +20,6 @@ from m4c.predicates import Assignment, TooComplex, holds
 from m4c.semantics.model import (
     ABSENT,
     STATE,
-    TRUE,
     Absent,
     Atom,
     AttrKey,
@@ -28,6 +27,7 @@ from m4c.semantics.model import (
     Default,
     OpCall,
     Program,
+    Value,
     Write,
     all_of,
     any_of,
@@ -126,52 +126,45 @@ def _proof(scenery: Scenery, row: Row, call: OpCall) -> Proof | None:
     # An operation at egress is not performed on entry hops.
     at = letters.meet(row.shape, _A_CALL) if call.side == "egress" else row.ends
     for where in _places(scenery, at, asked):
-        others = _others(scenery, row, call, asked, where)
-        if others is not None:
-            proof = _alone(scenery, row, call, asked, (*silent, *others.silent), others.taken, where)
-            if proof is not None:
-                return proof
+        proof = _proof_at(scenery, row, call, asked, silent, where)
+        if proof is not None:
+            return proof
     return None
+
+
+def _proof_at(
+    scenery: Scenery, row: Row, call: OpCall, asked: Asked, silent: Sequence[Cond], where: int
+) -> Proof | None:
+    """A proof on paths that end at a letter: any input on which the call counts, if nobody objects; else one on which
+    those who did are silent, and so on."""
+    near, letters = scenery.near, scenery.ground.letters
+    overridden = near.overridden.get(row.policy.name, ())
+    taken: list[Row] = []
+    others: list[Row] = []
+    for name, other in (
+        near.writers(asked.attributes, row, where) | (near.enders(row, where) if asked.end else {})
+    ).items():
+        if name in overridden and _takes(call, asked, other):
+            taken.append(other)
+        elif other is not row:
+            others.append(other)
+    while True:
+        proof = _alone(scenery, row, call, asked, silent, taken, where)
+        if proof is None:
+            return None
+        values = dict(proof.input.attributes)
+        asking = [r for r in others if _asks(scenery, proof, values, r) and letters.meet(row.shape, r.shape) & where]
+        if not asking:
+            return proof
+        if len(silent) + len(asking) > MOST or not all(is_plain(r, near) for r in asking):
+            return None
+        silent = (*silent, *dict.fromkeys(negate(asked.when(r)) for r in asking))
 
 
 def _places(scenery: Scenery, at: int, asked: Asked) -> list[int]:
     """Letters to try, the least crowded first."""
     letters = list(islice(bits(at), LOOKED_AT))
     return [1 << i for i in nsmallest(TRIED, letters, key=lambda i: scenery.near.crowd(asked.attributes, i))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Others:
-    silent: tuple[Cond, ...]  # that nobody else asks for anything that takes the effect away
-    taken: tuple[Row, ...]  # those whose calls the policy overrides, where they ask for another value
-
-
-def _others(scenery: Scenery, row: Row, call: OpCall, asked: Asked, where: int) -> _Others | None:
-    """What others have to do with a call; None if somebody always takes its effect away, or if that is hard to say."""
-    near, solver = scenery.near, scenery.ground.solver
-    cond = all_of(row.policy.when, call.guard)
-    by_condition: dict[Cond, list[Row]] = {}
-    others = near.writers(asked.attributes, row, where)
-    if asked.end:
-        others |= near.enders(row, where)
-    taken: list[Row] = []
-    overridden = near.overridden.get(row.policy.name, ())
-    for name, other in others.items():
-        if name in overridden and _takes(call, asked, other):
-            taken.append(other)
-        elif other is not row:
-            by_condition.setdefault(asked.when(other), []).append(other)
-    silent: list[Cond] = []
-    for asks, rows in by_condition.items():
-        if all(is_plain(r, near) for r in rows) and not solver.satisfiable(cond, asks):
-            continue
-        meeting = [r for r in rows if scenery.ground.letters.meet(row.shape, r.shape) & where]
-        if not meeting:
-            continue
-        if asks == TRUE or len(silent) == MOST or not all(is_plain(r, near) for r in meeting):
-            return None
-        silent.append(negate(asks))
-    return _Others(tuple(silent), tuple(taken))
 
 
 def _takes(call: OpCall, asked: Asked, other: Row) -> bool:
@@ -270,11 +263,18 @@ def still_holds(scenery: Scenery, proof: Proof, changed: Row, is_here: bool) -> 
         return True
     if not any(proof.asked.concerns(changed, i) for i in range(len(changed.policy.calls))):
         return True
-    if not is_plain(changed, scenery.near):
-        return False
-    values = dict(proof.input.attributes)
-    for attr in changed.reads:  # what the proof leaves open is plain, for all newcomers alike
-        plain = scenery.ground.solver.plain(attr)
-        if attr not in values and not isinstance(plain, Absent):
+    return not _asks(scenery, proof, dict(proof.input.attributes), changed)
+
+
+def _asks(scenery: Scenery, proof: Proof, values: dict[AttrKey, Value], other: Row) -> bool:
+    """Whether a policy may ask for what has to be left alone, on the input of a proof.
+
+    `values`: the input's attributes. To it is added what it leaves open: that is plain, for all policies alike.
+    """
+    if not is_plain(other, scenery.near):
+        return True
+    for attr in other.reads:
+        plain = scenery.ground.solver.plain(attr) if attr not in values else ABSENT
+        if not isinstance(plain, Absent):
             values[attr] = plain
-    return not holds(proof.asked.when(changed), values, proof.input.states, scenery.program.attribute)
+    return holds(proof.asked.when(other), values, proof.input.states, scenery.program.attribute)
