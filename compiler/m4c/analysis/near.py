@@ -1,22 +1,21 @@
 """Who can have to do with whom: policies by the attributes that they write and read, and by where their paths end.
 
-Two policies meet only on a hop on which both can fire, so at a letter at which the paths of both can end. Most policies
-end at one service; they are listed by it (posting lists). Those with open ends are listed apart and compared by their
-sets of letters. What is found is a superset of what meets, never less.
+Two policies meet only on a hop on which both can fire, so at a letter at which the paths of both can end; policies are
+listed by these (`postings`). What is found is a superset of what meets, never less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from m4c.analysis.effects import Effects
-from m4c.paths.masks import Letters, Shape, bits
+from m4c.analysis.postings import Postings
+from m4c.paths.masks import Letters, Shape
 from m4c.semantics.effects import Orders, orders_of
 from m4c.semantics.model import STATE, Atom, Attribute, AttrKey, Cond, Policy, StateAtom, atoms
 
 _EVERY = AttrKey("", "")  # stands for any attribute
-WIDE = 24  # letters at which a policy may end before it is listed as open
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,47 +60,6 @@ def row_of(policy: Policy, effects: Effects) -> Row:
     )
 
 
-class _Postings:
-    """Policies by attribute and letter."""
-
-    def __init__(self) -> None:
-        self.at: dict[tuple[AttrKey, int], dict[str, Row]] = {}
-        self.open: dict[AttrKey, dict[str, Row]] = {}
-        self.of: dict[AttrKey, dict[str, Row]] = {}
-
-    def add(self, attrs: Iterable[AttrKey], row: Row) -> None:
-        name = row.policy.name
-        for attr in attrs:
-            self.of.setdefault(attr, {})[name] = row
-            for part in self._parts(attr, row):
-                part[name] = row
-
-    def remove(self, attrs: Iterable[AttrKey], row: Row) -> None:
-        for attr in attrs:
-            del self.of[attr][row.policy.name]
-            for part in self._parts(attr, row):
-                del part[row.policy.name]
-
-    def _parts(self, attr: AttrKey, row: Row) -> Iterator[dict[str, Row]]:
-        if row.ends.bit_count() > WIDE:
-            yield self.open.setdefault(attr, {})
-        else:
-            for letter in bits(row.ends):
-                yield self.at.setdefault((attr, letter), {})
-
-    def find(self, attrs: Iterable[AttrKey], ends: int, into: dict[str, Row]) -> None:
-        """The policies listed for one of some attributes whose paths may end at one of some letters."""
-        for attr in attrs:
-            if attr not in self.of:
-                continue
-            if ends.bit_count() > WIDE:
-                into.update((n, row) for n, row in self.of[attr].items() if row.ends & ends)
-                continue
-            for letter in bits(ends):
-                into.update(self.at.get((attr, letter), ()))
-            into.update((n, row) for n, row in self.open.get(attr, {}).items() if row.ends & ends)
-
-
 class Near:
     """The policies of a program, found by what they can have in common."""
 
@@ -112,20 +70,20 @@ class Near:
         self.followers: Mapping[str, frozenset[str]] = {}  # those that are after a policy
         self.overridden: Mapping[str, frozenset[str]] = {}
         self.clauses: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # `overrides` and `after`, where said
-        self._writers = _Postings()
-        self._readers = _Postings()
-        self._everyone = _Postings()
-        self._enders = _Postings()
+        self._writers = Postings[AttrKey, Row]()
+        self._readers = Postings[AttrKey, Row]()
+        self._everyone = Postings[AttrKey, Row]()
+        self._enders = Postings[AttrKey, Row]()
         self.states: dict[str, dict[str, Row]] = {}
 
     def add(self, row: Row) -> None:
         name = row.policy.name
         self.rows[name] = row
-        self._writers.add(row.writes, row)
-        self._readers.add(row.reads, row)
-        self._everyone.add((_EVERY,), row)
+        self._writers.add(row.writes, name, row.ends, row)
+        self._readers.add(row.reads, name, row.ends, row)
+        self._everyone.add((_EVERY,), name, row.ends, row)
         if row.ending:
-            self._enders.add((_EVERY,), row)
+            self._enders.add((_EVERY,), name, row.ends, row)
         for state in row.states:
             self.states.setdefault(state, {})[name] = row
         if row.policy.overrides or row.policy.after:
@@ -133,11 +91,11 @@ class Near:
 
     def remove(self, name: str) -> Row:
         row = self.rows.pop(name)
-        self._writers.remove(row.writes, row)
-        self._readers.remove(row.reads, row)
-        self._everyone.remove((_EVERY,), row)
+        self._writers.remove(row.writes, name, row.ends)
+        self._readers.remove(row.reads, name, row.ends)
+        self._everyone.remove((_EVERY,), name, row.ends)
         if row.ending:
-            self._enders.remove((_EVERY,), row)
+            self._enders.remove((_EVERY,), name, row.ends)
         for state in row.states:
             del self.states[state][name]
         self.clauses.pop(name, None)
@@ -192,19 +150,17 @@ class Near:
         """The policies on the entity of one that end requests where it may fire, perhaps with itself."""
         return _listed(self._enders, (_EVERY,), row, within)
 
-    def all_writers(self, attr: AttrKey) -> Mapping[str, Row]:
+    def all_writers(self, attr: AttrKey) -> Set[str]:
         """The policies that write an attribute, wherever."""
-        return self._writers.of.get(attr, {})
+        return self._writers.names(attr)
 
-    def all_readers(self, attr: AttrKey) -> Mapping[str, Row]:
+    def all_readers(self, attr: AttrKey) -> Set[str]:
         """The policies that read an attribute, wherever."""
-        return self._readers.of.get(attr, {})
+        return self._readers.names(attr)
 
     def crowd(self, attrs: Iterable[AttrKey], letter: int) -> int:
         """How many policies write one of some attributes, or end requests, at one letter, roughly."""
-        return sum(len(self._writers.at.get((a, letter), ())) for a in attrs) + len(
-            self._enders.at.get((_EVERY, letter), ())
-        )
+        return sum(self._writers.crowd(a, letter) for a in attrs) + self._enders.crowd(_EVERY, letter)
 
     def relevant(self, names: Iterable[str], within: int = -1) -> set[str]:
         """As `Effects.relevant`, with the names themselves; of the others those that may fire at some letters."""
@@ -243,10 +199,11 @@ class Near:
         return found
 
 
-def _listed(postings: _Postings, attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
+def _listed(postings: Postings[AttrKey, Row], attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
     """What is listed for some attributes where a policy may fire, of those on its entity."""
     found: dict[str, Row] = {}
-    postings.find(attrs, row.ends & within, found)
+    for attr in attrs:
+        postings.find(attr, row.ends & within, found)
     entity = row.policy.entity
     if any(r.policy.entity != entity for r in found.values()):
         return {n: r for n, r in found.items() if r.policy.entity == entity}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from m4c.analysis.near import WIDE, Row
-from m4c.paths.masks import bits
+from m4c.analysis.near import Row
+from m4c.analysis.postings import Postings
 
 
 class Limits(NamedTuple):
@@ -19,15 +18,12 @@ class Limits(NamedTuple):
 
 
 class OnTheWay:
-    """Some policies. A question about a set of letters looks at the policies there or, if those are more, at the
-    policies with such limits."""
+    """Some policies. Time limits are few, whatever there are of policies, so each is a key of posting lists."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Limits] = {}
-        self._at: dict[int, dict[str, Limits]] = {}
-        self._open: dict[str, Limits] = {}  # those that end at many letters
-        self._by_longest: list[Limits] | None = None
-        self._by_shortest: list[Limits] | None = None
+        self._by_longest = Postings[int, Row]()
+        self._by_shortest = Postings[int, Row]()
 
     def __contains__(self, name: object) -> bool:
         return name in self.rows
@@ -35,51 +31,31 @@ class OnTheWay:
     def add(self, row: Row, limits: Sequence[int]) -> None:
         name = row.policy.name
         found = self.rows[name] = Limits(row, min(limits, default=0), max(limits, default=0))
-        for part in self._parts(row):
-            part[name] = found
-        self._by_longest = self._by_shortest = None
+        self._by_longest.add((found.longest,), name, row.ends, row)
+        self._by_shortest.add((found.shortest,), name, row.ends, row)
 
     def remove(self, name: str) -> None:
         found = self.rows.pop(name, None)
         if found is not None:
-            for part in self._parts(found.row):
-                del part[name]
-            self._by_longest = self._by_shortest = None
-
-    def _parts(self, row: Row) -> Iterator[dict[str, Limits]]:
-        if row.ends.bit_count() > WIDE:
-            yield self._open
-        else:
-            for letter in bits(row.ends):
-                yield self._at.setdefault(letter, {})
+            self._by_longest.remove((found.longest,), name, found.row.ends)
+            self._by_shortest.remove((found.shortest,), name, found.row.ends)
 
     def at(self, mask: int) -> list[Row]:
         """The policies that may end at some letters."""
-        return [found.row for found in self._found(mask)]
-
-    def _found(self, mask: int) -> list[Limits]:
-        if mask.bit_count() > len(self.rows):
-            return [f for f in self.rows.values() if f.row.ends & mask]
-        found: dict[str, Limits] = {}
-        for letter in bits(mask):
-            found |= self._at.get(letter, {})
-        found.update((n, f) for n, f in self._open.items() if f.row.ends & mask)
-        return list(found.values())
+        return _found(self._by_longest, mask, lambda limit: True)
 
     def longer(self, limit: int, mask: int) -> list[Row]:
         """The policies that may end at some letters, with a limit above one."""
-        if self._by_longest is None:
-            self._by_longest = sorted(self.rows.values(), key=lambda f: f.longest)
-        first = bisect_right(self._by_longest, limit, key=lambda f: f.longest)
-        if len(self._by_longest) - first < mask.bit_count():
-            return [f.row for f in self._by_longest[first:] if f.row.ends & mask]
-        return [f.row for f in self._found(mask) if f.longest > limit]
+        return _found(self._by_longest, mask, lambda longest: longest > limit)
 
     def shorter(self, limit: int, mask: int) -> list[Row]:
         """The policies that may end at some letters, with a limit below one."""
-        if self._by_shortest is None:
-            self._by_shortest = sorted(self.rows.values(), key=lambda f: f.shortest)
-        last = bisect_left(self._by_shortest, limit, key=lambda f: f.shortest)
-        if last < mask.bit_count():
-            return [f.row for f in self._by_shortest[:last] if f.row.ends & mask]
-        return [f.row for f in self._found(mask) if f.shortest < limit]
+        return _found(self._by_shortest, mask, lambda shortest: shortest < limit)
+
+
+def _found(postings: Postings[int, Row], mask: int, wanted: Callable[[int], bool]) -> list[Row]:
+    found: dict[str, Row] = {}
+    for limit in postings:
+        if wanted(limit):
+            postings.find(limit, mask, found)
+    return list(found.values())
