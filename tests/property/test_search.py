@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import networkx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from m4c.paths import masks
 from m4c.paths.masks import Letters, bits
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import JointPaths
@@ -59,9 +64,16 @@ def joint(graph: Graph, patterns: list[Pattern]) -> JointPaths:
     return JointPaths(graph, [compile_pattern(p, graph) for p in patterns])
 
 
+@pytest.mark.parametrize("few", [64, 0], ids=["letter by letter", "all calls at once"])
 @given(graphs(), SEVERAL)
 @many(300)
-def test_patterns_meet_where_they_accept_together(graph: Graph, patterns: list[Pattern]):
+def test_patterns_meet_where_they_accept_together(few: int, graph: Graph, patterns: list[Pattern]):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masks, "_FEW", few)
+        _meet_where_they_accept_together(graph, patterns)
+
+
+def _meet_where_they_accept_together(graph: Graph, patterns: list[Pattern]):
     paths, letters = joint(graph, patterns), Letters(graph)
     everyone = frozenset(range(len(patterns)))
     expected = {
@@ -71,6 +83,34 @@ def test_patterns_meet_where_they_accept_together(graph: Graph, patterns: list[P
         for version in paths.versions_like(arrival.letter)
     }
     assert {letters.all_letters[i] for i in bits(letters.meeting(patterns))} == expected
+
+
+@given(st.integers(0, 2**32), st.integers(1, 600), st.integers(1, 300))
+@many(20)
+def test_what_large_sets_lead_to(seed: int, size: int, some: int):
+    """One way and the other, over one hop and over any number, against a library's graphs."""
+    random = Random(seed)
+    names = [f"s{i:03}" for i in range(size)]
+    services = {n: Service(n, versions=("v1", "v2")[: random.randrange(3)]) for n in names}
+    calls = {(random.choice(names), random.choice(names)) for _ in range(2 * size)}
+    letters = Letters(Graph(services, tuple(Call(a, b) for a, b in sorted(calls))))
+    digraph = networkx.DiGraph([((a, v), (b, w)) for a, b in calls for v in _of(services, a) for w in _of(services, b)])
+    digraph.add_nodes_from(letters.all_letters)
+    chosen = set(random.sample(letters.all_letters, min(some, len(letters.all_letters))))
+    mask = sum(1 << i for i, letter in enumerate(letters.all_letters) if letter in chosen)
+    behind = {b for a in chosen for s in digraph.successors(a) for b in (s, *networkx.descendants(digraph, s))}
+    ahead = {b for a in chosen for p in digraph.predecessors(a) for b in (p, *networkx.ancestors(digraph, p))}
+    for found, expected in (
+        (letters.after(mask), {b for a in chosen for b in digraph.successors(a)}),
+        (letters.before(mask), {b for a in chosen for b in digraph.predecessors(a)}),
+        (letters.behind(mask), behind),
+        (letters.ahead(mask), ahead),
+    ):
+        assert {letters.all_letters[i] for i in bits(found)} == expected
+
+
+def _of(services: dict[str, Service], name: str) -> tuple[str | None, ...]:
+    return services[name].versions or (None,)
 
 
 @given(graphs(), SEVERAL, st.data())

@@ -9,14 +9,15 @@ at a position, a step with a star, is closed over by the graph's reachability; s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from m4c.paths.callpath import Letter, alphabet, callees, instances
 from m4c.semantics.model import AnyOne, Graph, GroupOf, Labelled, Named, NotOne, One, OneOf, Pattern
 
-_REMEMBERED = 1 << 14  # sets whose successors are kept
+_REMEMBERED = 1 << 14  # sets of which it is kept what lies behind them
 _WORDS = 256  # bits of a set that is taken apart as a number
 _FEW = 64  # letters that are looked at one by one
 _PAIRS = 1 << 18  # pairs of patterns of which it is kept where they meet
@@ -50,6 +51,39 @@ class Shape:
         return Shape((*self.steps, (-1, False), (-1, True)), self.outside)
 
 
+class _Calls:
+    """For each letter those that calls lead to, one way or the other."""
+
+    def __init__(self, of: list[int]) -> None:
+        self.of = of
+        self._pairs: tuple[Any, Any] | None = None  # of all calls, from and to which letter
+
+    def over(self, mask: int) -> int:
+        """The union for some letters."""
+        if mask.bit_count() > _FEW:
+            return self._over_many(mask)
+        found = 0
+        for i in bits(mask):
+            found |= self.of[i]
+        return found
+
+    def _over_many(self, mask: int) -> int:
+        """As `over`, by looking at every call at once."""
+        import numpy as np
+
+        size = len(self.of)
+        if self._pairs is None:
+            pairs = [(i, j) for i, to in enumerate(self.of) for j in bits(to)]
+            both = np.array(pairs, dtype=np.int32).reshape(-1, 2)
+            self._pairs = both[:, 0].copy(), both[:, 1].copy()
+        source, target = self._pairs
+        octets = np.frombuffer(mask.to_bytes((size + 7) // 8, "little"), dtype=np.uint8)
+        member = np.unpackbits(octets, count=size, bitorder="little").view(bool)
+        hit = np.zeros(size, dtype=bool)
+        hit[target[member[source]]] = True
+        return int.from_bytes(np.packbits(hit, bitorder="little").tobytes(), "little")
+
+
 class Letters:
     """The letters of one graph, and what leads where. `origins` and `entries`: those with which a chain can begin, by
     itself and from outside."""
@@ -64,20 +98,23 @@ class Letters:
             size = len(instances(graph.services[name]))
             self._of_service[name] = (1 << size) - 1 << at
             at += size
+        self._of_label: dict[tuple[str, str], int] = {}
+        for name, service in graph.services.items():
+            for label in service.labels:
+                self._of_label[label] = self._of_label.get(label, 0) | self._of_service[name]
         to = callees(graph)
         after = {name: self._union(to[name]) for name in to}
-        self._after = [after[name] for name, _ in self.all_letters]
-        self._before = self._reversed(to)
+        self._after = _Calls([after[name] for name, _ in self.all_letters])
+        self._before = _Calls(self._reversed(to))
         self._reach = self._closure(to, after)
         services = graph.services.items()
         self.origins = self._union([n for n, s in services if s.origin])
         self.entries = self._union([n for n, s in services if s.entry])
         self._reach_back: list[int] | None = None
         self._ones: dict[One, int] = {}
-        self._known_after: dict[int, int] = {}
-        self._known_within: dict[tuple[int, int], int] = {}
+        self._known_within: dict[tuple[int, int, int], int] = {}
         self._shapes: dict[Pattern, Shape] = {}
-        self._known_ends: dict[Shape, int] = {}
+        self._known_ends: dict[int, tuple[int, Shape]] = {}  # by identity, as the next
         self._known_pairs: dict[
             tuple[int, int], tuple[int, Sequence[Shape]]
         ] = {}  # with the shapes, to keep them alive
@@ -156,8 +193,10 @@ class Letters:
             case AnyOne():
                 return self.everything
             case Labelled(labels):
-                wanted = set(labels)
-                return self._union([n for n, s in self.graph.services.items() if wanted <= set(s.labels)])
+                mask = self.everything
+                for label in labels:
+                    mask &= self._of_label.get(label, 0)
+                return mask
             case GroupOf(_, members):
                 return self._union([n for n in dict.fromkeys(members) if n in self._of_service])
             case OneOf(parts):
@@ -170,15 +209,7 @@ class Letters:
 
     def after(self, mask: int) -> int:
         """The letters that calls lead to from these, over one hop."""
-        known = self._known_after.get(mask)
-        if known is None:
-            known = 0
-            for i in bits(mask):
-                known |= self._after[i]
-            if len(self._known_after) >= _REMEMBERED:
-                self._known_after.clear()
-            self._known_after[mask] = known
-        return known
+        return self._after.over(mask)
 
     def onto(self, mask: int, takes: int) -> int:
         """The letters of one set that calls lead to from another, over one hop."""
@@ -186,16 +217,13 @@ class Letters:
             return self.after(mask) & takes
         found = 0
         for i in bits(takes):
-            if self._before[i] & mask:
+            if self._before.of[i] & mask:
                 found |= 1 << i
         return found
 
     def before(self, mask: int) -> int:
         """The letters from which calls lead to these, over one hop."""
-        found = 0
-        for i in bits(mask):
-            found |= self._before[i]
-        return found
+        return self._before.over(mask)
 
     def behind(self, mask: int) -> int:
         """The letters that calls lead to from these, over one hop or more."""
@@ -203,6 +231,8 @@ class Letters:
 
     def ahead(self, mask: int) -> int:
         """The letters from which calls lead to these, over one hop or more."""
+        if mask.bit_count() > _FEW:
+            return _spread(mask, self.before)
         if self._reach_back is None:
             to = callees(self.graph)
             back: dict[str, list[str]] = {name: [] for name in to}
@@ -217,22 +247,17 @@ class Letters:
 
     def _walked(self, mask: int, within: int) -> int:
         """As `behind`, over letters of a set only."""
-        known = self._known_within.get((mask, within))
-        if known is not None:
-            return known
-        if within == self.everything:
-            known = 0
+        if within == self.everything and mask.bit_count() <= _FEW:
+            found = 0
             for i in bits(mask):
-                known |= self._reach[i]
-        else:
-            known = 0
-            edge = self.after(mask) & within
-            while edge:
-                known |= edge
-                edge = self.after(edge) & within & ~known
-        if len(self._known_within) >= _REMEMBERED:
-            self._known_within.clear()
-        self._known_within[mask, within] = known
+                found |= self._reach[i]
+            return found
+        key = (mask.bit_length(), mask, within)  # numbers of one bit have few hashes: the first tells them apart
+        known = self._known_within.get(key)
+        if known is None:
+            if len(self._known_within) >= _REMEMBERED:
+                self._known_within.clear()
+            known = self._known_within[key] = _spread(mask, lambda edge: self.after(edge) & within)
         return known
 
     # --- patterns ---
@@ -256,10 +281,10 @@ class Letters:
     def meet(self, *shapes: Shape) -> int:
         """As `meeting`, of patterns in their shapes."""
         if len(shapes) == 1:
-            known = self._known_ends.get(shapes[0])
+            known = self._known_ends.get(id(shapes[0]))
             if known is None:
-                known = self._known_ends[shapes[0]] = self._meet(shapes)
-            return known
+                known = self._known_ends[id(shapes[0])] = self._meet(shapes), shapes[0]
+            return known[0]
         if len(shapes) > 2:
             return self._meet(shapes)
         key = (id(shapes[0]), id(shapes[1]))
@@ -313,6 +338,15 @@ class Letters:
                         alone[skipped] = alone.get(skipped, 0) | first
                         ends[skipped] = ends.get(skipped, 0) | rest
         return ends.get(last, 0)
+
+
+def _spread(mask: int, over: Callable[[int], int]) -> int:
+    """All that is reached from a set in one step or more."""
+    known, edge = 0, over(mask)
+    while edge:
+        known |= edge
+        edge = over(edge) & ~known
+    return known
 
 
 def _exclude(shapes: Sequence[Shape]) -> bool:
