@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from m4c.syntax import cache, parser
+from m4c.syntax import cache, disk, parser
 from m4c.syntax.cache import load, parse_file, store
 from m4c.syntax.encoding import decode, encode
 
@@ -29,7 +29,7 @@ def afresh() -> None:
     """What a new process knows."""
     parse_file.cache_clear()
     parser.forget()
-    cache._opened.clear()
+    disk._opened.clear()
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_bytes_that_somebody_made_up(folder: Path, data: bytes) -> None:
     store([OTHER])
     name = cache._name(TEXT)
     assert name is not None
-    entry(folder, TEXT).write_bytes(cache._seal(name, data) + data)
+    entry(folder, TEXT).write_bytes(disk.seal(name, data) + data)
     assert is_rebuilt(folder)
 
 
@@ -273,7 +273,7 @@ def test_what_was_used_least_recently_goes(folder: Path, monkeypatch: pytest.Mon
     afresh()
     assert load(texts[-1]) is not None  # now it is the latest
     size = sum(f.stat().st_size for f in folder.iterdir())
-    monkeypatch.setattr(cache, "LIMIT", size - 1)
+    monkeypatch.setattr(disk, "LIMIT", size - 1)
     store([OTHER.replace("shop", "mart")])
     left = {f.name for f in folder.iterdir()}
     assert sum(f.stat().st_size for f in folder.iterdir()) <= size * 3 / 4
@@ -285,12 +285,12 @@ def test_several_processes_at_once(folder: Path) -> None:
     """They write, read and remove the same entries, and each has the right trees."""
     code = """if True:
         import sys
-        from m4c.syntax import cache, parser
-        cache.LIMIT = 20_000
+        from m4c.syntax import cache, disk, parser
+        disk.LIMIT = 20_000
         texts = [sys.argv[1].replace("403", str(400 + i)) for i in range(12)]
         wanted = [repr(cache.parse_file(t)) for t in texts]
         for _ in range(15):
-            cache.parse_file.cache_clear(), parser.forget(), cache._opened.clear()
+            cache.parse_file.cache_clear(), parser.forget(), disk._opened.clear()
             assert [repr(cache.parse_file(t)) for t in texts] == wanted
             cache.store(texts)
         print("done")
