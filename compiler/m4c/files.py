@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -69,6 +72,49 @@ def read_text(file: str) -> str:
         raise FileNotFoundError(file) from None
     except OSError as e:
         raise _unreadable("file", e) from None
+
+
+def beside(folder: str) -> tuple[str, ...]:
+    """The names of the files in a folder."""
+    try:
+        return tuple(sorted(f.name for f in Path(folder).iterdir() if f.is_file()))
+    except OSError:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What was read from the disk, to tell later whether that would be the same."""
+
+    listed: Sequence[str]  # the M4 files that were found
+    texts: Mapping[str, str | None]  # the digest of each file that was read; None for one that was not there
+    there: Mapping[str, bool]  # files of which only matters whether they are there
+    beside: Mapping[str, Sequence[str]]  # the names of the files in folders
+
+    def hold(self, paths: Iterable[Path]) -> bool:
+        """Whether all this is on the disk now; `paths`: where M4 files are looked for."""
+        found = [m4_files(path) for path in paths]
+        if any(closed for _, closed in found) or sorted({f for files, _ in found for f in files}) != [*self.listed]:
+            return False
+        if any(Path(f).is_file() != there for f, there in self.there.items()):
+            return False
+        if any(beside(folder) != (*names,) for folder, names in self.beside.items()):
+            return False
+        return all(_digest_now(file) == digest for file, digest in self.texts.items())
+
+
+def digest(text: str) -> str:
+    """Stands for a text."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+
+
+def _digest_now(file: str) -> str | None:
+    try:
+        return digest(read_text(file).removeprefix(BOM))
+    except FileNotFoundError:
+        return None
+    except Unreadable:
+        return ""  # that of no text
 
 
 def _unreadable(what: str, error: OSError) -> Unreadable:

@@ -349,7 +349,8 @@ def findings(db: Database, mesh_name: str) -> tuple[Problem, ...]:
     empty = frame(db, mesh_name)
     if empty is None or not empty.graph.services:
         return ()
-    analysis = db.kept("analysis", mesh_name, make=Analysis)
+    processes = db.input_or("processes", default=1)
+    analysis = db.kept("analysis", mesh_name, make=lambda: Analysis(processes))
     return analysis.update(empty, _parts(db, mesh_name), db.checkpoint)
 
 

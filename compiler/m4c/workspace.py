@@ -21,21 +21,13 @@ from m4c.db import Database, Durability, query
 from m4c.diagnostics.registry import Severity, rule
 from m4c.diagnostics.settings import DEFAULT, NAME, read_settings
 from m4c.diagnostics.suppress import Judged, judge
-from m4c.files import BOM, Unreadable, looks_like_m4, m4_files, read_text
+from m4c.files import BOM, Inputs, Unreadable, beside, digest, looks_like_m4, m4_files, read_text
 from m4c.fixes import fixes
 from m4c.resources import shipped_specs, specs_dir
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Fix, Problem
 from m4c.syntax.cache import store, uncollected
 from m4c.syntax.items import head
-
-
-def _beside(folder: str) -> tuple[str, ...]:
-    """The names of the files in a folder."""
-    try:
-        return tuple(sorted(f.name for f in Path(folder).iterdir() if f.is_file()))
-    except OSError:
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +49,10 @@ class Workspace:
     Paths are absolute and in POSIX form.
     """
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, paths: Iterable[Path], processes: int = 1) -> None:
+        """`processes`: how many may work on what takes long."""
         self.db = Database()
+        self.db.set("processes", processes, durability=Durability.SHIPPED)
         self.paths = [Path(os.path.abspath(p)) for p in paths]  # noqa: PTH100 - links stay as people name them
         self.read_problems: dict[str, Problem] = {}
         self.closed: tuple[Problem, ...] = ()  # folders that cannot be looked into
@@ -68,6 +62,7 @@ class Workspace:
         self._settled: object = None  # what the files wanted when they were last looked at
         self._listed: set[str] = set()  # the M4 files that were on the disk when it was last looked at
         self._looked_for: set[str] = set()  # files of which only matters whether they are there
+        self._beside: dict[str, tuple[str, ...]] = {}  # the names of the files in folders that fixes asked for
         self._lines: dict[str, tuple[str, list[int]]] = {}
         shipped = shipped_specs()
         self.db.set("shipped", tuple((n, p.as_posix()) for n, p in shipped.items()), durability=Durability.SHIPPED)
@@ -83,6 +78,7 @@ class Workspace:
         other._consequences, other._listed = self._consequences, self._listed
         other.paths, other.closed = list(self.paths), self.closed
         other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
+        other._beside = dict(self._beside)
         other._open, other._loaded, other._looked_for = dict(self._open), set(self._loaded), set(self._looked_for)
         return other
 
@@ -108,6 +104,16 @@ class Workspace:
     def remember(self) -> None:
         """Keeps what the files on the disk were parsed to for the next start."""
         store(self.text(f) for f in self._loaded if f.endswith(".m4") and f not in self._open)
+
+    def inputs(self) -> Inputs | None:
+        """What everything that has been said rests on; None where it cannot be told: some of it could not be read, or
+        is in an editor."""
+        if self._open or self.read_problems or self.closed:
+            return None
+        texts = {f: self.db.input_or("text", f, default=None) for f in sorted(self._loaded)}
+        there = {f: bool(self.db.input("there", f)) for f in sorted(self._looked_for)}
+        digests = {f: None if text is None else digest(str(text)) for f, text in texts.items()}
+        return Inputs(sorted(self._listed), digests, there, dict(self._beside))
 
     def settle(self) -> None:
         """Reads the files that the known ones need (imports, graphs) until none is missing, and looks whether those
@@ -264,7 +270,12 @@ class Workspace:
 
     def fixes(self, problem: Problem) -> tuple[Fix, ...]:
         """The ways to mend a problem, the best first."""
-        return fixes(self.db, problem, _beside)
+
+        def names(folder: str) -> tuple[str, ...]:
+            self._beside[folder] = found = beside(folder)
+            return found
+
+        return fixes(self.db, problem, names)
 
     def meshes(self) -> tuple[str, ...]:
         return project.mesh_names(self.db)

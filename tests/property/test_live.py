@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle
 
 import pytest
-from hypothesis import given, note
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
+from m4c.analysis import live
 from m4c.analysis.live import Analysis
+from m4c.analysis.near import Row
 from m4c.analysis.questions import Questions
 from m4c.analysis.run import analyse
 from m4c.semantics.model import TRUE, Policy, Program
@@ -96,9 +99,9 @@ SIZES = st.lists(st.integers(0, 2), max_size=3)
 @given(histories(), st.lists(st.tuples(SIZES, st.integers(0, 2)), min_size=2))
 @many(150)
 def test_findings_follow_a_program(history: list[Program], sizes: list[tuple[list[int], int]]):
-    live, files = Analysis(), Files()
+    kept, files = Analysis(), Files()
     for program, (cut, again) in zip(history, cycle(sizes), strict=False):
-        found, fresh = live.update(frame(program), files.of(program, cut, again)), analyse(program)
+        found, fresh = kept.update(frame(program), files.of(program, cut, again)), analyse(program)
         note(program)
         assert found == fresh
 
@@ -106,7 +109,7 @@ def test_findings_follow_a_program(history: list[Program], sizes: list[tuple[lis
 @given(histories(), st.lists(st.integers(0, 30), min_size=6, max_size=6))
 @many(100)
 def test_work_that_is_stopped_is_taken_up(history: list[Program], steps: list[int]):
-    live = Analysis()
+    kept = Analysis()
     for program, allowed in zip(history, steps, strict=False):
         left = iter(range(allowed))
 
@@ -115,20 +118,50 @@ def test_work_that_is_stopped_is_taken_up(history: list[Program], steps: list[in
                 raise _Stopped
 
         with contextlib.suppress(_Stopped):
-            live.update(frame(program), parts(program, [2]), checkpoint)
+            kept.update(frame(program), parts(program, [2]), checkpoint)
     last = history[-1]
-    assert live.update(frame(last), parts(last, [2])) == analyse(last)
+    assert kept.update(frame(last), parts(last, [2])) == analyse(last)
 
 
 @given(histories())
 @many(50)
 def test_a_failure_in_the_middle_leaves_no_trace(history: list[Program]):
-    live = Analysis()
+    kept = Analysis()
     for program in history:
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(_Stopped):
             patch.setattr(Questions, "ask_point", _stop)
-            live.update(frame(program), parts(program, [1]))
-        assert live.update(frame(program), parts(program, [1])) == analyse(program)
+            kept.update(frame(program), parts(program, [1]))
+        assert kept.update(frame(program), parts(program, [1])) == analyse(program)
+
+
+@given(programs(stateful=True, most_policies=6), st.integers(2, 3))
+@settings(max_examples=40, deadline=None)
+def test_processes_that_share_the_work_find_the_same(program: Program, processes: int):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "MANY", 1)
+        shared = Analysis(processes)
+        found = shared.update(frame(program), parts(program, [2]))
+        assert found == analyse(program)
+        fewer = replace(
+            program, policies=tuple(_known(p, {q.name for q in program.policies[1:]}) for p in program.policies[1:])
+        )
+        assert shared.update(frame(fewer), parts(fewer, [2])) == analyse(fewer)
+
+
+@given(programs(stateful=True, most_policies=6))
+@settings(max_examples=20, deadline=None)
+def test_what_a_process_leaves_undone_is_done(program: Program):
+    mine = os.getpid()
+
+    def ask(self: Questions, row: Row, ask: Callable[[Questions, Row], None] = Questions.ask_point) -> None:
+        if os.getpid() != mine and row.policy.name == program.policies[0].name:
+            raise _Stopped
+        ask(self, row)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "MANY", 1)
+        patch.setattr(Questions, "ask_point", ask)
+        assert Analysis(2).update(frame(program), parts(program, [2])) == analyse(program)
 
 
 def _stop(*_: object) -> None:

@@ -8,14 +8,17 @@ the mesh. What is still to be asked is a list: whoever stops in the middle goes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from m4c.analysis.cycles import order_cycles
 from m4c.analysis.near import Row
-from m4c.analysis.questions import Problems, Questions
+from m4c.analysis.questions import Answers, Problems, Questions
 from m4c.analysis.standing import still_holds
+from m4c.processes import shared
 from m4c.semantics.model import AttrKey, Policy, Program
+
+MANY = 2000  # policies to ask about from which on it is worth it to start processes
 
 
 def _never() -> None:
@@ -44,8 +47,10 @@ class _Open:
 class Analysis:
     """The findings of one mesh's program. `update` takes the program as it is now."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int = 1) -> None:
+        """`processes`: how many may share the work, where it is much."""
         self._program: Program | None = None
+        self._processes = processes
 
     def _begin(self, program: Program) -> None:
         """Forgets everything: the graph, the specs or the mesh are others."""
@@ -75,6 +80,8 @@ class Analysis:
             self._begin(empty)
         self._program = None  # whatever fails in the middle leaves nothing to go on from
         self._take(parts)
+        if self._processes > 1 and len(self._open.alone) == len(self._questions.near.rows) >= MANY:
+            self._share(checkpoint)
         for _ in self._work():
             self._program = empty  # here all is in order
             checkpoint()
@@ -244,8 +251,27 @@ class Analysis:
 
     # --- the work ---
 
-    def _work(self) -> Iterator[None]:
-        """Asks what is still to be asked; between any two questions it can be left."""
+    def _share(self, checkpoint: Callable[[], None]) -> None:
+        """Has processes ask all that is to be asked about policies, each about some of them; what one of them leaves
+        undone stays open. Of what is between two policies, the one that comes later asks."""
+        rank = self._questions.rank
+        names = sorted(self._questions.near.rows, key=rank.__getitem__)
+        parts = [frozenset(names[i :: self._processes]) for i in range(self._processes)]
+
+        def work(part: int) -> Answers:
+            for _ in self._work(parts[part]):
+                pass
+            return self._questions.answers(parts[part])
+
+        for mine, answers in zip(parts, shared(len(parts), work, checkpoint), strict=True):
+            if answers is not None:
+                self._questions.take(answers)
+                for name in mine:
+                    self._open.forget(name)
+
+    def _work(self, mine: Container[str] | None = None) -> Iterator[None]:
+        """Asks what is still to be asked; between any two questions it can be left. `mine`: of the questions about
+        policies only those about these."""
         questions, todo = self._questions, self._open
         rows = questions.near.rows
         for some, ask in (
@@ -256,30 +282,29 @@ class Analysis:
             (todo.points, questions.ask_point),
             (todo.sides, questions.ask_sides),
         ):
-            while some:
+            for name in list(some):
                 yield
-                name = next(iter(some))
-                if name in rows:
+                if name in rows and (mine is None or name in mine):
                     ask(rows[name])
                 del some[name]
         asked: set[tuple[str, str]] = set()
-        while todo.pairs:
+        for name, within in list(todo.pairs.items()):
             yield
-            name, within = next(iter(todo.pairs.items()))
-            for other in questions.partners(rows[name], within) if name in rows else ():
+            asks = name in rows and (mine is None or name in mine)
+            for other in questions.partners(rows[name], within) if asks else ():
                 key = (name, other.policy.name) if name < other.policy.name else (other.policy.name, name)
+                if mine is not None and other.policy.name in todo.pairs:
+                    continue
                 if key not in asked:
                     asked.add(key)
                     questions.ask_pair(rows[name], other)
             del todo.pairs[name]
-        while todo.states:
+        for state in list(todo.states) if mine is None else ():
             yield
-            state = next(iter(todo.states))
             questions.ask_state(state)
             del todo.states[state]
-        while todo.defaults:
+        for attr in list(todo.defaults) if mine is None else ():
             yield
-            attr = next(iter(todo.defaults))
             questions.ask_defaults(attr)
             del todo.defaults[attr]
 

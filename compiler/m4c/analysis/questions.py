@@ -6,7 +6,7 @@ the same whatever else the mesh holds, and costs what the neighbourhood costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
@@ -55,6 +55,17 @@ class _General:
             and all(a is b for a, b in zip(self.policies, other.policies, strict=True))
             and self.orders == other.orders
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What there is to say about some policies, as `Questions` keeps it."""
+
+    own: dict[str, Problems]
+    units: dict[Unit, Problems]
+    proven: dict[str, tuple[Proof, ...] | None]
+    pointless: dict[str, Problems]
+    unsided: dict[str, Problems]
 
 
 class Questions:
@@ -118,6 +129,22 @@ class Questions:
         if self.units.pop(unit, None) is not None:
             for name in set(unit[1:]):
                 self.units_of[name].discard(unit)
+
+    def answers(self, names: Set[str]) -> Answers:
+        """What was found about some policies, and between two of whatever kind."""
+        own, pointless, unsided = (
+            {n: some for n, some in of.items() if n in names} for of in (self.own, self.pointless, self.unsided)
+        )
+        return Answers(own, self.units, {n: self.proven[n] for n in names}, pointless, unsided)
+
+    def take(self, found: Answers) -> None:
+        """Adds what was found elsewhere."""
+        self.own |= found.own
+        self.proven |= found.proven
+        self.pointless |= found.pointless
+        self.unsided |= found.unsided
+        for unit, problems in found.units.items():
+            self.keep(unit, problems)
 
     # --- the programs that questions are put to ---
 
@@ -255,10 +282,10 @@ class Questions:
                     if not self.ask_later("amplification", one, two):  # told once for both directions
                         self.ask_later("amplification", two, one)
         if name in writing:
-            for reader in {n for a in row.writes for n in self.near.all_readers(a)}:
+            for reader in set().union(*map(self.near.all_readers, row.writes)):
                 if reader == name or reader not in later_names:
                     self.ask_later("lost", row, rows[reader])
-        for writer in {n for a in row.reads for n in self.near.all_writers(a)} - {name}:
+        for writer in set().union(*map(self.near.all_writers, row.reads)) - {name}:
             if writer in writing and writer not in later_names:
                 self.ask_later("lost", rows[writer], row)
 
