@@ -15,7 +15,8 @@ from m4c import VERSION, project
 from m4c.cli import fixing
 from m4c.cli.common import errors, open_workspace
 from m4c.cli.errors import UsageError
-from m4c.cli.output import colored, counted, print_json, range_json
+from m4c.cli.outcome import Outcome, keep, recall
+from m4c.cli.output import colored, counted, json_text, range_json
 from m4c.cli.paths import relative
 from m4c.cli.text import render_text
 from m4c.diagnostics.aggregate import aggregated
@@ -28,36 +29,50 @@ from m4c.workspace import Span, Workspace
 def run(args: argparse.Namespace) -> int:
     if not args.fix and (args.dry_run or args.code):
         raise UsageError("--dry-run and --code say how to --fix; without it they mean nothing")
-    workspace = open_workspace(args.paths)
-    made: list[Made] = []
-    if args.fix:
-        outcome = fixing.fixed(workspace, args.code)
-        made += outcome.made
-        texts = outcome.texts(workspace)
-        said = fixing.report(outcome, args.dry_run)
-        if args.dry_run:
-            said += fixing.diff(workspace, texts)
-        else:
-            fixing.write(workspace, texts)
-        with contextlib.suppress(BrokenPipeError):
-            print(f"{said}\n" if said else "", end="", file=sys.stdout if args.format == "text" else sys.stderr)
-        workspace = outcome.workspace
+    asked = ("check", args.format, args.all)
+    outcome = None if args.fix else recall([Path(p) for p in args.paths], *asked)
+    if outcome is None:
+        workspace = open_workspace(args.paths)
+        made: list[Made] = []
+        if args.fix:
+            workspace, made = _fix(args, workspace)
+        found, outcome = _checked(args, workspace, made)
+        workspace.remember()
+        if not args.fix:
+            keep(workspace, _summary(found)["policies"], outcome, *asked)
+    with contextlib.suppress(BrokenPipeError):  # whoever stops reading still gets the exit code
+        print(outcome.out, end="")
+    return outcome.code
+
+
+def _fix(args: argparse.Namespace, workspace: Workspace) -> tuple[Workspace, list[Made]]:
+    """Makes the fixes, and says so; the workspace with them, and what was made."""
+    outcome = fixing.fixed(workspace, args.code)
+    texts = outcome.texts(workspace)
+    said = fixing.report(outcome, args.dry_run)
+    if args.dry_run:
+        said += fixing.diff(workspace, texts)
+    else:
+        fixing.write(workspace, texts)
+    with contextlib.suppress(BrokenPipeError):
+        print(f"{said}\n" if said else "", end="", file=sys.stdout if args.format == "text" else sys.stderr)
+    return outcome.workspace, list(outcome.made)
+
+
+def _checked(args: argparse.Namespace, workspace: Workspace, made: list[Made]) -> tuple[Found, Outcome]:
     every = workspace.problems()
     shown = every if args.all else workspace.in_order(aggregated(every))
     found = Found(workspace, every, shown, workspace.suppressed())
-    with contextlib.suppress(BrokenPipeError):  # whoever stops reading still gets the exit code
-        match args.format:
-            case "json":
-                print_json(as_json(found) | ({"fixed": fixing.as_json(made)} if args.fix else {}))
-            case "sarif":
-                print_json(as_sarif(found))
-            case "github":
-                print("".join(as_github(workspace, shown)), end="")
-            case _:
-                print(render_text(workspace, shown, colored(sys.stdout)), end="")
-                print(_closing(found))
-    workspace.remember()
-    return 1 if errors(workspace, every) else 0
+    match args.format:
+        case "json":
+            out = json_text(as_json(found) | ({"fixed": fixing.as_json(made)} if args.fix else {}))
+        case "sarif":
+            out = json_text(as_sarif(found))
+        case "github":
+            out = "".join(as_github(workspace, shown))
+        case _:
+            out = f"{render_text(workspace, shown, colored(sys.stdout))}{_closing(found)}\n"
+    return found, Outcome(out, 1 if errors(workspace, every) else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,12 @@ LINE = 160  # columns of a source line that are shown
 
 def print_json(value: Any) -> None:
     """Prints JSON; in escapes where standard output is not UTF-8."""
-    print(json.dumps(value, indent=2, ensure_ascii=not takes_unicode()))
+    print(json_text(value), end="")
+
+
+def json_text(value: Any) -> str:
+    """JSON as `print_json` prints it."""
+    return json.dumps(value, indent=2, ensure_ascii=not takes_unicode()) + "\n"
 
 
 def printable(line: str) -> str:
