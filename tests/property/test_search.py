@@ -70,6 +70,7 @@ def joint(graph: Graph, patterns: list[Pattern]) -> JointPaths:
 def test_patterns_meet_where_they_accept_together(few: int, graph: Graph, patterns: list[Pattern]):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(masks, "_FEW", few)
+        patch.setattr(masks, "_MANY", few)
         _meet_where_they_accept_together(graph, patterns)
 
 

@@ -17,9 +17,10 @@ from typing import Any
 from m4c.paths.callpath import Letter, alphabet, callees, instances
 from m4c.semantics.model import AnyOne, Graph, GroupOf, Labelled, Named, NotOne, One, OneOf, Pattern
 
-_REMEMBERED = 1 << 14  # sets of which it is kept what lies behind them
+_REMEMBERED = 1 << 14  # sets of which it is kept what they lead to
 _WORDS = 256  # bits of a set that is taken apart as a number
 _FEW = 64  # letters that are looked at one by one
+_MANY = 256  # letters from which on it is quicker to look at all calls
 _PAIRS = 1 << 18  # pairs of patterns of which it is kept where they meet
 
 
@@ -57,11 +58,17 @@ class _Calls:
     def __init__(self, of: list[int]) -> None:
         self.of = of
         self._pairs: tuple[Any, Any] | None = None  # of all calls, from and to which letter
+        self._known: dict[int, int] = {}
 
     def over(self, mask: int) -> int:
         """The union for some letters."""
-        if mask.bit_count() > _FEW:
-            return self._over_many(mask)
+        if mask.bit_count() > _MANY:
+            known = self._known.get(mask)
+            if known is None:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                known = self._known[mask] = self._over_many(mask)
+            return known
         found = 0
         for i in bits(mask):
             found |= self.of[i]
