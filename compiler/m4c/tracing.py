@@ -29,6 +29,7 @@ class Ran:
     side: str
 
 
+REACHES = "reaches the last service"
 Sites: TypeAlias = Mapping[Hop, Sequence[Ran]]
 
 
@@ -120,12 +121,19 @@ def trace_text(
             lines += [f"    {text}: its {hop.carriers[-1].entity} is denied" for text in _values(program, hop.writes)]
         else:
             lines += [f"    {line}" for line in _what(program, hop, where)]
-    ended = result.hops[-1] if result.terminal else None
-    lines.append(f"ended on {hop_text(ended.hop)}" if ended else "reaches the last service")
+    lines.append(f"ended on {hop_text(result.hops[-1].hop)}" if result.terminal else REACHES)
     for answer in result.answers:
         lines.append(f"{answer.entity} on {hop_text(answer.hop)}")
         lines += [f"    {line}" for line in _what(program, answer, where)]
     return "\n".join(lines) + "\n"
+
+
+def outcome(program: Program, result: Trace) -> str:
+    """What became of a request, in a line."""
+    if not result.terminal:
+        return REACHES
+    last = result.hops[-1]
+    return f"ended on {hop_text(last.hop)} with {', '.join(_values(program, last.writes))}"
 
 
 def _what(program: Program, hop: HopResult, where: Sites | None) -> Iterator[str]:

@@ -20,8 +20,9 @@ HERE = Path(__file__).parent
 @pytest_lsp.fixture(config=ClientServerConfig(server_command=[sys.executable, "-m", "m4ls"]))
 async def client(lsp_client: LanguageClient, tmp_path: Path) -> AsyncIterator[None]:
     @lsp_client.feature(types.CLIENT_REGISTER_CAPABILITY)
-    def register(*_: object) -> None:
-        """The client watches no files, so it only agrees."""
+    @lsp_client.feature(types.WORKSPACE_CODE_LENS_REFRESH)
+    def agree(*_: object) -> None:
+        """The client watches no files and draws nothing, so it only agrees."""
 
     shutil.copytree(HERE / "workspace", tmp_path / "ws")
     folder = types.WorkspaceFolder(uri=(tmp_path / "ws").as_uri(), name="ws")

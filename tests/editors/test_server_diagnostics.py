@@ -76,8 +76,10 @@ async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[N
     """A client; each test says what it can do."""
 
     @lsp_client.feature(types.CLIENT_REGISTER_CAPABILITY)
-    def register(*_: object) -> None:
-        """The client watches no files, so it only agrees."""
+    @lsp_client.feature(types.WORKSPACE_CODE_LENS_REFRESH)
+    @lsp_client.feature(types.WORKSPACE_INLAY_HINT_REFRESH)
+    def agree(*_: object) -> None:
+        """The client watches no files and draws nothing, so it only agrees."""
 
     yield
     await lsp_client.shutdown_session()

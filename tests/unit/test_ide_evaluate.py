@@ -78,6 +78,7 @@ def test_what_comes_of_a_request(desk: Desk) -> None:
     assert found.left_out == ("wrong",)
     plain = found.plain()
     assert (plain["verdict"], plain["status"]) == ("deny", 405)
+    assert plain["outcome"] == "ended on cart -> db with status = 405, verdict = deny"
     assert plain["states"] == {"limiter.Take": False}
     assert [h["fired"] for h in plain["hops"]] == [[], [], ["open", "shut"]]
     assert plain["hops"][2]["ran"] == [

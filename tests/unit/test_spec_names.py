@@ -143,9 +143,12 @@ _TYPESCRIPT = re.compile(
 )
 
 
+TIMERS = ("setTimeout", "clearTimeout")  # functions of JavaScript
+
+
 def typescript_words(source: str) -> Iterator[Word]:
     for m in _TYPESCRIPT.finditer(source):
-        if m.lastgroup != "comment":
+        if m.lastgroup != "comment" and m.group() not in TIMERS:
             yield Word(m.group().strip("\"'`"), source.count("\n", 0, m.start()) + 1, m.lastgroup == "string")
 
 

@@ -10,7 +10,6 @@ interface Hop {
   readonly entity: string;
   readonly fired: readonly string[];
   readonly dropped: readonly string[];
-  readonly verdict: string | null;
   readonly writes: Readonly<Record<string, string | null>>;
   readonly carried: Readonly<Record<string, string | null>>;
   readonly contradictions: readonly string[];
@@ -22,8 +21,7 @@ interface Hop {
 interface Evaluated {
   readonly policy: string;
   readonly request: string;
-  readonly verdict: string | null;
-  readonly status: number | null;
+  readonly outcome: string;
   readonly hops: readonly Hop[];
   readonly answers: readonly Hop[];
   readonly left_out: readonly string[];
@@ -192,20 +190,18 @@ const SCRIPT = `
   });`;
 
 function body(found: Evaluated): string {
-  const ended = found.hops.at(-1);
-  const verdict = found.verdict === null ? "" : `${found.verdict}${found.status === null ? "" : ` (${String(found.status)})`}`;
   const left = found.left_out.map((name) => `<p class="warning">${escaped(name)} has errors and is left out</p>`).join("");
   return `<form><label for="request">Request</label>
     <textarea id="request" rows="3" spellcheck="false">${escaped(found.request)}</textarea>
     <button>Evaluate</button></form>${left}
-    <p class="verdict">${verdict === "" ? "" : `<strong>${escaped(verdict)}</strong> on ${escaped((ended?.hop ?? []).join(" → "))}`}</p>
+    <p><strong>${escaped(found.outcome)}</strong></p>
     <ol>${found.hops.map((hop) => `<li>${described(hop)}</li>`).join("")}</ol>
     ${found.answers.length === 0 ? "" : `<h2>On the way back</h2><ol>${found.answers.map((hop) => `<li>${described(hop)}</li>`).join("")}</ol>`}`;
 }
 
 function described(hop: Hop): string {
-  const rows = (from: Readonly<Record<string, string | null>>, mark: string): string =>
-    Object.entries(from).map(([name, value]) => `<li><code>${mark} ${escaped(name)} = ${escaped(value ?? "absent")}</code></li>`).join("");
+  const rows = (from: Readonly<Record<string, string | null>>, sign: string): string =>
+    Object.entries(from).map(([name, value]) => `<li><code>${sign} ${escaped(name)} = ${escaped(value ?? "absent")}</code></li>`).join("");
   const ran = hop.ran.map((place) => `<li>${escaped(place.policy)}: ${escaped(place.operation)} by ${escaped(place.dataplane)} at ${escaped(place.side)} of ${escaped(place.service)}</li>`).join("");
   const dropped = hop.dropped.map((what) => `<li><s>${escaped(what)}</s> is overridden</li>`).join("");
   const clash = hop.contradictions.map((attribute) => `<li class="error">policies contradict each other about ${escaped(attribute)}</li>`).join("");

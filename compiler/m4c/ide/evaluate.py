@@ -28,7 +28,7 @@ from m4c.syntax import tree as t
 from m4c.syntax import words
 from m4c.syntax.parser import parse_item
 from m4c.testing import answering, arriving, hop_text
-from m4c.tracing import Sites, ran, sites, trace_json, trace_text
+from m4c.tracing import Sites, outcome, ran, sites, trace_json, trace_text
 from m4c.workspace import Span, Workspace
 
 USUAL = (("GET", "/"), ("POST", "/"))  # the words of a request line, where a condition asks for no others
@@ -76,7 +76,9 @@ class Evaluation:
                 plain["ran"] = _ran_json(hop, self.where)
                 for carrier, inner in zip(hop.carriers, plain["carriers"], strict=True):
                     inner["ran"] = _ran_json(carrier, self.where)
-        return {"mesh": self.mesh, "request": self.request, "left_out": list(self.left_out), **found}
+        said = outcome(self.program, self.trace)
+        left_out = list(self.left_out)
+        return {"mesh": self.mesh, "request": self.request, "outcome": said, "left_out": left_out, **found}
 
 
 def _ran_json(hop: HopResult, where: Sites) -> list[dict[str, str]]:
