@@ -19,6 +19,7 @@ from m4ls.features import (
     outline,
     rename,
     semantic_tokens,
+    signature_help,
     workspace_symbol,
 )
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 FEATURES: tuple[Callable[[M4Server], None], ...] = (
     completion.register,
     hover.register,
+    signature_help.register,
     definition.register,
     highlight.register,
     outline.register,

@@ -333,6 +333,15 @@ async def semantic_tokens(client: LanguageClient, desk: Desk) -> None:
     assert isinstance(whole, types.SemanticTokens) and list(whole.data) == list(full.data)
 
 
+@exercises("signatureHelpProvider")
+async def signature(client: LanguageClient, desk: Desk) -> None:
+    where = desk.where("extra.m4", 'r.Mark("s')
+    found = await client.text_document_signature_help_async(types.SignatureHelpParams(*where))
+    assert found is not None
+    assert (found.signatures[0].label, found.active_parameter) == ("Mark(name: string)", 0)
+    assert [p.label for p in found.signatures[0].parameters or ()] == [(5, 17)]
+
+
 @exercises("executeCommandProvider")
 async def commands(client: LanguageClient, desk: Desk) -> None:
     given = types.ExecuteCommandParams("m4.test", [desk.uri("shop.m4")])

@@ -10,6 +10,7 @@ from m4c.ide.edits import apply_edits
 from m4c.ide.hover import hover
 from m4c.ide.rename import Refused, rename
 from m4c.ide.scene import Proposal
+from m4c.ide.signature import signature
 from m4c.workspace import Span, Workspace
 
 
@@ -63,6 +64,14 @@ class Desk:
             a, b = ("<<", ">>") if f.declares else ("<", ">")
             shown = shown[: f.start] + a + shown[f.start : f.end] + b + shown[f.end :]
         return shown
+
+    def signature(self, text: str) -> str:
+        """The signature with `<` and `>` around the parameter that is due; empty if there is none."""
+        found = signature(self.workspace, self.here, self.put(text))
+        if found is None or found.active is None:
+            return found.label if found is not None else ""
+        start, end = found.parameters[found.active]
+        return f"{found.label[:start]}<{found.label[start:end]}>{found.label[end:]}"
 
     def renamed(self, text: str, name: str) -> dict[str, str]:
         """The files that the rename of what is under the cursor changes, by name, with their new texts."""

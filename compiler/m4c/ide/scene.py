@@ -174,6 +174,11 @@ class Scene:
             return None
         return holder.operations.get(members[0]) or holder.conditions.get(members[0])
 
+    def in_arguments(self) -> bool:
+        """Whether the parentheses of a call, or of a state's declaration, are open at the cursor."""
+        call = r"STATE name name" if self.item == "STATE" else r"ref"
+        return re.search(rf"(?:^| ){call} LPAR (?!.*(?:SEMICOLON|\w+_statement|RPAR) )", self.shape) is not None
+
     def given(self) -> list[Tree[Token]]:
         """The arguments before the cursor."""
         at = max((i for i, p in enumerate(self.pieces) if kind_of(p) in ("ref", "LPAR")), default=len(self.pieces))
