@@ -342,6 +342,48 @@ async def signature(client: LanguageClient, desk: Desk) -> None:
     assert [p.label for p in found.signatures[0].parameters or ()] == [(5, 17)]
 
 
+@exercises("documentFormattingProvider", "documentRangeFormattingProvider", "documentOnTypeFormattingProvider")
+async def formatting(client: LanguageClient, desk: Desk) -> None:
+    ugly = '/* 😀 */ policy  x ("HttpRequest" r) on  "f" { /* é */ r.Mark( "é" ); }\n\n\n\nmesh  shop;\n'
+    desk.open("ugly.m4", ugly)
+    document, options = desk.document("ugly.m4"), types.FormattingOptions(tab_size=2, insert_spaces=False)
+    whole = await client.text_document_formatting_async(types.DocumentFormattingParams(document, options))
+    pretty = '/* 😀 */ policy x ("HttpRequest" r) on "f" { /* é */ r.Mark("é"); }\n\nmesh shop;\n'
+    assert desk.edited(types.WorkspaceEdit({desk.uri("ugly.m4"): whole or []})) == {"ugly.m4": pretty}
+    first = types.Range(types.Position(0, 0), desk.at("ugly.m4", "r.Mark("))
+    some = await client.text_document_range_formatting_async(
+        types.DocumentRangeFormattingParams(document, first, options)
+    )
+    partly = pretty.partition("\n")[0] + ugly[ugly.index("\n") :]
+    assert desk.edited(types.WorkspaceEdit({desk.uri("ugly.m4"): some or []})) == {"ugly.m4": partly}
+    typed = await client.text_document_on_type_formatting_async(
+        types.DocumentOnTypeFormattingParams(document, desk.at("ugly.m4", "shop;"), ";", options)
+    )
+    ended = ugly.replace("mesh  shop", "mesh shop")
+    assert desk.edited(types.WorkspaceEdit({desk.uri("ugly.m4"): typed or []})) == {"ugly.m4": ended}
+    client.text_document_did_close(types.DidCloseTextDocumentParams(document))
+
+
+@exercises("selectionRangeProvider")
+async def selections(client: LanguageClient, desk: Desk) -> None:
+    document, position = desk.where("extra.m4", 'after "é')
+    (found,) = await client.text_document_selection_range_async(types.SelectionRangeParams(document, [position])) or ()
+    said = []
+    while found is not None:
+        said.append(desk.said(found.range, "extra.m4"))
+        found = found.parent
+    assert said[:3] == ["é", "é 😀", '"é 😀"']
+    assert said[-1] == EXTRA
+
+
+@exercises("linkedEditingRangeProvider")
+async def linked(client: LanguageClient, desk: Desk) -> None:
+    where = desk.where("extra.m4", 'policy "é 😀" (HttpRequest ')
+    found = await client.text_document_linked_editing_range_async(types.LinkedEditingRangeParams(*where))
+    assert found is not None
+    assert [desk.said(r, "extra.m4") for r in found.ranges] == ["r", "r"]
+
+
 @exercises("executeCommandProvider")
 async def commands(client: LanguageClient, desk: Desk) -> None:
     given = types.ExecuteCommandParams("m4.test", [desk.uri("shop.m4")])
