@@ -1,8 +1,9 @@
 # make demo    the journey on Online Boutique: conflict, fix, plan, deployment, real requests
 # make test    everything that is tested, with real Envoys, the real kernel, a real Neovim and a real VS Code
 # make bench   what takes too long for the tests: how fast all is, against its budgets (BENCH="--policies 1000 --large 0"
-#              for a short run), each property with many new examples (ARGS), and the language server in a session of
-#              20,000 edits (SOAK="--edits 1000" for a short one)
+#              for a short run), the planner by itself (PLAN="--only wire mixed" for some rows), each property with many
+#              new examples (ARGS), and the language server in a session of 20,000 edits (SOAK="--edits 1000" for a short
+#              one)
 # They install what they need first; a second run skips what is there.
 
 .PHONY: demo test bench bench-docs setup-demo setup-test extension picture package clean
@@ -17,6 +18,7 @@ test: setup-test extension
 
 bench: setup-test
 	@.venv/bin/python -m benchmarks $(BENCH)
+	@.venv/bin/python -m benchmarks.placement $(PLAN)
 	@.venv/bin/python benchmarks/properties.py $(ARGS)
 	@.venv/bin/python -m benchmarks.soak $(SOAK)
 

@@ -83,10 +83,11 @@ def lines(results: Mapping[str, Any], large: Mapping[str, Any] | None = None) ->
         against = figures.get(row.against)
         median = against.median if against and against.count else row.median
         title = f"{of['size']['policies']:,} policies: {row.title}" if row.large else row.title
-        yield Line(title, figure, median, row.p99, _verdict(figure, median, row.p99))
+        yield Line(title, figure, median, row.p99, verdict(figure, median, row.p99))
 
 
-def _verdict(figure: Figure, median: float | None, p99: float | None) -> str:
+def verdict(figure: Figure, median: float | None, p99: float | None) -> str:
+    """Whether a figure holds its budgets: `holds`, `missed`, or nothing where there is nothing to hold."""
     budgets = [b for b in (median, p99) if b is not None]
     if figure.stopped and budgets:  # what was stopped before its budget was over is neither
         return "missed" if figure.unit != "s" or figure.stopped >= max(budgets) else ""

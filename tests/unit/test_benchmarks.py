@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from m4c import project
 from m4c.diagnostics.registry import Severity, rule
+from m4c.placement.plan import plan
 from m4c.workspace import Workspace
 
+from benchmarks import placement
 from benchmarks.docs import PAGE, put, section
 from benchmarks.edits import edits
 from benchmarks.generate import GUARD, Size, program, write
@@ -176,3 +179,26 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     drawn = (tmp_path / "a.svg").read_bytes()
     assert drawn.startswith(b"<?xml")
     assert drawn == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize("kernel", ["ebpf", "filter"])
+def test_meshes_for_the_planner_are_sound_and_the_peers_agree(kernel: str, tmp_path: Path) -> None:
+    shape = placement.Shape(30, 90, 40, 1 / 3, kernel)
+    placement.write(tmp_path, shape)
+    workspace = Workspace([tmp_path])
+    assert [p.code for p in workspace.problems() if rule(p.code).severity is Severity.ERROR] == []
+    placement.write(tmp_path, replace(shape, context=0.0))
+    _, mesh, program_ = placement.opened(tmp_path)
+    assert mesh == "shop"
+    made = plan(program_)
+    assert made.optimal
+    assert placement.plain_peer(program_, 60)[1] == made.cost
+    _, cost = placement.peer(program_, 60)
+    assert cost is not None
+    assert cost >= made.cost, "a policy on one side of all its hops, or on the other of all"
+
+
+def test_edits_of_the_planner_come_out_as_they_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "MIXED", placement.Shape(30, 90, 40, 1 / 3))
+    found = placement.measure_edits(3, 0)
+    assert found.count == 6, found.note
