@@ -12,6 +12,8 @@ from itertools import product
 from budget import many
 from hypothesis import assume, given, note
 from m4c.paths.callpath import callees, instances
+from m4c.paths.pattern import compile_pattern
+from m4c.paths.product import JointPaths
 from m4c.placement.elements import elements
 from m4c.placement.model import Candidate, build
 from m4c.placement.plan import plan
@@ -182,8 +184,10 @@ def feasible(problem, resolved, chosen) -> bool:
             break
     else:
         return False
+    pattern = {n: p for p, n in resolved.patterns.numbers.items()}
+    graph = problem.program.graph
     for component in problem.components:
-        joint = resolved.patterns.joint(component.patterns)
+        joint = JointPaths(graph, [compile_pattern(pattern[n], graph) for n in component.patterns])
         confusion = Confusion(problem, joint, chosen)
         for i in component.rules:
             rule = problem.rules[i]

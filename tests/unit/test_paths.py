@@ -5,12 +5,15 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from m4c.paths.callpath import CallPath, alphabet, callees, instances
-from m4c.paths.classes import context_classes
+from m4c.paths.callpath import CallPath, alphabet, callees, hops, instances
+from m4c.paths.classes import Classes, context_classes
+from m4c.paths.machine import machine
+from m4c.paths.masks import Letters, bits
 from m4c.paths.pattern import accepts, compile_pattern
 from m4c.paths.product import JointPaths, count_paths, matching_hops, some_paths
+from m4c.paths.spread import Spread
 from m4c.semantics.model import (
     AnyOne,
     Call,
@@ -270,29 +273,45 @@ def test_hops_and_paths_of_one_pattern(g: Graph, p: Pattern):
 # --- context classes --------------------------------------------------------------------------------------------------
 
 
+def classes_of(g: Graph, *ps: Pattern) -> Classes:
+    """The classes that tell apart who fires on every hop."""
+    letters = Letters(g)
+    spread = Spread(letters, [machine(p, letters) for p in ps])
+    hops = [(u, v) for u, to in callees(g).items() for v in to]
+    labels = {hop: {s: spread.situation(s, hop[1]) for s in spread.before_hop(hop)} for hop in hops}
+    return context_classes(spread, labels)
+
+
 def test_a_pattern_of_one_hop_needs_no_context():
     g = graph("A-B B-C C-B", A={"entry": True})
-    joint = JointPaths(g, [compile_pattern(pattern(STAR, one("B"), one("C")), g)])
-    assert context_classes(joint).split == frozenset()
+    assert classes_of(g, pattern(STAR, one("B"), one("C"))).split == frozenset()
 
 
 def test_where_a_chain_began_is_told_apart_on_the_way_only():
     g = graph("A-B X-B B-C C-D D-E", A={"entry": True})
-    classes = context_classes(JointPaths(g, [compile_pattern(pattern(one("A"), STAR, one("D")), g)]))
+    classes = classes_of(g, pattern(one("A"), STAR, one("D")))
     assert classes.split == {"B", "C"}
-    assert classes.count["D"] == classes.count["E"] == 1, "nothing differs behind D"
-    (of_b,) = classes.own["B"]
-    from_a = classes.moves[("A", 0)]["B"].classes
-    assert from_a.isdisjoint({of_b})
-    assert classes.moves[("X", 0)]["B"].classes == {of_b}
+    assert classes.count("D") == classes.count("E") == 1, "nothing differs behind D"
+    (of_b,) = classes.own("B")
+    (at_a,), (at_x,) = (classes.spread.states_at(classes.spread.letters.service(n)) for n in "AX")
+    assert classes.behind(("A", "B"), at_a).isdisjoint({of_b})
+    assert classes.behind(("X", "B"), at_x) == {of_b}
 
 
+@pytest.mark.parametrize("few", [0, 48])
 @given(graphs(), st.lists(patterns, min_size=1, max_size=2))
-@settings(max_examples=150, derandomize=True, deadline=None)
-def test_classes_are_those_that_some_continuation_tells_apart(g: Graph, ps: list[Pattern]):
+@settings(
+    max_examples=100,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_classes_are_those_that_some_continuation_tells_apart(monkeypatch, few: int, g: Graph, ps: list[Pattern]):
+    """In both ways of finding them."""
+    monkeypatch.setattr("m4c.paths.classes._FEW", few)
     dfas = [compile_pattern(p, g) for p in ps]
     joint = JointPaths(g, dfas)
-    classes = context_classes(joint)
+    classes = classes_of(g, *ps)
     to = callees(g)
 
     def run(at: CallPath):
@@ -318,10 +337,51 @@ def test_classes_are_those_that_some_continuation_tells_apart(g: Graph, ps: list
     for at in starts + all_paths(g, 4):
         seen.setdefault(at.services[-1], set()).add(behaviour(at.services[-1], run(at), 3))
     for service, behaviours in seen.items():
-        assert classes.count[service] >= len(behaviours)
+        assert classes.count(service) >= len(behaviours)
     small = all(len(dfa.delta) <= 3 for dfa in dfas) and len(g.services) <= 2
     if small:  # then depth 4 and 3 reach everything
-        assert {s: len(b) for s, b in seen.items()} == classes.count
+        assert {s: len(b) for s, b in seen.items()} == {s: classes.count(s) for s in seen}
+
+
+@given(graphs(), st.lists(patterns, min_size=1, max_size=2))
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_sets_of_letters_say_what_single_paths_do(g: Graph, ps: list[Pattern]):
+    """Two products with the graph, made apart from each other: hops, situations and a shortest path to each."""
+    joint = JointPaths(g, [compile_pattern(p, g) for p in ps])
+    letters = Letters(g)
+    spread = Spread(letters, [machine(p, letters) for p in ps])
+    expected = joint.situations()
+    for hop in hops(g):
+        found = {_by_version(g, hop, spread, s): spread.path(hop, of) for s, of in spread.situations(hop).items()}
+        wanted = {_by_version(g, hop, joint, s): p for s, p in expected.get(hop, {}).items()}
+        assert found == wanted, hop
+    for p in ps:
+        alone = Spread(letters, [machine(p, letters)])
+        fires = {
+            (letters.all_letters[u][0], letters.all_letters[v][0])
+            for cell, from_, _ in alone.firing()
+            for v in bits(cell)
+            for u in bits(letters.before(1 << v) & from_)
+        }
+        fires |= {(None, name) for name in letters.names(alone.fires_at_entry())}
+        assert fires == {hop for hop, _ in matching_hops(compile_pattern(p, g), g)}
+
+
+def _by_version(g: Graph, hop, product_, situation):
+    """A situation with every version spelled out."""
+    if isinstance(product_, Spread):
+        like = {v: product_.versions_like(hop[1], v) for v, _ in situation}
+    else:
+        like = {v: product_.versions_like((hop[1], v)) for v, _ in situation}
+    return frozenset((v, accepting) for first, accepting in situation for v in like[first])
+
+
+@given(graphs(), patterns, patterns)
+@settings(max_examples=200, derandomize=True, deadline=None)
+def test_patterns_that_mean_the_same_have_one_automaton(g: Graph, p: Pattern, q: Pattern):
+    letters = Letters(g)
+    same = compile_pattern(p, g) == compile_pattern(q, g)
+    assert (machine(p, letters) == machine(q, letters)) == same
 
 
 def test_a_path_without_a_hop_has_none():

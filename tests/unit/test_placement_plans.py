@@ -297,7 +297,7 @@ def test_elements_are_json_and_the_same_every_time(load):
 
 
 def test_combinations_of_patterns_that_explode_are_refused_instead_of_counted(load, monkeypatch):
-    monkeypatch.setattr("m4c.placement.resolve.STATE_LIMIT", 50)
+    monkeypatch.setattr("m4c.placement.patterns.STATE_LIMIT", 50)
     names = "abcdefg"
     ring = ", ".join(f"[{u}, {v}]" for u in names for v in (*names, "vault") if u != v)
     graph = f"services: {{{', '.join(f'{n}: {{}}' for n in names)}, vault: {{}}}}\ncalls: [{ring}]\n"

@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 from m4c.semantics.model import Graph, Service
 
-Letter: TypeAlias = tuple[str, str | None]  # (service, version)
+Version: TypeAlias = str | None
+Letter: TypeAlias = tuple[str, Version]  # (service, version)
 Hop: TypeAlias = tuple[str | None, str]  # (caller, or None from outside; callee)
 
 

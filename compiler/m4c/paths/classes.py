@@ -1,115 +1,185 @@
 """Context classes: what a request must carry, in place of its path, so that every later hop can decide.
 
-A node is (instance, states of the automata) as reachable by some call path. Classes are the coarsest partition of the
-nodes of each service in which equal nodes have, for every callee and each of its versions, an equal *label* on the hop
-and an equal class behind it (partition refinement, Moore 1956). Which firings need telling apart is the label's
-business: the default tells all of them. Nodes after which nothing differs any more share one class, which counts too.
+A node is (instance, state) as reachable by some call path (`spread`). Classes are the coarsest partition of the nodes
+of each service in which equal nodes have, for every callee and each of its versions, an equal *label* on the hop and
+an equal class behind it. Which firings need telling apart is the label's business. Nodes after which nothing differs
+any more share one class, which counts too.
+
+Few states: two of them are told apart at a set of letters, which grows backwards over the calls from where their labels
+differ. Many: partition refinement (Moore 1956), node by node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from m4c.paths.callpath import CallPath, Hop, Letter, callees
-from m4c.paths.product import Arrival, JointPaths, Situation, States
+from m4c.paths.callpath import Hop
+from m4c.paths.masks import Letters, bits
+from m4c.paths.spread import Spread, State
 
-Version: TypeAlias = str | None
-Label: TypeAlias = Callable[[Hop, Situation], Hashable]
+Labels: TypeAlias = Mapping[Hop, Mapping[State, Hashable]]
+"""What is told apart: for hops, something for each state of the caller. Hops that are left out tell nothing apart."""
 
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """What a call from one class does: its label on the hop, and the class behind it for each version of the callee.
-
-    `to` has one (versions, class) for each group of versions that no automaton tells apart.
-    """
-
-    label: Hashable
-    to: tuple[tuple[tuple[Version, ...], int], ...]
-
-    @property
-    def classes(self) -> frozenset[int]:
-        return frozenset(c for _, c in self.to)
+_FEW = 48  # states that are compared two by two
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Classes:
-    """The context classes of one component; a class is a number that means something at its service only."""
+    """The context classes of one component; a class is a number that means something at its service only. `of` has the
+    services with two or more classes: what the context exists for."""
 
-    count: dict[str, int]  # service -> how many of its classes are reachable
-    own: dict[str, frozenset[int]]  # classes in which a service starts a chain by itself, over its versions
-    entry: dict[str, Move]  # an entry's hop from outside
-    moves: dict[tuple[str, int], dict[str, Move]]
-    witness: dict[tuple[str, int], CallPath]  # a shortest path to the class
+    spread: Spread
+    of: dict[str, dict[State, int]]
+    _mask: int | None = field(default=None)
 
     @property
     def split(self) -> frozenset[str]:
-        """The services with two or more reachable classes: what the context exists for."""
-        return frozenset(s for s, n in self.count.items() if n > 1)
+        return frozenset(self.of)
+
+    @property
+    def split_letters(self) -> int:
+        """The letters of the services with several classes."""
+        if self._mask is None:
+            self._mask = 0
+            for service in self.of:
+                self._mask |= self.spread.letters.service(service)
+        return self._mask
+
+    def at(self, service: str, state: State) -> int:
+        """The class of a node."""
+        found = self.of.get(service)
+        return 0 if found is None else found[state]
+
+    def count(self, service: str) -> int:
+        found = self.of.get(service)
+        return 1 if found is None else 1 + max(found.values())
+
+    def behind(self, hop: Hop, state: State) -> frozenset[int]:
+        """The classes of the callee, over its versions, behind a hop whose caller is in a state."""
+        return frozenset(self.at(hop[1], self.spread.moves[state][cell]) for _, cell in self.spread.landings(hop[1]))
+
+    def clash(self, reach: Mapping[State, int]) -> bool:
+        """Whether the letters that are reached in some states lie in two classes of a service."""
+        letters = self.spread.letters
+        states = [(s, letters.whole(mask & self.split_letters)) for s, mask in reach.items()]
+        for i, (s, mine) in enumerate(states):
+            for t, other in states[i + 1 :]:
+                for x in bits(mine & other):
+                    of = self.of[letters.all_letters[x][0]]
+                    if of[s] != of[t]:
+                        return True
+        return False
+
+    def own(self, service: str) -> frozenset[int]:
+        """The classes in which a service starts chains by itself, over its versions."""
+        return self.behind((None, service), self.spread.by_itself)
 
 
-def context_classes(joint: JointPaths, label: Label | None = None) -> Classes:
-    """The classes of the automata of `joint`. `label` says what is to be told apart on a hop; by default, who fires."""
-    tell = label or (lambda hop, situation: situation)
-    to = callees(joint.graph)
-    nodes, reached = _nodes(joint)
-    by_service: dict[str, list[tuple[Letter, States]]] = {}
-    for node in nodes:
-        by_service.setdefault(node[0][0], []).append(node)
+def context_classes(spread: Spread, labels: Labels) -> Classes:
+    """The classes that tell apart what the labels tell apart."""
+    present = [s for s, mask in enumerate(spread.reach) if mask]
+    if not labels or len(present) < 2:
+        return Classes(spread, {})
+    if len(present) > _FEW:
+        return Classes(spread, _refined(spread, labels))
+    apart = _apart(spread, labels, present)
+    split = 0
+    for mask in apart.values():
+        split |= mask
+    of: dict[str, dict[State, int]] = {}
+    for service in _services(spread.letters, split):
+        here = spread.letters.service(service)
+        classes: dict[State, int] = {}
+        firsts: list[State] = []
+        for state in present:
+            if not spread.reach[state] & here:
+                continue
+            for number, first in enumerate(firsts):
+                if not apart.get((first, state), 0) & here:
+                    classes[state] = number
+                    break
+            else:
+                classes[state] = len(firsts)
+                firsts.append(state)
+        of[service] = classes
+    return Classes(spread, of)
 
-    labels: dict[tuple[Letter, States], list[Hashable]] = {}
-    targets: dict[tuple[Letter, States], list[list[tuple[Letter, States]]]] = {}
-    for (service, version), states in nodes:
-        node = ((service, version), states)
-        targets[node] = [[(x, joint.step(states, x)) for x in joint.letters(v)] for v in to[service]]
-        labels[node] = [
-            tell((service, v), tuple((x[1], joint.accepted(s)) for x, s in landing))
-            for v, landing in zip(to[service], targets[node], strict=True)
-        ]
 
-    block: dict[tuple[Letter, States], int] = dict.fromkeys(nodes, 0)
-    while True:
+def _services(letters: Letters, mask: int) -> Iterator[str]:
+    seen = None
+    for i in bits(mask):
+        name = letters.all_letters[i][0]
+        if name != seen:
+            yield name
+            seen = name
+
+
+def _apart(spread: Spread, labels: Labels, present: list[State]) -> dict[tuple[State, State], int]:
+    """For two states, the letters at whose services some continuation tells them apart. Whole services, and only those
+    at which paths can be in both states."""
+    letters = spread.letters
+    whole = {s: letters.whole(spread.reach[s]) for s in present}
+    both = {(s, t): whole[s] & whole[t] for i, s in enumerate(present) for t in present[i + 1 :]}
+    both = {pair: mask for pair, mask in both.items() if mask}
+    fresh: dict[tuple[State, State], int] = {}
+    for (caller, _), by_state in labels.items():
+        if caller is None:
+            continue
+        here = letters.service(caller)
+        for (s, t), mask in both.items():
+            if mask & here and by_state.get(s) != by_state.get(t):
+                fresh[s, t] = fresh.get((s, t), 0) | here
+    sources: dict[tuple[State, State], list[tuple[tuple[State, State], int]]] = {}
+    for s, t in both:
+        for a, b, cell in zip(spread.moves[s], spread.moves[t], spread.cells, strict=True):
+            if a != b:
+                sources.setdefault((a, b) if a < b else (b, a), []).append(((s, t), cell))
+    apart: dict[tuple[State, State], int] = {}
+    while fresh:
+        pair, mask = fresh.popitem()
+        mask &= ~apart.get(pair, 0)
+        if not mask:
+            continue
+        apart[pair] = apart.get(pair, 0) | mask
+        for before, cell in sources.get(pair, ()):
+            landed = mask & cell
+            if landed:
+                new = letters.before(landed) & both[before] & ~apart.get(before, 0)
+                if new:
+                    fresh[before] = fresh.get(before, 0) | new
+    return apart
+
+
+def _refined(spread: Spread, labels: Labels) -> dict[str, dict[State, int]]:
+    """Partition refinement, service by service, until nothing changes."""
+    letters = spread.letters
+    at: dict[str, list[State]] = {}
+    for service in letters.graph.services:
+        here = letters.service(service)
+        states = [s for s, mask in enumerate(spread.reach) if mask & here]
+        if states:
+            at[service] = states
+    told: dict[str, list[Mapping[State, Hashable]]] = {}
+    for (caller, _), by_state in labels.items():
+        if caller is not None:
+            told.setdefault(caller, []).append(by_state)
+    to = {u: [(v, cell) for v in letters.to[u] for _, cell in spread.landings(v)] for u in at}
+    block = {u: dict.fromkeys(states, 0) for u, states in at.items()}
+    changed = True
+    while changed:
         changed = False
-        refined: dict[tuple[Letter, States], int] = {}
-        for members in by_service.values():
+        refined: dict[str, dict[State, int]] = {}
+        for u, states in at.items():
             numbers: dict[Hashable, int] = {}
-            for node in members:
-                key = (block[node], *labels[node], *(block[t] for landing in targets[node] for t in landing))
-                refined[node] = numbers.setdefault(key, len(numbers))
-            changed |= len(numbers) > len({block[node] for node in members})
+            found = {}
+            for s in states:
+                moves = spread.moves[s]
+                seen = tuple(by_state.get(s) for by_state in told.get(u, ()))
+                key = (block[u][s], seen, tuple(block[v][moves[cell]] for v, cell in to[u]))
+                found[s] = numbers.setdefault(key, len(numbers))
+            changed |= len(numbers) > len(set(block[u].values()))
+            refined[u] = found
         block = refined
-        if not changed:
-            break
-
-    def move(hop: Hop, said: Hashable, landing: list[tuple[Letter, States]]) -> Move:
-        return Move(said, tuple((joint.versions_like(x), block[(x, s)]) for x, s in landing))
-
-    moves: dict[tuple[str, int], dict[str, Move]] = {}
-    witness: dict[tuple[str, int], CallPath] = {}
-    for node in nodes:
-        service, here = node[0][0], block[node]
-        if (service, here) not in moves:
-            ways = zip(to[service], labels[node], targets[node], strict=True)
-            moves[(service, here)] = {v: move((service, v), said, landing) for v, said, landing in ways}
-            witness[(service, here)] = reached[node].path()
-    own: dict[str, frozenset[int]] = {}
-    entry: dict[str, Move] = {}
-    for name, service_ in joint.graph.services.items():
-        if service_.origin:
-            own[name] = frozenset(block[(x, joint.first(x, False))] for x in joint.letters(name))
-        if service_.entry:
-            landing = [(x, joint.first(x, True)) for x in joint.letters(name)]
-            said = tell((None, name), tuple((x[1], joint.accepted(s)) for x, s in landing))
-            entry[name] = move((None, name), said, landing)
-    count = {s: len({block[n] for n in members}) for s, members in by_service.items()}
-    return Classes(count, own, entry, moves, witness)
-
-
-def _nodes(joint: JointPaths) -> tuple[list[tuple[Letter, States]], dict[tuple[Letter, States], Arrival]]:
-    """The reachable nodes, in the order of their shortest paths."""
-    reached: dict[tuple[Letter, States], Arrival] = {}
-    for arrival in joint.arrivals():
-        reached.setdefault((arrival.letter, arrival.states), arrival)
-    return list(reached), reached
+    return {u: found for u, found in block.items() if max(found.values())}

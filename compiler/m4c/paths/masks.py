@@ -93,7 +93,7 @@ class _Calls:
 
 class Letters:
     """The letters of one graph, and what leads where. `origins` and `entries`: those with which a chain can begin, by
-    itself and from outside."""
+    itself and from outside; `to`: whom each service calls."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -109,8 +109,9 @@ class Letters:
         for name, service in graph.services.items():
             for label in service.labels:
                 self._of_label[label] = self._of_label.get(label, 0) | self._of_service[name]
-        to = callees(graph)
+        self.to = to = callees(graph)
         after = {name: self._union(to[name]) for name in to}
+        self._several = sum(mask for mask in self._of_service.values() if mask.bit_count() > 1)
         self._after = _Calls([after[name] for name, _ in self.all_letters])
         self._before = _Calls(self._reversed(to))
         self._reach = self._closure(to, after)
@@ -178,6 +179,15 @@ class Letters:
     def whole_service(self, letter: int) -> int:
         """All letters of the service of one."""
         return self._of_service[self.all_letters[letter.bit_length() - 1][0]]
+
+    def whole(self, mask: int) -> int:
+        """All letters of the services of some."""
+        several = mask & self._several
+        while several:
+            service = self._of_service[self.all_letters[several.bit_length() - 1][0]]
+            mask |= service
+            several &= ~service
+        return mask
 
     def names(self, mask: int) -> frozenset[str]:
         """The services of some letters."""

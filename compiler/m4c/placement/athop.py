@@ -51,13 +51,13 @@ def better(merge: str | None, a: Value, b: Value) -> bool:
 
 @dataclass(slots=True)
 class AtHop:
-    """The policies and defaults that can fire on one hop, each with the number of its pattern."""
+    """The policies and defaults that can fire on one hop, each with the number of its pattern; None: on all paths."""
 
     program: Program
     orders: Orders
     hop: Hop
-    policies: Sequence[tuple[Policy, int]]
-    defaults: Sequence[tuple[int, Default, int]]  # (index in the mesh, default, pattern)
+    policies: Sequence[tuple[Policy, int | None]]
+    defaults: Sequence[tuple[int, Default, int | None]]  # (index in the mesh, default, pattern)
     _requested: dict[tuple[str, int], Cond] = field(default_factory=dict)
     _calls: dict[str, tuple[OpCall, ...]] = field(default_factory=dict)
 

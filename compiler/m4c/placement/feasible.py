@@ -9,20 +9,25 @@ Per component, with the silent hops of the chosen elements (`model`):
     several classes, itself included;
 (d) *versions*: where the class behind a hop depends on the version that answers, the callee's side updates the tag.
 
-A row is a set of candidates of which at least one has to be chosen. Every feasible choice satisfies every row that is
-made here, whatever choice it was made from, so adding them one after another keeps the solver's bound valid.
+A row is a set of candidates of which at least one has to be chosen, as a bit set of columns. Every feasible choice
+satisfies every row that is made here, whatever choice it was made from, so adding them one after another keeps the
+solver's bound valid. What can be said of sets of letters at once is; single ways are followed only where something is
+violated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from m4c.paths.callpath import Hop
-from m4c.paths.classes import Classes, Move
-from m4c.placement.model import Candidate, Component, Problem
+from m4c.paths.masks import bits
+from m4c.paths.spread import State
+from m4c.placement.model import Component, Problem
 
-Row = frozenset[Candidate]
+Row = int
+_ROWS = 12  # rows of one component in one round
+_CHECK = 16  # components between two looks at whether to go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,36 +35,59 @@ class Violation:
     """A broken condition of one component: what would mend it, and why it is needed."""
 
     component: int
-    row: Row  # empty: nothing mends it
+    row: Row  # 0: nothing mends it
     why: str
 
 
-@dataclass(slots=True)
-class _Reached:
-    """How silent hops lead to one class of a service."""
+class Silence:
+    """The hops on which no chosen element updates the tag, as sets of letters: `loud_in` are those whose ingress side
+    updates, `loud_out` those whose egress side does."""
 
-    context: int
-    hops: tuple[Hop, ...]
+    def __init__(self, problem: Problem, chosen: int) -> None:
+        self.problem = problem
+        self.loud_in = self.loud_out = 0
+        letters = problem.letters
+        for service in dict.fromkeys(problem.columns[i].service for i in bits(chosen)):
+            if problem.updaters(service, "ingress") & chosen:
+                self.loud_in |= letters.service(service)
+            if problem.updaters(service, "egress") & chosen:
+                self.loud_out |= letters.service(service)
+
+    def after(self, mask: int) -> int:
+        """The letters to which silent hops lead from some."""
+        quiet = mask & ~self.loud_out
+        return self.problem.letters.after(quiet) & ~self.loud_in if quiet else 0
+
+    def before(self, mask: int) -> int:
+        """The letters from which silent hops lead to some."""
+        quiet = mask & ~self.loud_in
+        return self.problem.letters.before(quiet) & ~self.loud_out if quiet else 0
+
+    def silent(self, hop: Hop) -> bool:
+        service = self.problem.letters.service
+        if service(hop[1]) & self.loud_in:
+            return False
+        return hop[0] is None or not service(hop[0]) & self.loud_out
 
 
-def violations(problem: Problem, chosen: Collection[Candidate]) -> list[Violation]:
+def violations(problem: Problem, chosen: int, checkpoint: Callable[[], None] = lambda: None) -> list[Violation]:
     """Broken conditions of every component, several at once, without repeated rows; none: the choice is feasible."""
-    out: dict[tuple[int, Row], Violation] = {}
-    silent = silent_hops(problem, chosen)
+    silence = Silence(problem, chosen)
+    forged = [_forged(problem, silence, entry) for entry in _untrusted(problem, silence)]
+    out: list[Violation] = []
     for i, component in enumerate(problem.components):
-        for violation in _of_component(problem, i, component, silent, chosen):
-            out.setdefault((i, violation.row), violation)
-    return list(out.values())
-
-
-def silent_hops(problem: Problem, chosen: Collection[Candidate]) -> set[Hop]:
-    """The hops, entry hops included, on which no chosen element updates the tag."""
-    ingress = {c.service for c in chosen if problem.updates(c, "ingress")}
-    egress = {c.service for c in chosen if problem.updates(c, "egress")}
-    graph = problem.program.graph
-    entries: list[Hop] = [(None, name) for name, s in graph.services.items() if s.entry]
-    hops = entries + [(call.caller, call.callee) for call in graph.calls]
-    return {(u, v) for u, v in hops if v not in ingress and u not in egress}
+        if i % _CHECK == 0:
+            checkpoint()
+        taken = rows = 0
+        for why, row in _of_component(problem, component, silence, forged):
+            if row & taken:  # what mends the others may mend it
+                continue
+            taken |= row
+            rows += 1
+            out.append(Violation(i, row, why))
+            if not row or rows == _ROWS:
+                break
+    return out
 
 
 def fixed_rows(problem: Problem) -> Iterator[Violation]:
@@ -67,76 +95,222 @@ def fixed_rows(problem: Problem) -> Iterator[Violation]:
     services = problem.program.graph.services
     for i, component in enumerate(problem.components):
         classes = component.classes
-        for service in sorted(classes.split):
+        for service in sorted(classes.of):
             if not services[service].propagates:
-                yield Violation(i, frozenset(), f"{service} does not hand on the context that later hops need")
-        for service, own in classes.own.items():
-            if len(own) > 1:
+                yield Violation(i, 0, f"{service} does not hand on the context that later hops need")
+        for service in classes.of:
+            if len(services[service].versions) < 2:
+                continue
+            if services[service].origin and len(classes.own(service)) > 1:
                 why = f"requests that {service} starts by itself carry nothing that tells its versions apart"
-                yield Violation(i, frozenset(), why)
-        landings = [(hop[1], move) for hop, move in _moves(classes)]
-        for callee, move in landings:
-            if len(move.classes) > 1:
-                why = f"which version of {callee} answers is known at its ingress only"
-                yield Violation(i, frozenset(problem.updaters(callee, "ingress")), why)
+                yield Violation(i, 0, why)
+            if _lands_apart(problem, component, service):
+                why = f"which version of {service} answers is known at its ingress only"
+                yield Violation(i, problem.updaters(service, "ingress"), why)
 
 
-def _moves(classes: Classes) -> Iterator[tuple[Hop, Move]]:
-    for service, move in classes.entry.items():
-        yield (None, service), move
-    for (service, _), moves in classes.moves.items():
-        for callee, move in moves.items():
-            yield (service, callee), move
+def _lands_apart(problem: Problem, component: Component, service: str) -> bool:
+    """Whether on some hop the class behind it depends on the version of a service that answers."""
+    classes, spread = component.classes, component.classes.spread
+    before = [spread.from_outside] if problem.program.graph.services[service].entry else []
+    before += spread.states_at(problem.letters.before(problem.letters.service(service)))
+    return any(len(classes.behind((None, service), state)) > 1 for state in before)
+
+
+# --- single components ------------------------------------------------------------------------------------------------
 
 
 def _of_component(
-    problem: Problem, i: int, component: Component, silent: set[Hop], chosen: Collection[Candidate]
-) -> Iterator[Violation]:
+    problem: Problem, component: Component, silence: Silence, forged: Sequence[dict[str, Row]]
+) -> Iterator[tuple[str, Row]]:
+    """What is broken: (why, what would mend it)."""
     classes = component.classes
+    if not classes.of:
+        return
+    broken = False
+    if _zero_meets(problem, component, silence):
+        for row, service in _meet(problem, component, silence, _zero(problem, component, silence)):
+            broken = True
+            yield f"requests without a tag reach {service} in ways that later hops must tell apart", row
+    for reached in forged:
+        at = next((service for service in reached if service in classes.of), None)
+        if at is not None:
+            broken = True
+            yield f"a tag forged outside would reach {at}", reached[at]
+    if broken:
+        return
+    for service, state in _branching(problem, component, silence):
+        for row, at in _meet(problem, component, silence, [(service, state, 0)]):
+            yield f"requests through {service} reach {at} in ways that later hops must tell apart", row
+
+
+def _zero(problem: Problem, component: Component, silence: Silence) -> Iterator[tuple[str, State, Row]]:
+    """What carries tag 0: (service, state, what would change that)."""
+    spread, classes = component.classes.spread, component.classes
     services = problem.program.graph.services
 
-    def row(*paths: Iterable[Hop]) -> Row:
-        return frozenset(c for path in paths for hop in path for c in problem.silencers(hop))
+    def landed(service: str, before: State, row: Row) -> Iterator[tuple[str, State, Row]]:
+        """Once for each class, over the versions."""
+        states = [spread.moves[before][cell] for _, cell in spread.landings(service)]
+        for state in {classes.at(service, s): s for s in reversed(states)}.values():
+            yield service, state, row
 
-    def meet(sources: list[tuple[str, _Reached]], what: str) -> Iterator[Violation]:
-        """Breadth first over silent hops; where a second class of a service is reached, both ways to it are the row."""
-        reached: dict[str, _Reached] = {}
-        queue = list(sources)
-        for service, here in queue:
-            known = reached.get(service)
-            if known is not None:
-                if known.context != here.context:
-                    why = f"{what} reach {service} in ways that later hops must tell apart"
-                    yield Violation(i, row(known.hops, here.hops), why)
+    for service, of in services.items():
+        if of.origin:
+            yield from landed(service, spread.by_itself, 0)
+    for service, of in services.items():
+        if not of.propagates and service not in classes.of:
+            states = spread.states_at(problem.letters.service(service))
+            if states:
+                yield service, states[0], 0
+    for service, of in services.items():
+        if of.entry and of.trusted and silence.silent((None, service)):
+            yield from landed(service, spread.from_outside, problem.silencers((None, service)))
+
+
+def _zero_meets(problem: Problem, component: Component, silence: Silence) -> bool:
+    """Whether tag 0 comes to two classes of a service, by sets of letters."""
+    spread, letters = component.classes.spread, problem.letters
+    reach: dict[State, int] = {}
+    fresh: dict[State, int] = {}
+    for begin, chains in (
+        (spread.by_itself, letters.origins),
+        (spread.from_outside, problem.trusted & ~silence.loud_in),
+    ):
+        for target, cell in zip(spread.moves[begin], spread.cells, strict=True):
+            if cell & chains:
+                fresh[target] = fresh.get(target, 0) | (cell & chains)
+    ends = problem.ending & ~component.classes.split_letters
+    for state in range(len(spread.reach)) if ends else ():
+        here = ends & spread.reach[state]
+        if here:
+            fresh[state] = fresh.get(state, 0) | here
+            ends &= ~letters.whole(here)
+    first = dict(fresh)
+    while fresh:
+        following: dict[State, int] = {}
+        for state, mask in fresh.items():
+            mask &= ~reach.get(state, 0)
+            if not mask:
                 continue
-            reached[service] = here
-            if services[service].propagates or not here.hops:  # what hands nothing on is a source itself
-                for callee, move in classes.moves[service, here.context].items():
-                    if (service, callee) in silent:
-                        hops = (*here.hops, (service, callee))
-                        queue.extend((callee, _Reached(c, hops)) for c in sorted(move.classes))
+            reach[state] = reach.get(state, 0) | mask
+            after = silence.after(mask & ~(problem.ending & ~first.get(state, 0)))
+            if after:
+                for target, cell in zip(spread.moves[state], spread.cells, strict=True):
+                    new = after & cell & ~reach.get(target, 0)
+                    if new:
+                        following[target] = following.get(target, 0) | new
+        fresh = following
+    return component.classes.clash(reach)
 
-    zero = [(s, _Reached(c, ())) for s, own in classes.own.items() for c in sorted(own)]
-    for service, count in classes.count.items():
-        if not services[service].propagates and count == 1:
-            zero.append((service, _Reached(0, ())))
-    for service, move in classes.entry.items():
-        if services[service].trusted and (None, service) in silent:
-            zero.extend((service, _Reached(c, ((None, service),))) for c in sorted(move.classes))
-    yield from meet(zero, "requests without a tag")
-    for service, context in classes.moves:
-        if services[service].propagates:
-            yield from meet([(service, _Reached(context, ()))], f"requests through {service}")
-    for service in classes.entry:
-        if services[service].trusted or not services[service].propagates or (None, service) not in silent:
+
+def _meet(
+    problem: Problem, component: Component, silence: Silence, sources: Iterable[tuple[str, State, Row]]
+) -> Iterator[tuple[Row, str]]:
+    """Breadth first over silent hops; where a second class of a service is reached, what would change either way."""
+    spread, classes = component.classes.spread, component.classes
+    services = problem.program.graph.services
+    reached: dict[str, tuple[int, Row]] = {}
+    queue = [(service, state, row, True) for service, state, row in sources]
+    for service, state, row, source in queue:
+        here = classes.at(service, state)
+        known = reached.get(service)
+        if known is not None:
+            if known[0] != here:
+                yield known[1] | row, service
             continue
-        seen: dict[str, tuple[Hop, ...]] = {service: ((None, service),)}
-        for at in (queue := [service]):
-            if at in classes.split:
-                yield Violation(i, row(seen[at]), f"a tag forged outside would reach {at}")
+        reached[service] = (here, row)
+        if not services[service].propagates and not source:
+            continue
+        if problem.letters.service(service) & silence.loud_out:
+            continue
+        for callee in problem.callees[service]:
+            if problem.letters.service(callee) & silence.loud_in:
                 continue
-            for context in range(classes.count.get(at, 0)):
-                for callee in classes.moves[at, context]:
-                    if (at, callee) in silent and services[at].propagates and callee not in seen:
-                        seen[callee] = (*seen[at], (at, callee))
-                        queue.append(callee)
+            on = row | problem.silencers((service, callee))
+            states = [spread.moves[state][cell] for _, cell in spread.landings(callee)]
+            if len(states) > 1:
+                states = list({classes.at(callee, s): s for s in reversed(states)}.values())
+            queue.extend((callee, s, on, False) for s in states)
+
+
+def _branching(problem: Problem, component: Component, silence: Silence) -> Iterator[tuple[str, State]]:
+    """Nodes from which silent hops lead to two classes of some service. Found backwards, for each service that has
+    several: the nodes that lead to each of its classes."""
+    classes, spread, letters = component.classes, component.classes.spread, problem.letters
+    found: set[tuple[str, State]] = set()
+    if not component.diverges:
+        return
+    for service, states in classes.of.items():
+        here = letters.service(service)
+        before = silence.before(here)
+        # Over a single silent hop two classes come only out of two classes, which are met there; unless the hop closes
+        # a circle.
+        if not before or (before == letters.whole(before & -before) and here & silence.loud_out):
+            continue
+        leading: dict[int, dict[State, int]] = {}
+        for state, number in states.items():
+            at = leading.setdefault(number, {})
+            at[state] = spread.reach[state] & here
+        for number, at in leading.items():
+            leading[number] = _leading(problem, component, silence, at)
+        sets = list(leading.values())
+        for i, one in enumerate(sets):
+            for other in sets[i + 1 :]:
+                for state, mask in one.items():
+                    both = mask & other.get(state, 0) & ~problem.ending
+                    for x in bits(both):
+                        node = (letters.all_letters[x][0], state)
+                        if node not in found:
+                            found.add(node)
+                            yield node
+                        break
+
+
+def _leading(problem: Problem, component: Component, silence: Silence, at: dict[State, int]) -> dict[State, int]:
+    """The nodes from which silent hops lead to some nodes, these included."""
+    spread = component.classes.spread
+    known: dict[State, int] = {}
+    fresh = dict(at)
+    while fresh:
+        following: dict[State, int] = {}
+        for target, mask in fresh.items():
+            mask &= ~known.get(target, 0)
+            if not mask:
+                continue
+            known[target] = known.get(target, 0) | mask
+            for cell_number, cell in enumerate(spread.cells):
+                landed = mask & cell
+                before = silence.before(landed) & ~problem.ending if landed else 0
+                if before:
+                    for state, to in enumerate(spread.moves):
+                        if to[cell_number] == target:
+                            new = before & spread.reach[state] & ~known.get(state, 0)
+                            if new:
+                                following[state] = following.get(state, 0) | new
+        fresh = following
+    return known
+
+
+# --- from outside -----------------------------------------------------------------------------------------------------
+
+
+def _untrusted(problem: Problem, silence: Silence) -> Iterator[str]:
+    for service, of in problem.program.graph.services.items():
+        if of.entry and not of.trusted and of.propagates and silence.silent((None, service)):
+            yield service
+
+
+def _forged(problem: Problem, silence: Silence, entry: str) -> dict[str, Row]:
+    """The services to which a tag from outside comes over silent hops, the nearest first, with what would change
+    that."""
+    services = problem.program.graph.services
+    reached = {entry: problem.silencers((None, entry))}
+    for service in (queue := [entry]):
+        if not services[service].propagates or problem.letters.service(service) & silence.loud_out:
+            continue
+        for callee in problem.callees[service]:
+            if callee not in reached and not problem.letters.service(callee) & silence.loud_in:
+                reached[callee] = reached[service] | problem.silencers((service, callee))
+                queue.append(callee)
+    return reached

@@ -32,9 +32,9 @@ _FIRING = AttrKey("", "firing")
 _MANY = 12  # parts of a condition beyond which its redundant ones are not looked for
 
 
-def firing(pattern: int) -> Atom:
-    """The pattern of this number fires on the hop at hand."""
-    return Atom(_FIRING, "==", pattern)
+def firing(pattern: int | None) -> Cond:
+    """The pattern of this number fires on the hop at hand. None is one that always does."""
+    return TRUE if pattern is None else Atom(_FIRING, "==", pattern)
 
 
 def fired_patterns(cond: Cond) -> frozenset[int]:

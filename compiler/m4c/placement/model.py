@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from m4c.paths.callpath import Hop, callees
 from m4c.paths.classes import Classes, context_classes
-from m4c.paths.product import Situation
-from m4c.placement.resolve import Patterns
+from m4c.paths.masks import Letters
+from m4c.paths.spread import State
+from m4c.placement.patterns import Patterns
 from m4c.placement.rules import Effect, Order, Rule
 from m4c.semantics.model import Atom, Dataplane, Program, Side, StateAtom
 
@@ -35,65 +36,95 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """The rules whose situations are told apart by the same path patterns, with the context classes that they need."""
+    """The rules whose situations are told apart by the same path patterns, with the context classes that they need.
+    `effects`: what each of them does, by the state in which a request leaves the caller."""
 
     patterns: tuple[int, ...]
     rules: tuple[int, ...]
     classes: Classes
+    effects: Mapping[int, Mapping[State, Effect]]
+    diverges: bool  # calls from one node can lead to several classes of a service
 
 
 @dataclass(slots=True)
 class Problem:
-    """One program's placement problem. Rules are meant by their index in `rules`."""
+    """One program's placement problem. Rules are meant by their index in `rules`, candidates also by their column."""
 
     program: Program
     rules: tuple[Rule, ...]
     orders: tuple[Order, ...]
     candidates: dict[Candidate, int]  # with its cost
     components: tuple[Component, ...]
+    letters: Letters
+    columns: tuple[Candidate, ...] = ()
+    column: dict[Candidate, int] = field(default_factory=dict)
+    callees: dict[str, list[str]] = field(default_factory=dict)
+    trusted: int = 0  # the letters of trusted entries
+    ending: int = 0  # of services that do not hand context on
+    _beside: dict[str, list[Candidate]] = field(default_factory=dict)
+    _places: dict[tuple[str, Side], list[Position]] = field(default_factory=dict)
     _callers: dict[str, int] = field(default_factory=dict)  # how many hops a service has on its ingress side
-    _callees: dict[str, int] = field(default_factory=dict)
+    _obstacles: dict[Hashable, dict[tuple[str, Side], str | None]] = field(default_factory=dict)
+    _updates: dict[tuple[str, Side], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         graph = self.program.graph
+        self.callees = callees(graph)
         self._callers = {name: int(s.entry) for name, s in graph.services.items()}
-        for caller, to in callees(graph).items():
-            self._callees[caller] = len(to)
+        for to in self.callees.values():
             for callee in to:
                 self._callers[callee] += 1
+        for name, service in graph.services.items():
+            self.trusted |= self.letters.service(name) if service.entry and service.trusted else 0
+            self.ending |= 0 if service.propagates else self.letters.service(name)
+        self.columns = tuple(self.candidates)
+        self.column = {c: i for i, c in enumerate(self.columns)}
+        for c in self.columns:
+            proxy = self.dataplane(c).tier == "proxy"
+            self._beside.setdefault(c.service, []).append(c)
+            self._places.setdefault((c.service, "egress"), []).append(Position(0 if proxy else 1, "egress", c))
+            self._places.setdefault((c.service, "ingress"), []).append(Position(3 if proxy else 2, "ingress", c))
+        for positions in self._places.values():
+            positions.sort()
 
     def dataplane(self, candidate: Candidate) -> Dataplane:
         return self.program.dataplanes[candidate.dataplane]
 
+    def beside(self, service: str) -> list[Candidate]:
+        """The candidates at a service."""
+        return self._beside.get(service, [])
+
     def knows_peer(self, candidate: Candidate, side: Side) -> bool:
         """Can the element tell the hops of one side apart? With a single hop there is nothing to tell."""
-        count = self._callees if side == "egress" else self._callers
-        return side in self.dataplane(candidate).peer or count[candidate.service] <= 1
+        if side in self.dataplane(candidate).peer:
+            return True
+        count = len(self.callees[candidate.service]) if side == "egress" else self._callers[candidate.service]
+        return count <= 1
 
     def updates(self, candidate: Candidate, side: Side) -> bool:
         """Can the element set the tag as a function of hop and old tag, on this side?"""
         spec = self.dataplane(candidate)
         return side in spec.writes_context and side in spec.reads_context and self.knows_peer(candidate, side)
 
-    def updaters(self, service: str, side: Side) -> list[Candidate]:
-        return [c for c in self.candidates if c.service == service and self.updates(c, side)]
+    def updaters(self, service: str, side: Side) -> int:
+        """The columns that could update the tag at a side of a service, as a bit set."""
+        key = (service, side)
+        found = self._updates.get(key)
+        if found is None:
+            found = self._updates[key] = sum(1 << self.column[c] for c in self.beside(service) if self.updates(c, side))
+        return found
 
-    def silencers(self, hop: Hop) -> list[Candidate]:
-        """The candidates of which any one, if chosen, updates the tag on the hop."""
+    def silencers(self, hop: Hop) -> int:
+        """The columns of which any one, if chosen, updates the tag on the hop, as a bit set."""
         caller, callee = hop
-        return (self.updaters(caller, "egress") if caller is not None else []) + self.updaters(callee, "ingress")
+        return (self.updaters(caller, "egress") if caller is not None else 0) | self.updaters(callee, "ingress")
 
     def all_positions(self, hop: Hop) -> list[Position]:
         """Every position of every candidate on a hop, in order."""
         caller, callee = hop
-        out: list[Position] = []
-        for c in self.candidates:
-            proxy = self.dataplane(c).tier == "proxy"
-            if c.service == caller:
-                out.append(Position(0 if proxy else 1, "egress", c))
-            if c.service == callee:
-                out.append(Position(3 if proxy else 2, "ingress", c))
-        return sorted(out)
+        out = list(self._places.get((caller, "egress"), ())) if caller is not None else []
+        out += self._places.get((callee, "ingress"), ())
+        return out
 
     def positions(self, rule: Rule) -> list[Position]:
         """Where a rule can run."""
@@ -101,38 +132,56 @@ class Problem:
 
     def obstacle(self, rule: Rule, position: Position) -> str | None:
         """Why a rule cannot run at a position, as what the dataplane lacks; None if it can."""
-        side, spec = position.side, self.dataplane(position.at)
-        operation = rule.operation
-        supports = spec.operations.get((operation.entity, operation.name))
-        if supports is None:
-            return f"has no {operation.name}"
-        if rule.side not in (None, side):
-            return f"would have to run it at {rule.side}"
-        if side not in supports.sides:
-            return f"has no {operation.name} at {side}"
-        if rule.versioned and side == "egress":
-            return "does not know at egress which version will answer"
-        if not self.knows_peer(position.at, side):
+        side = position.side
+        key = (rule.operation.entity, rule.operation.name, rule.side, rule.contextual, rule.cases)
+        known = self._obstacles.setdefault(key, {})
+        at = (position.at.dataplane, side)
+        if at not in known:
+            known[at] = _obstacle(rule, self.dataplane(position.at), side)
+        if known[at] is None and not self.knows_peer(position.at, side):
             return f"does not know the peer at {side}"
-        for atom in sorted(rule.reads, key=repr):
-            lacking = _unreadable(spec, side, atom)
-            if lacking is not None:
-                return lacking
-        if rule.contextual and side not in spec.reads_context:
-            return f"cannot read the context at {side}"
-        return None
+        return known[at]
 
     def order_groups(self) -> list[tuple[list[int], list[Order]]]:
         """The rules that orders tie together, with those orders."""
-        group: dict[int, int] = {}
+        parent: dict[int, int] = {}
+
+        def root(r: int) -> int:
+            while parent.setdefault(r, r) != r:
+                r = parent[r]
+            return r
+
         for order in self.orders:
-            a, b = group.get(order.first, order.first), group.get(order.then, order.then)
-            group[order.first], group[order.then] = a, b
-            group = {r: (a if g == b else g) for r, g in group.items()}
+            a, b = sorted((root(order.first), root(order.then)))
+            parent[b] = a
         members: dict[int, list[int]] = {}
-        for rule, root in sorted(group.items()):
-            members.setdefault(root, []).append(rule)
-        return [(rules, [o for o in self.orders if o.first in rules]) for rules in members.values()]
+        for rule in sorted(parent):
+            members.setdefault(root(rule), []).append(rule)
+        tied: dict[int, list[Order]] = {}
+        for order in self.orders:
+            tied.setdefault(root(order.first), []).append(order)
+        return [(rules, tied[r]) for r, rules in members.items()]
+
+
+def _obstacle(rule: Rule, spec: Dataplane, side: Side) -> str | None:
+    """What a dataplane lacks to run a rule on one side, whatever else is at its service."""
+    operation = rule.operation
+    supports = spec.operations.get((operation.entity, operation.name))
+    if supports is None:
+        return f"has no {operation.name}"
+    if rule.side not in (None, side):
+        return f"would have to run it at {rule.side}"
+    if side not in supports.sides:
+        return f"has no {operation.name} at {side}"
+    if rule.versioned and side == "egress":
+        return "does not know at egress which version will answer"
+    for atom in sorted(rule.reads, key=repr):
+        lacking = _unreadable(spec, side, atom)
+        if lacking is not None:
+            return lacking
+    if rule.contextual and side not in spec.reads_context:
+        return f"cannot read the context at {side}"
+    return None
 
 
 def _unreadable(spec: Dataplane, side: Side, atom: Atom | StateAtom) -> str | None:
@@ -172,22 +221,45 @@ def build(program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...], 
     for i, rule in enumerate(rules):
         if rule.contextual:
             by_patterns.setdefault(rule.patterns, []).append(i)
-    components = tuple(
-        Component(key, tuple(members), _classes(patterns, key, {i: rules[i] for i in members}))
-        for key, members in by_patterns.items()
-    )
-    return Problem(program, rules, orders, candidates(program), components)
+    components = tuple(_component(patterns, key, {i: rules[i] for i in of}) for key, of in by_patterns.items())
+    return Problem(program, rules, orders, candidates(program), components, patterns.letters)
 
 
-def _classes(patterns: Patterns, key: tuple[int, ...], rules: Mapping[int, Rule]) -> Classes:
-    """The context classes of some rules: two situations of a hop differ where one of the rules does something else."""
-    effects: dict[Hop, dict[Situation, tuple[tuple[int, Effect], ...]]] = {}
+def _component(patterns: Patterns, key: tuple[int, ...], rules: Mapping[int, Rule]) -> Component:
+    """Two situations of a hop differ where one of the rules does something else."""
+    effects: dict[int, dict[State, Effect]] = {}
+    labels: dict[Hop, dict[State, Hashable]] = {}
     for i, rule in rules.items():
-        at = effects.setdefault(rule.hop, {})
-        for case in rule.cases:
-            at[case.situation] = (*at.get(case.situation, ()), (i, case.effect))
+        of = {case.situation: case.effect for case in rule.cases}
+        by_state = {
+            s: of[situation] for situation, states in patterns.situations(key, rule.hop).items() for s in states
+        }
+        effects[i] = by_state
+        at = labels.setdefault(rule.hop, {})
+        for state, effect in by_state.items():
+            at[state] = (*at.get(state, ()), effect)  # type: ignore[misc]
+    classes = context_classes(patterns.spread(key), labels)
+    return Component(key, tuple(rules), classes, effects, _diverges(classes))
 
-    def label(hop: Hop, situation: Situation) -> Hashable:
-        return effects.get(hop, {}).get(situation, ())
 
-    return context_classes(patterns.joint(key), label)
+def _diverges(classes: Classes) -> bool:
+    """Whether calls from one state can lead to several classes of a service; no says that they cannot from any node."""
+    spread, letters = classes.spread, classes.spread.letters
+    for begin, mask in enumerate(spread.reach):
+        if not mask or not classes.of:
+            continue
+        reach: dict[State, int] = {}
+        fresh = {begin: mask}
+        while fresh:
+            state, new = fresh.popitem()
+            new &= ~reach.get(state, 0)
+            if not new:
+                continue
+            reach[state] = reach.get(state, 0) | new
+            after = letters.after(new)
+            for target, cell in zip(spread.moves[state], spread.cells, strict=True):
+                if after & cell & ~reach.get(target, 0):
+                    fresh[target] = fresh.get(target, 0) | (after & cell)
+        if classes.clash(reach):
+            return True
+    return False

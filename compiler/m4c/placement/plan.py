@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from m4c.paths.callpath import Hop
 from m4c.placement.feasible import fixed_rows, violations
 from m4c.placement.model import Candidate, Position, Problem, build
 from m4c.placement.resolve import Resolved, resolve
 from m4c.placement.rules import Effect, Order, Rule, Source, Unenforceable
-from m4c.placement.solve import Solution, solve
+from m4c.placement.solve import Solution, fits, solve
 from m4c.placement.tags import Table, Tagging, TooManyTags, assign
 from m4c.semantics.model import Program, Side
 
@@ -78,19 +79,22 @@ class Plan:
     tables: tuple[Table, ...] = field(repr=False)
 
 
-def plan(program: Program, time_limit: float = 60.0) -> Plan:
+_ORDER = "its order with others leaves no position that can run it"
+
+
+def plan(program: Program, time_limit: float = 60.0, gap: float = 0.0) -> Plan:
     """The cheapest plan for a program without contradictions.
 
     What cannot be enforced is reported in `unenforceable` and left out; the rest is planned. The same program gives
-    the same plan. `time_limit` bounds each run of the solver, in seconds.
-    """
+    the same plan. `time_limit`: seconds for the choice of elements. With a `gap`, one is enough that is proven to cost
+    at most so much more, relatively."""
     resolved = resolve(program)
     refused = list(resolved.unenforceable)
     rules, orders = resolved.rules, resolved.orders
     while True:
         problem = build(program, rules, orders, resolved.patterns)
-        lost = _without_position(problem) or _without_context(problem, resolved)
-        solution = None if lost else solve(problem, time_limit)
+        lost = _without_position(problem) or _without_order(problem) or _without_context(problem, resolved)
+        solution = None if lost else solve(problem, time_limit, gap)
         if solution is not None:
             lost = _bought_off(problem, solution, resolved)
         if not lost and solution is not None:
@@ -102,7 +106,7 @@ def plan(program: Program, time_limit: float = 60.0) -> Plan:
             if tagging is not None and tagging.bits <= program.mesh.tag_bits:
                 return _plan(problem, solution, at, tagging, refused)
             lost = _costliest(problem, program.mesh.tag_bits)
-        refused += [u for i, reasons in lost.items() for u in _refusals(rules[i], reasons)]
+        refused += [u for i, reasons in lost.items() for u in _refusals(rules[i], reasons, resolved)]
         kept = [i for i in range(len(rules)) if i not in lost]
         number = {old: new for new, old in enumerate(kept)}
         orders = tuple(
@@ -114,8 +118,9 @@ def plan(program: Program, time_limit: float = 60.0) -> Plan:
 # --- what cannot be had -----------------------------------------------------------------------------------------------
 
 
-def _refusals(rule: Rule, reasons: tuple[str, ...]) -> list[Unenforceable]:
-    return [Unenforceable(s.policy, s.call, rule.hop, rule.path, reasons, s.default) for s in rule.sources]
+def _refusals(rule: Rule, reasons: tuple[str, ...], resolved: Resolved) -> list[Unenforceable]:
+    path = resolved.patterns.path(rule.hop, rule.patterns, rule.cases)
+    return [Unenforceable(s.policy, s.call, rule.hop, path, reasons, s.default) for s in rule.sources]
 
 
 def _without_position(problem: Problem) -> dict[int, tuple[str, ...]]:
@@ -139,6 +144,21 @@ def _obstacles(problem: Problem, rule: Rule) -> tuple[str, ...]:
     return tuple(said) or ("the mesh names no dataplane",)
 
 
+def _without_order(problem: Problem) -> dict[int, tuple[str, ...]]:
+    """Of rules whose order leaves them no positions, whatever is chosen, as few as possible; the last go first."""
+    lost: dict[int, tuple[str, ...]] = {}
+    for members, orders in problem.order_groups():
+        able = {r: problem.positions(problem.rules[r]) for r in members}
+        if fits(able, orders):
+            continue
+        for gone in (c for size in range(1, len(members)) for c in combinations(reversed(members), size)):
+            kept = {r: of for r, of in able.items() if r not in gone}
+            if fits(kept, [o for o in orders if o.first in kept and o.then in kept]):
+                lost |= dict.fromkeys(gone, (_ORDER,))
+                break
+    return lost
+
+
 def _without_context(problem: Problem, resolved: Resolved) -> dict[int, tuple[str, ...]]:
     """The rules to which no choice of elements carries the context that they need."""
     failing: dict[int, tuple[str, ...]] = {}
@@ -156,7 +176,7 @@ def _without_context(problem: Problem, resolved: Resolved) -> dict[int, tuple[st
 
 def _broken(problem: Problem) -> dict[int, tuple[str, ...]]:
     """The components that nothing can serve, with everything wrong with each."""
-    every = list(problem.candidates)
+    every = (1 << len(problem.columns)) - 1
     out: dict[int, dict[str, None]] = {}
     for violation in (*fixed_rows(problem), *violations(problem, every)):
         if not violation.row:
@@ -171,13 +191,13 @@ def _bought_off(problem: Problem, solution: Solution, resolved: Resolved) -> dic
     for kind, number in solution.dropped:
         for i in (number,) if kind == "rule" else problem.components[number].rules:
             orders = [o for o in problem.orders if i in (o.first, o.then)]
-            lost[i] = ("its order with others leaves no position that can run it",) if orders else reason
+            lost[i] = (_ORDER,) if orders else reason
     return lost
 
 
 def _costliest(problem: Problem, bits: int) -> dict[int, tuple[str, ...]]:
     """The component with the most classes, when all of them together need more tag values than there are."""
-    component = max(problem.components, key=lambda c: sum(c.classes.count.values()))
+    component = max(problem.components, key=lambda c: sum(map(c.classes.count, c.classes.of)))
     why = f"telling its call paths apart beside those of other policies takes a tag of more than {bits} bits"
     return dict.fromkeys(component.rules, (why,))
 
@@ -226,18 +246,25 @@ def _plan(
 ) -> Plan:
     runs: list[Run] = []
     placed: dict[Placed, None] = {}
+    named = {(p.name, c.index): c.operation for p in problem.program.policies for c in p.calls}
     for i, rule in enumerate(problem.rules):
         when: tuple[tuple[tuple[int, ...] | None, Effect], ...]
         when = tagging.meaning[i] if rule.contextual else ((None, rule.cases[0].effect),)
         runs.append(Run(rule, at[i], when))
         for source in (*rule.sources, *rule.carries):
-            placed[_placed(problem, rule, source, at[i])] = None
+            placed[_placed(named, rule, source, at[i])] = None
     context = Context(
         tagging.bits,
         tuple(_stop(t.hop, t.position) for t in tagging.tables),
         tuple(dict.fromkeys(_stop(r.rule.hop, r.position) for r in runs if r.rule.contextual)),
     )
-    elements = tuple(_element(c, runs, tagging) for c in solution.chosen)
+    runs_at: dict[Candidate, list[Run]] = {}
+    for run in runs:
+        runs_at.setdefault(run.position.at, []).append(run)
+    tables_at: dict[Candidate, list[Table]] = {}
+    for table in tagging.tables:
+        tables_at.setdefault(table.position.at, []).append(table)
+    elements = tuple(_element(c, runs_at.get(c, ()), tables_at.get(c, ())) for c in solution.chosen)
     return Plan(
         cost=solution.cost,
         baseline_cost=_baseline(problem.program),
@@ -252,11 +279,8 @@ def _plan(
     )
 
 
-def _placed(problem: Problem, rule: Rule, source: Source, position: Position) -> Placed:
-    operation = rule.operation.name
-    if not source.default:
-        policy = next(p for p in problem.program.policies if p.name == source.policy)
-        operation = next(c.operation for c in policy.calls if c.index == source.call)
+def _placed(named: Mapping[tuple[str, int], str], rule: Rule, source: Source, position: Position) -> Placed:
+    operation = rule.operation.name if source.default else named[source.policy, source.call]
     at = position.at
     return Placed(
         source.policy, source.call, operation, rule.hop, position.side, at.service, at.dataplane, source.default
@@ -267,15 +291,13 @@ def _stop(hop: Hop, position: Position) -> Stop:
     return Stop(hop, position.side, position.at.service, position.at.dataplane)
 
 
-def _element(candidate: Candidate, runs: Sequence[Run], tagging: Tagging) -> Element:
+def _element(candidate: Candidate, runs: Sequence[Run], tables: Sequence[Table]) -> Element:
     reasons: dict[str, None] = {}
     for run in runs:
-        if run.position.at == candidate:
-            rule = run.rule
-            reasons[f"runs {rule.operation.name} of {rule.sources[0].policy} on {_shown(rule.hop)}"] = None
-    for table in tagging.tables:
-        if table.position.at == candidate:
-            reasons[f"writes the context on {_shown(table.hop)}"] = None
+        rule = run.rule
+        reasons[f"runs {rule.operation.name} of {rule.sources[0].policy} on {_shown(rule.hop)}"] = None
+    for table in tables:
+        reasons[f"writes the context on {_shown(table.hop)}"] = None
     return Element(candidate.service, candidate.dataplane, tuple(reasons))
 
 

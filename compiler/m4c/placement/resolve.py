@@ -10,17 +10,16 @@ other, or where only their paths differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 
-from m4c.paths.callpath import CallPath, Hop
-from m4c.paths.classes import Version
-from m4c.paths.pattern import Dfa, compile_pattern
-from m4c.paths.product import JointPaths, Situation, TooManyStates, matching_hops
+from m4c.paths.callpath import Hop, Version
+from m4c.paths.product import Situation, TooManyStates
 from m4c.placement.athop import AtHop
 from m4c.placement.logic import Logic, fired_patterns, firing, with_firings
 from m4c.placement.orders import Ordered, orders_of
+from m4c.placement.patterns import Patterns
 from m4c.placement.rules import Case, Effect, Order, Rule, Source, Unenforceable
 from m4c.semantics.effects import orders
 from m4c.semantics.model import (
@@ -31,7 +30,6 @@ from m4c.semantics.model import (
     Default,
     OpCall,
     Operation,
-    Pattern,
     Policy,
     Program,
     Side,
@@ -43,8 +41,6 @@ from m4c.semantics.model import (
 )
 from m4c.semantics.values import show
 
-STATE_LIMIT = 100_000  # nodes of a product; 20 patterns that may all fire together, or not, would have a million
-
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -52,37 +48,6 @@ class Resolved:
     orders: tuple[Order, ...]  # between rules of one hop, by their index
     patterns: Patterns
     unenforceable: tuple[Unenforceable, ...]
-
-
-@dataclass(slots=True)
-class Patterns:
-    """The distinct path patterns of a program, by number, and their products with its graph, each computed once."""
-
-    program: Program
-    dfas: list[Dfa] = field(default_factory=list)
-    hops: list[dict[Hop, CallPath]] = field(default_factory=list)  # where each fires, with a shortest path
-    _numbers: dict[Dfa, int] = field(default_factory=dict)
-    _joint: dict[tuple[int, ...], JointPaths] = field(default_factory=dict)
-    _situations: dict[tuple[int, ...], dict[Hop, dict[Situation, CallPath]]] = field(default_factory=dict)
-
-    def number(self, pattern: Pattern) -> int:
-        dfa = compile_pattern(pattern, self.program.graph)
-        if dfa not in self._numbers:
-            self._numbers[dfa] = len(self.dfas)
-            self.dfas.append(dfa)
-            self.hops.append(dict(matching_hops(dfa, self.program.graph)))
-        return self._numbers[dfa]
-
-    def joint(self, patterns: tuple[int, ...]) -> JointPaths:
-        if patterns not in self._joint:
-            self._joint[patterns] = JointPaths(self.program.graph, [self.dfas[i] for i in patterns], STATE_LIMIT)
-        return self._joint[patterns]
-
-    def situations(self, patterns: tuple[int, ...], hop: Hop) -> dict[Situation, CallPath]:
-        if patterns not in self._situations:
-            fires = {h for i in patterns for h in self.hops[i]}
-            self._situations[patterns] = self.joint(patterns).situations(fires if patterns else None)
-        return self._situations[patterns].get(hop, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,38 +71,38 @@ def resolve(program: Program) -> Resolved:
 class _Resolver:
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.patterns = Patterns(program)
+        self.patterns = Patterns(program.graph)
         self.logic = Logic(program)
         self.rules: list[Rule] = []
         self.orders: list[Order] = []
         self.unenforceable: list[Unenforceable] = []
 
     def run(self) -> Resolved:
-        policies = [(p, self.patterns.number(p.pattern)) for p in self.program.policies]
-        defaults = [(i, d, self.patterns.number(d.pattern)) for i, d in enumerate(self.program.mesh.defaults)]
         ordering = orders(self.program)
-        hops = {hop for where in self.patterns.hops for hop in where}
-        for hop in sorted(hops, key=lambda h: (h[0] or "", h[1])):
-            here = AtHop(
-                self.program,
-                ordering,
-                hop,
-                [(p, n) for p, n in policies if hop in self.patterns.hops[n]],
-                [(i, d, n) for i, d, n in defaults if hop in self.patterns.hops[n]],
-            )
-            self._resolve_hop(here)
+        policies: dict[Hop, list[tuple[Policy, int | None]]] = {}
+        defaults: dict[Hop, list[tuple[int, Default, int | None]]] = {}
+        for policy in self.program.policies:
+            number = self.patterns.number(policy.pattern)
+            for hop, always in self.patterns.hops[number].items():
+                policies.setdefault(hop, []).append((policy, None if always else number))
+        for index, default in enumerate(self.program.mesh.defaults):
+            number = self.patterns.number(default.pattern)
+            for hop, always in self.patterns.hops[number].items():
+                defaults.setdefault(hop, []).append((index, default, None if always else number))
+        for hop in sorted({*policies, *defaults}, key=lambda h: (h[0] or "", h[1])):
+            self._resolve_hop(AtHop(self.program, ordering, hop, policies.get(hop, []), defaults.get(hop, [])))
         return Resolved(tuple(self.rules), tuple(self.orders), self.patterns, tuple(self.unenforceable))
 
     def _resolve_hop(self, here: AtHop) -> None:
-        number = {p.name: n for p, n in here.policies}
         wanted: list[_Wanted] = []
         for policy, call in here.calls():
             source = Source(policy.name, call.index)
-            wanted += self._bounded(here.hop, source, number[policy.name], partial(self._of_call, here, policy, call))
+            wanted += self._bounded(here.hop, source, partial(self._of_call, here, policy, call))
         for index, default, pattern in here.defaults:
             source = _default_source(index, default)
-            wanted += self._bounded(here.hop, source, pattern, partial(self._of_default, here, index, default, pattern))
-        wanted = self._apart(here.hop, self._fold(here.hop, wanted))
+            wanted += self._bounded(here.hop, source, partial(self._of_default, here, index, default, pattern))
+        if len(wanted) > 1:
+            wanted = self._apart(here.hop, self._fold(here.hop, wanted))
         first = len(self.rules)
         for w in wanted:
             patterns, cases = self._cases(w.when, here.hop)
@@ -171,11 +136,11 @@ class _Resolver:
 
     # --- what is wanted ---
 
-    def _bounded(self, hop: Hop, source: Source, pattern: int, make: Callable[[], _Wanted | None]) -> list[_Wanted]:
+    def _bounded(self, hop: Hop, source: Source, make: Callable[[], _Wanted | None]) -> list[_Wanted]:
         try:
             made = make()
         except TooManyStates:
-            path = self.patterns.hops[pattern][hop]
+            path = self.patterns.path(hop)
             reason = "the path patterns that decide it can fire in too many combinations to plan for"
             refusal = Unenforceable(source.policy, source.call, hop, path, (reason,), source.default)
             self.unenforceable.append(refusal)
@@ -213,7 +178,7 @@ class _Resolver:
             carries,
         )
 
-    def _of_default(self, here: AtHop, index: int, default: Default, pattern: int) -> _Wanted | None:
+    def _of_default(self, here: AtHop, index: int, default: Default, pattern: int | None) -> _Wanted | None:
         if self.program.attribute(default.attr).default == default.value:
             return None
         when = all_of(firing(pattern), here.unwritten(default.attr))
@@ -308,8 +273,8 @@ class _Resolver:
         return self.program.is_terminal(write.attr, write.value)
 
     def _refuse(self, source: Source, hop: Hop, when: Cond, reason: str) -> None:
-        _, cases = self._cases(when, hop)
-        path = next(c.path for c in cases if any(cond != FALSE for _, cond in c.effect))
+        patterns, cases = self._cases(when, hop)
+        path = self.patterns.path(hop, patterns, cases)
         self.unenforceable.append(Unenforceable(source.policy, source.call, hop, path, (reason,), source.default))
 
     # --- situations ---
@@ -317,6 +282,8 @@ class _Resolver:
     def table(self, when: Cond, hop: Hop, patterns: Iterable[int]) -> dict[tuple[Situation, Version], Cond]:
         """The condition in every situation that can arise on the hop, for each version that is told apart."""
         numbers = tuple(sorted(patterns))
+        if not numbers:
+            return {((), None): when}
         out: dict[tuple[Situation, Version], Cond] = {}
         for situation in self.patterns.situations(numbers, hop):
             for version, accepting in situation:
@@ -330,7 +297,10 @@ class _Resolver:
 
     def _cases(self, when: Cond, hop: Hop) -> tuple[tuple[int, ...], tuple[Case, ...]]:
         patterns = tuple(sorted(fired_patterns(when)))
-        joint = self.patterns.joint(patterns)
+        if not patterns:
+            versions = self.patterns.versions(hop[1])
+            return (), (Case((), ((versions, self.logic.simplified(when)),)),)
+        spread = self.patterns.spread(patterns)
         distinct: list[Cond] = []  # equivalent conditions become one, so that no context is spent on telling them apart
 
         def canonical(cond: Cond) -> Cond:
@@ -343,12 +313,11 @@ class _Resolver:
 
         by_situation: dict[Situation, dict[Cond, list[Version]]] = {}
         for (situation, version), cond in self.table(when, hop, patterns).items():
-            alike = joint.versions_like((hop[1], version))
+            alike = spread.versions_like(hop[1], version)
             by_situation.setdefault(situation, {}).setdefault(canonical(cond), []).extend(alike)
-        paths = self.patterns.situations(patterns, hop)
-        cases = tuple(Case(s, _effect(by_cond), paths[s]) for s, by_cond in by_situation.items())
+        cases = tuple(Case(s, _effect(by_cond)) for s, by_cond in by_situation.items())
         if len({case.effect for case in cases}) <= 1:
-            return (), cases[:1]
+            return (), (Case((), cases[0].effect),)
         return patterns, cases
 
     # --- folding ---

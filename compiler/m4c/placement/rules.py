@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from m4c.paths.callpath import CallPath, Hop
-from m4c.paths.classes import Version
+from m4c.paths.callpath import CallPath, Hop, Version
 from m4c.paths.product import Situation
-from m4c.semantics.model import FALSE, Atom, Cond, Operation, Side, StateAtom, Value, Write, atoms
+from m4c.semantics.model import Atom, Cond, Operation, Side, StateAtom, Value, Write, atoms
 
 Effect: TypeAlias = tuple[tuple[tuple[Version, ...], Cond], ...]
 """When an operation runs, in one situation: a condition for each group of the callee's versions that share it."""
@@ -25,11 +24,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One situation in which requests can meet a hop, with a shortest path to it, and what a rule does then."""
+    """One situation in which requests can meet a hop, and what a rule does then. Of a rule that does the same in all of
+    them there is one, and it says nothing of who fires."""
 
     situation: Situation
     effect: Effect
-    path: CallPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +65,6 @@ class Rule:
     @property
     def reads(self) -> frozenset[Atom | StateAtom]:
         return frozenset().union(*(atoms(cond) for case in self.cases for _, cond in case.effect))
-
-    @property
-    def path(self) -> CallPath:
-        """A shortest path on which it can run."""
-        return next(c.path for c in self.cases if any(cond != FALSE for _, cond in c.effect))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,31 @@
-"""The cheapest feasible choice of elements: a mixed integer program whose context rows are added as they are violated.
+"""The cheapest feasible choice of elements: a covering problem whose context rows are added as they are violated.
 
-Variables: one per candidate; for rules that an order ties together, one per (rule, position). Rows: each rule has a
-capable position; orders; one element of each tier a service; the rows of `feasible`. Each round solves the program
-to proven optimality and looks for violated conditions, until there are none. Among the cheapest choices, a second
-objective takes the one with the fewest proxies, then the fewest elements, then the first by name.
+Every demand is a set of candidates of which one has to be chosen: a rule needs one that can run it; rules that an order
+ties together need one out of each set without which no order of positions is left; context needs the rows of
+`feasible`. Quick choices find the rows that matter; then the covering problem is solved, exactly or to within the gap
+that is asked for, until its solution violates nothing. All rows hold for every feasible choice, so the bound is valid
+from the beginning.
 
-When there is no feasible choice, a third kind of variable buys single rules and components off at a price that beats
-every cost: what it buys is what cannot be enforced, and as little as possible of it.
+When there is no feasible choice, further columns buy single rules and components off at a price that beats every cost:
+what they buy is what cannot be enforced, and as little as possible of it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Literal, TypeAlias
 
+from m4c.paths.masks import bits
+from m4c.placement.cover import Cover, Row, greedy, pruned
 from m4c.placement.feasible import fixed_rows, violations
 from m4c.placement.model import Candidate, Position, Problem
+from m4c.placement.rules import Order
 
 Owner: TypeAlias = tuple[Literal["rule", "component"], int]
+_QUICK = 60  # quick choices
 
 
 class NoPlanInTime(Exception):
@@ -41,170 +47,210 @@ class Solution:
 
 
 @dataclass(slots=True)
-class _Rows:
-    """Rows `lower <= sum of coefficient * column <= upper`, with who is hurt if a lower bound is not met."""
+class Memory:
+    """What is kept between the solutions of like problems: parts that were solved, and rows, as candidates."""
 
-    columns: int
-    of: list[tuple[float, float, dict[int, float], Owner | None]] = field(default_factory=list)
-
-    def at_least_one(self, columns: Iterable[int], owner: Owner) -> None:
-        self.of.append((1.0, math.inf, dict.fromkeys(columns, 1.0), owner))
+    parts: dict[tuple[object, ...], Cover] = field(default_factory=dict)
 
 
-def solve(problem: Problem, time_limit: float = 60.0) -> Solution:
-    """The cheapest feasible choice. `time_limit` bounds each run of the solver, in seconds; see NoPlanInTime."""
-    candidates = list(problem.candidates)
-    column = {c: i for i, c in enumerate(candidates)}
-    rows = _static_rows(problem, column)
-    for violation in fixed_rows(problem):
-        rows.at_least_one((column[c] for c in violation.row), ("component", violation.component))
-    costs = [float(problem.candidates[c]) for c in candidates]
-    seen: set[tuple[int, frozenset[Candidate]]] = set()
-    elastic = False
-    while True:
-        result = _run(rows, costs, elastic, time_limit)
-        if result is None and not elastic:
-            elastic = True
-            continue
-        if result is None or (result.bought and not result.optimal):
-            raise NoPlanInTime(f"the solver found no plan within {time_limit:g} s")
-        result = _preferred(problem, candidates, rows, costs, result, elastic, time_limit)
-        chosen = tuple(c for i, c in enumerate(candidates) if result.values[i] > 0.5)
-        given_up = {owner for owner in result.bought if owner[0] == "component"}
-        new = [v for v in violations(problem, chosen) if ("component", v.component) not in given_up]
-        if not new:
-            cost = sum(problem.candidates[c] for c in chosen)
-            return Solution(chosen, cost, result.optimal, result.gap, tuple(sorted(result.bought)))
-        for violation in new:
-            key = (violation.component, violation.row)
-            if key not in seen:
-                seen.add(key)
-                rows.at_least_one((column[c] for c in violation.row), ("component", violation.component))
-
-
-def _static_rows(problem: Problem, column: dict[Candidate, int]) -> _Rows:
-    rows = _Rows(len(column))
-    for tier in ("kernel", "proxy"):
-        beside: dict[str, list[int]] = {}
-        for c, i in column.items():
-            if problem.dataplane(c).tier == tier:
-                beside.setdefault(c.service, []).append(i)
-        for alternatives in beside.values():
-            if len(alternatives) > 1:
-                rows.of.append((0.0, 1.0, dict.fromkeys(alternatives, 1.0), None))
-    ordered = {r for members, _ in problem.order_groups() for r in members}
-    for i, rule in enumerate(problem.rules):
-        if i not in ordered:
-            rows.at_least_one((column[p.at] for p in problem.positions(rule)), ("rule", i))
-    for members, orders in problem.order_groups():
-        stands: dict[int, dict[Position, int]] = {}
-        for r in members:
-            stands[r] = {}
-            for position in problem.positions(problem.rules[r]):
-                stands[r][position] = rows.columns
-                rows.of.append((0.0, math.inf, {column[position.at]: 1.0, rows.columns: -1.0}, None))
-                rows.columns += 1
-            rows.at_least_one(stands[r].values(), ("rule", r))
-            rows.of.append((0.0, 1.0, dict.fromkeys(stands[r].values(), 1.0), None))
-        for order in orders:
-            first, then = stands[order.first], stands[order.then]
-            for rank in range(1, 4):  # `first` at this rank or later implies the same of `then`
-                terms: dict[int, float] = {}
-                for position, i in first.items():
-                    if position.rank >= rank:
-                        terms[i] = -1.0
-                for position, i in then.items():
-                    if position.rank >= rank:
-                        terms[i] = 1.0
-                rows.of.append((0.0, math.inf, terms, ("rule", order.then)))
-                if order.same:
-                    rows.of.append((0.0, math.inf, {i: -k for i, k in terms.items()}, ("rule", order.first)))
-    return rows
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    values: list[float]
-    bought: frozenset[Owner]
-    objective: float
-    optimal: bool
-    gap: float
-
-
-def _run(
-    rows: _Rows, costs: list[float], elastic: bool, time_limit: float, cap: tuple[list[float], float] | None = None
-) -> _Result | None:
-    """One integer program; None if nothing satisfies the rows (or nothing was found in time).
-
-    `cap`: a second row of costs and what they may come to at most.
-    """
-    import highspy
-    from highspy import _core
-
-    # The solver has no usable annotations; what comes out of it is made plain here. `highspy.Highs` prints a banner to
-    # standard output before it can be told not to, which a language server cannot have; its base class does not.
-    solver: Any = _core
-    h = solver._Highs()
-    h.setOptionValue("log_to_console", False)
-    h.setOptionValue("output_flag", False)
-    h.setOptionValue("threads", 1)
-    h.setOptionValue("random_seed", 0)
-    h.setOptionValue("mip_rel_gap", 0.0)
-    h.setOptionValue("mip_abs_gap", 0.5)  # costs are integers
-    h.setOptionValue("time_limit", time_limit)
-    owners = sorted({row[3] for row in rows.of if row[3] is not None}) if elastic else []
-    price = 1.0 + sum(costs)
-    weights = costs + [0.0] * (rows.columns - len(costs)) + [price] * len(owners)
-    if not weights:
-        feasible = all(lower <= 0 for lower, _, _, _ in rows.of)
-        return _Result([], frozenset(), 0.0, True, 0.0) if feasible else None
-    for i, weight in enumerate(weights):
-        h.addVar(0.0, 1.0)
-        h.changeColCost(i, weight)
-        h.changeColIntegrality(i, highspy.HighsVarType.kInteger)
-    bought_at = {owner: rows.columns + k for k, owner in enumerate(owners)}
-    for lower, upper, terms, owner in rows.of:
-        full = dict(terms)
-        if owner in bought_at and lower > -math.inf:
-            full[bought_at[owner]] = 1.0
-        if not full:
-            if lower > 0:
-                return None
-            continue
-        h.addRow(lower, min(upper, highspy.kHighsInf), len(full), list(full), list(full.values()))
-    if cap is not None:
-        coefficients, limit = cap
-        terms = {i: c for i, c in enumerate(coefficients) if c}
-        if terms:
-            h.addRow(-highspy.kHighsInf, limit, len(terms), list(terms), list(terms.values()))
-    h.run()
-    info = h.getInfo()
-    if h.getModelStatus() == highspy.HighsModelStatus.kInfeasible or info.primal_solution_status != 2:
-        return None
-    values = [float(v) for v in h.getSolution().col_value]
-    optimal = h.getModelStatus() == highspy.HighsModelStatus.kOptimal
-    objective = float(info.objective_function_value)
-    gap = 0.0 if optimal else max(0.0, objective - float(info.mip_dual_bound)) / max(1.0, abs(objective))
-    return _Result(values, frozenset(o for o, i in bought_at.items() if values[i] > 0.5), objective, optimal, gap)
-
-
-def _preferred(
+def solve(
     problem: Problem,
-    candidates: list[Candidate],
-    rows: _Rows,
-    costs: list[float],
-    found: _Result,
-    elastic: bool,
-    time_limit: float,
-) -> _Result:
-    """Among the choices that cost no more than the one found, the one that the tie-break takes."""
-    if not found.optimal or elastic:
-        return found
-    count = len(candidates) + 1
-    weights = [
-        float(i + 1 + 2 * count + (4 * count * count if problem.dataplane(c).tier == "proxy" else 0))
-        for i, c in enumerate(candidates)
-    ]
-    cost = sum(c for c, v in zip(costs, found.values, strict=False) if v > 0.5)
-    again = _run(rows, weights, elastic, time_limit, (costs, cost + 0.5))
-    return found if again is None else replace(again, optimal=found.optimal, gap=found.gap)
+    time_limit: float = 60.0,
+    gap: float = 0.0,
+    memory: Memory | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Solution:
+    """The cheapest feasible choice, or with a `gap` one that is proven to cost at most so much more, relatively.
+
+    `time_limit`: seconds after which the best choice so far is taken; see NoPlanInTime. `checkpoint` is called now and
+    then, and may raise.
+    """
+    return _Search(problem, time.monotonic() + time_limit, gap, memory or Memory(), checkpoint).run()
+
+
+class _Search:
+    def __init__(
+        self, problem: Problem, end: float, gap: float, memory: Memory, checkpoint: Callable[[], None]
+    ) -> None:
+        self.problem = problem
+        self.end = end
+        self.gap = gap
+        self.checkpoint = checkpoint
+        self.rows: dict[Row, set[Owner]] = {}
+        costs = [problem.candidates[c] for c in problem.columns]
+        rank = [int(problem.dataplane(c).tier == "proxy") for c in problem.columns]
+        rivals = tuple(_rivals(problem))
+        key = (tuple(problem.columns), tuple(costs), tuple(rank), rivals)
+        if key not in memory.parts:
+            memory.parts.clear()
+            memory.parts[key] = Cover(costs, rank, rivals)
+        self.cover = memory.parts[key]
+
+    def run(self) -> Solution:
+        problem = self.problem
+        for row, owner in static_rows(problem):
+            self._add(row, owner)
+        for violation in fixed_rows(problem):
+            self._add(_columns(violation.row), ("component", violation.component))
+        best: set[int] | None = None
+        if problem.components:
+            best = self._quick(set())
+        while True:
+            # What is asked for of the cover leaves room for what it does not know yet.
+            found = self.cover.cheapest(self.rows, 0.5 * self.gap, self._left(), self.checkpoint)
+            if found.columns is None:
+                if best is not None:
+                    return self._solution(best, 0.0)
+                if not found.optimal:
+                    raise NoPlanInTime("the solver found no plan within its time limit")
+                return self._elastic()
+            broken = self._violated(found.columns)
+            if not broken:
+                best = set(found.columns) if best is None or self._better(found.columns, best) else best
+                return self._solution(best, found.bound)
+            repaired = self._quick(set(found.columns))
+            if repaired is not None and (best is None or self._better(repaired, best)):
+                best = repaired
+            if best is not None and (self._close(best, found.bound) or self._left() <= 0):
+                return self._solution(best, found.bound)
+            if self._left() <= 0:
+                raise NoPlanInTime("the solver found no plan within its time limit")
+
+    def _left(self) -> float:
+        """Seconds."""
+        return max(0.0, self.end - time.monotonic())
+
+    def _better(self, a: Iterable[int], b: Iterable[int]) -> bool:
+        return self.cover.cost(a) < self.cover.cost(b)
+
+    def _close(self, choice: Iterable[int], bound: float) -> bool:
+        cost = self.cover.cost(choice)
+        return cost - bound < 1 or cost - bound <= self.gap * cost
+
+    def _solution(self, choice: Iterable[int], bound: float, dropped: tuple[Owner, ...] = ()) -> Solution:
+        chosen = tuple(self.problem.columns[c] for c in sorted(choice))
+        cost = self.cover.cost(choice)
+        optimal = cost - bound < 1
+        return Solution(chosen, cost, optimal, 0.0 if optimal else (cost - bound) / max(1, cost), dropped)
+
+    # --- rows ---
+
+    def _add(self, row: Row, owner: Owner) -> bool:
+        """Whether the row is new."""
+        owners = self.rows.setdefault(row, set())
+        new = not owners
+        owners.add(owner)
+        return new
+
+    def _violated(self, columns: Iterable[int]) -> bool:
+        """Whether a choice breaks something; the rows that it breaks are there then."""
+        if not self.problem.components:
+            return False
+        found = violations(self.problem, sum(1 << c for c in columns), self.checkpoint)
+        for v in found:
+            self._add(_columns(v.row), ("component", v.component))
+        return bool(found)
+
+    def _quick(self, start: set[int]) -> set[int] | None:
+        """A feasible choice, soon, with the rows that quick choices break on the way; None if that leads to none."""
+        chosen = start
+        for _ in range(_QUICK):
+            self.checkpoint()
+            more = greedy(self.cover, self.rows, chosen)
+            if more is None:
+                return None
+            chosen = pruned(self.cover, self.rows, more)
+            if not self._violated(chosen):
+                return chosen
+        return None
+
+    # --- what cannot be had ---
+
+    def _elastic(self) -> Solution:
+        """Where the rivals at some service leave nothing: as little as possible is given up."""
+        problem, base = self.problem, self.cover
+        price = 1 + sum(base.costs)
+        while True:
+            owners = sorted({o for of in self.rows.values() for o in of})
+            number = {o: len(base.costs) + i for i, o in enumerate(owners)}
+            costs = [*base.costs, *(price for _ in owners)]
+            cover = Cover(costs, [*base.rank, *(0 for _ in owners)], base.rivals)
+            rows = [row | {number[o]} for row, of in self.rows.items() for o in of]
+            found = cover.cheapest(rows, 0.0, self._left(), self.checkpoint)
+            if found.columns is None or not found.optimal:
+                raise NoPlanInTime("the solver found no plan within its time limit")
+            bought = {o for o, c in number.items() if c in found.columns}
+            chosen = [c for c in found.columns if c < len(base.costs)]
+            given_up = {i for kind, i in bought if kind == "component"}
+            new = [
+                v
+                for v in violations(problem, sum(1 << c for c in chosen), self.checkpoint)
+                if v.component not in given_up
+            ]
+            for v in new:
+                self._add(_columns(v.row), ("component", v.component))
+            if not new:
+                return self._solution(chosen, cover.cost(chosen), tuple(sorted(bought)))
+
+
+def _columns(mask: int) -> Row:
+    return frozenset(bits(mask))
+
+
+def _rivals(problem: Problem) -> Iterator[Row]:
+    """Of each tier at most one element a service."""
+    beside: dict[tuple[str, str], list[int]] = {}
+    for i, c in enumerate(problem.columns):
+        beside.setdefault((c.service, problem.dataplane(c).tier), []).append(i)
+    return (frozenset(of) for of in beside.values() if len(of) > 1)
+
+
+def static_rows(problem: Problem) -> Iterator[tuple[Row, Owner]]:
+    """The rows of single rules, and of those that an order ties together."""
+    positions = [problem.positions(rule) for rule in problem.rules]
+    column = problem.column
+    for i, able in enumerate(positions):
+        yield frozenset([column[p.at] for p in able]), ("rule", i)
+    for members, orders in problem.order_groups():
+        if len({tuple(positions[r]) for r in members}) > 1:
+            for row in _blocking(column, {r: positions[r] for r in members}, orders):
+                yield row, ("rule", members[-1])
+
+
+def _blocking(column: dict[Candidate, int], able: dict[int, list[Position]], orders: list[Order]) -> Iterator[Row]:
+    """The smallest sets of which one has to be chosen, so that ordered rules find positions: more elements never hurt,
+    so it is enough to know the largest choices that leave none."""
+    every = sorted({column[p.at] for of in able.values() for p in of})
+    rows: list[Row] = []
+    for size in range(len(every) + 1):
+        for missing in combinations(every, size):
+            row = frozenset(missing)
+            if any(known <= row for known in rows):
+                continue
+            here = {r: [p for p in of if column[p.at] not in row] for r, of in able.items()}
+            if not fits(here, orders):
+                rows.append(row)
+                yield row
+
+
+def fits(able: dict[int, list[Position]], orders: Iterable[Order]) -> bool:
+    """Whether rules find positions in the order that ties them. Each takes the first that it may, and moves on only as
+    far as it must: what is demanded are only lower bounds of ranks, so this finds an assignment if there is one."""
+    ranks = {r: sorted({p.rank for p in of}) for r, of in able.items()}
+    if not all(ranks.values()):
+        return False
+    at = {r: of[0] for r, of in ranks.items()}
+    tied = list(orders)
+    moved = True
+    while moved:
+        moved = False
+        for o in tied:
+            pairs = ((o.first, o.then), (o.then, o.first)) if o.same else ((o.first, o.then),)
+            for a, b in pairs:
+                if at[b] < at[a]:
+                    later = next((rank for rank in ranks[b] if rank >= at[a]), None)
+                    if later is None:
+                        return False
+                    at[b] = later
+                    moved = True
+    return True

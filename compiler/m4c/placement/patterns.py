@@ -1,0 +1,133 @@
+"""The distinct path patterns of a program, by number: where each fires, and their products with the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from m4c.paths.callpath import CallPath, Hop, Version
+from m4c.paths.machine import Machine, machine
+from m4c.paths.masks import Letters, bits
+from m4c.paths.product import Situation
+from m4c.paths.spread import Spread, State
+from m4c.placement.rules import Case
+from m4c.semantics.model import FALSE, Graph, Pattern
+
+STATE_LIMIT = 100_000  # nodes of a product; 20 patterns that may all fire together, or not, would have a million
+
+Hops = Mapping[Hop, bool]  # where a pattern fires; whether on every call path that comes there
+
+
+@dataclass(slots=True)
+class Patterns:
+    """The patterns of a program, and what is known of them on its graph; all of it is computed once."""
+
+    graph: Graph
+    letters: Letters = field(init=False)
+    machines: list[Machine] = field(default_factory=list)
+    hops: list[Hops] = field(default_factory=list)
+    numbers: dict[Pattern, int] = field(default_factory=dict)
+    _of_machine: dict[Machine, int] = field(default_factory=dict)
+    _spreads: dict[tuple[int, ...], Spread] = field(default_factory=dict)
+    _situations: dict[tuple[tuple[int, ...], Hop], dict[Situation, list[State]]] = field(default_factory=dict)
+    _versions: dict[str, tuple[Version, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.letters = Letters(self.graph)
+
+    def number(self, pattern: Pattern) -> int:
+        """The number of a pattern; those that mean the same have the same."""
+        known = self.numbers.get(pattern)
+        if known is None:
+            made = machine(pattern, self.letters)
+            known = self._of_machine.get(made)
+            if known is None:
+                known = self._of_machine[made] = len(self.machines)
+                self.machines.append(made)
+                last = self._last_hops(pattern)
+                self.hops.append(self._hops(known) if last is None else last)
+            self.numbers[pattern] = known
+        return known
+
+    def spread(self, patterns: tuple[int, ...]) -> Spread:
+        """The product of some patterns and the graph. Raises TooManyStates."""
+        if patterns not in self._spreads:
+            limit = STATE_LIMIT if len(patterns) > 1 else None
+            self._spreads[patterns] = Spread(self.letters, [self.machines[i] for i in patterns], limit)
+        return self._spreads[patterns]
+
+    def situations(self, patterns: tuple[int, ...], hop: Hop) -> dict[Situation, list[State]]:
+        """What can arise on a hop, with the states of its caller in which it does."""
+        key = (patterns, hop)
+        if key not in self._situations:
+            self._situations[key] = self.spread(patterns).situations(hop)
+        return self._situations[key]
+
+    def versions(self, service: str) -> tuple[Version, ...]:
+        if service not in self._versions:
+            every = self.letters.all_letters
+            self._versions[service] = tuple(every[i][1] for i in bits(self.letters.service(service)))
+        return self._versions[service]
+
+    def path(self, hop: Hop, patterns: tuple[int, ...] = (), cases: Sequence[Case] = ()) -> CallPath:
+        """A shortest path over a hop; with cases, to one in which something runs."""
+        spread = self.spread(patterns)
+        running = {c.situation for c in cases if any(cond != FALSE for _, cond in c.effect)}
+        if not patterns:
+            return spread.path(hop, spread.before_hop(hop))
+        states = [s for situation, of in self.situations(patterns, hop).items() if situation in running for s in of]
+        return spread.path(hop, states)
+
+    # --- where patterns fire ---
+
+    def _last_hops(self, pattern: Pattern) -> Hops | None:
+        """Of a pattern that asks for the last hop only, `* -> A -> B` or `* -> B`: where it fires, on every path. None
+        if it asks for more."""
+        shape = self.letters.shape(pattern)
+        everything = self.letters.everything
+        if shape.outside or not 2 <= len(shape.steps) <= 3 or shape.steps[0] != (everything, True):
+            return None
+        if any(star for _, star in shape.steps[1:]):
+            return None
+        callees = shape.steps[-1][0]
+        if self.letters.whole(callees) != callees:  # a version
+            return None
+        out: dict[Hop, bool] = {}
+        if len(shape.steps) == 2:
+            out = {(None, name): True for name in self._names(callees & self.letters.entries)}
+            callers = everything
+        else:
+            callers = shape.steps[1][0]
+            if self.letters.whole(callers) != callers:
+                return None
+        callers &= self._anywhere()
+        for callee in self._names(callees):
+            for caller in self._names(self.letters.before(self.letters.service(callee)) & callers):
+                out[caller, callee] = True
+        return out
+
+    def _anywhere(self) -> int:
+        """The letters to which call paths lead at all."""
+        return self.spread(()).reach[0]
+
+    def _hops(self, number: int) -> Hops:
+        letters, spread = self.letters, self.spread((number,))
+        of_entry = spread.fires_at_entry()
+        out: dict[Hop, bool] = {(None, name): not letters.service(name) & ~of_entry for name in self._names(of_entry)}
+        cells = list(spread.firing())
+        for cell, firing, quiet in cells:
+            for v in bits(cell & letters.after(firing)):
+                callee = letters.all_letters[v][0]
+                versions = letters.service(callee)
+                silent = quiet
+                if versions & ~cell:  # another version of it may be one for which the pattern does not fire
+                    for other, _, also in cells:
+                        silent |= also if other & versions else 0
+                for caller in self._names(letters.before(1 << v) & firing):
+                    out[caller, callee] = not letters.service(caller) & silent
+        return out
+
+    def _names(self, mask: int) -> list[str]:
+        """The services of some letters, by name."""
+        every = self.letters.all_letters
+        return list(dict.fromkeys(every[i][0] for i in bits(mask)))
