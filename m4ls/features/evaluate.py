@@ -29,12 +29,8 @@ def register(server: M4Server) -> None:
 
         def question(workspace: Workspace, file: str, convert: Converter) -> dict[str, Any]:
             from m4c.ide.evaluate import CannotEvaluate, evaluate, proposal
-            from m4c.project import mesh_of_file
 
-            known = workspace.meshes()
-            mesh = mesh_of_file(workspace.db, file)[0] or (known[0] if len(known) == 1 else None)
-            if mesh is None:
-                raise Failure("the file belongs to no mesh")
+            mesh = mesh_at(workspace, file)
             asked = request or remembered.get((mesh, policy))
             try:
                 found = evaluate(workspace, mesh, asked or proposal(workspace, mesh, policy))
@@ -54,6 +50,17 @@ def register(server: M4Server) -> None:
             return {"policy": policy, **found.plain(), "notes": notes, "text": found.text}
 
         return await server.ask_file(uri, question, {}, long=True)
+
+
+def mesh_at(workspace: Workspace, file: str) -> str:
+    """The mesh of a file; of a folder, and of a file that is in none, the only one."""
+    from m4c.project import mesh_of_file
+
+    known = workspace.meshes()
+    mesh = mesh_of_file(workspace.db, file)[0] or (known[0] if len(known) == 1 else None)
+    if mesh is None:
+        raise Failure("the file belongs to no mesh")
+    return mesh
 
 
 def _arguments(given: tuple[Any, ...]) -> tuple[str, str, str | None]:

@@ -294,6 +294,28 @@ def test_evaluate_shows_what_a_request_gets(start: Any, workspace: Path) -> None
     assert shop.lua(f"return {NOTES}") == ""
 
 
+def test_preview_follows_the_edit_and_leads_back(start: Any, workspace: Path) -> None:
+    (workspace / "even.m4").unlink()
+    shop: Editor = start(workspace / "shop.m4")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    shop.put_cursor("r.SetHeader")
+    shop.nvim.command("M4Preview")
+    buffer = "vim.fn.bufnr('m4://artifact/envoy/e/envoy.yaml')"
+    shown = f"table.concat(vim.api.nvim_buf_get_lines({buffer}, 0, -1, false), '\\n')"
+    shop.wait(f"{buffer} ~= -1 and {shown}:find('x-tier', 1, true) ~= nil")
+    assert not shop.lua(f"return vim.bo[{buffer}].modifiable")
+    assert shop.lua(f"return vim.bo[{buffer}].filetype") == "yaml"
+    shop.put_cursor('"x-tier"')
+    shop.nvim.input('ci"x-rank<Esc>')
+    shop.wait(f"{shown}:find('x-rank', 1, true) ~= nil and {shown}:find('x-tier', 1, true) == nil")
+    shop.nvim.command("wincmd l")
+    assert shop.lua("return vim.api.nvim_buf_get_name(0)").endswith("m4://artifact/envoy/e/envoy.yaml")
+    shop.put_cursor("label: SetHeader")
+    shop.nvim.input("gd")
+    shop.wait("vim.api.nvim_buf_get_name(0) == ...", str(workspace / "shop.m4"))
+    assert "r.SetHeader" in shop.nvim.current.line
+
+
 def test_build_writes_artifacts(start: Any, workspace: Path) -> None:
     (workspace / "even.m4").unlink()
     editor: Editor = start(workspace / "shop.m4")

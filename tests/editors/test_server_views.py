@@ -134,3 +134,24 @@ async def test_evaluate(client: LanguageClient, workspace: Path) -> None:
         with pytest.raises(JsonRpcException) as caught:
             await run(client, "m4.evaluate", *arguments)
         assert message in str(caught.value)
+
+
+@pytest.mark.asyncio
+async def test_preview_of_a_text_that_is_not_saved(client: LanguageClient, workspace: Path) -> None:
+    (workspace / "even.m4").unlink()
+    uri = opened(client, workspace / "shop.m4")
+    text = (workspace / "shop.m4").read_text()
+    changed(client, uri, 2, text.replace("x-tier", "x-rank"))
+    found = await run(client, "m4.preview", uri, "label")
+    (artifact,) = found["artifacts"]
+    assert (artifact["dataplane"], artifact["service"], artifact["kind"]) == ("envoy", "e", "envoy.yaml")
+    assert "x-rank" in artifact["text"] and "x-tier" not in artifact["text"]
+    parts = [p for p in artifact["parts"] if p["policy"] == "label"]
+    assert any("x-rank" in line for p in parts for line in artifact["text"].splitlines()[p["start"] : p["end"]])
+    assert {p["source"]["uri"] for p in parts} == {uri}
+    assert [p["source"]["range"]["start"] for p in parts] == [{"line": 12, "character": 4}] * len(parts)
+    changed(client, uri, 3, text.replace("r.SetHeader", "r.SetHaeder"))
+    for arguments, message in (((), "needs the URI"), ((uri, "label"), "without errors"), ((uri, "no"), "no policy")):
+        with pytest.raises(JsonRpcException) as caught:
+            await run(client, "m4.preview", *arguments)
+        assert message in str(caught.value)

@@ -9,6 +9,7 @@ import * as vscode from "vscode";
 
 import { Evaluations } from "./evaluate";
 import { Plans } from "./plan";
+import { Previews } from "./preview";
 import type { Server } from "./server";
 
 /** The answer of `m4.build`. */
@@ -37,6 +38,7 @@ interface Tested {
 export function registerCommands(server: Server, memory: vscode.Memento): vscode.Disposable {
   const report = vscode.window.createOutputChannel("M4");
   const evaluations = new Evaluations(server, memory);
+  const previews = new Previews(server);
   const plans = new Plans(async (uri) => (await server.ask<Planned>("m4.plan", uri))?.text);
 
   const build = async (target: vscode.Uri): Promise<void> => {
@@ -76,12 +78,14 @@ export function registerCommands(server: Server, memory: vscode.Memento): vscode
     report,
     evaluations,
     plans.register(),
+    previews.register(),
     registerOnTarget("m4.ui.build", build),
     registerOnTarget("m4.ui.deploy", deploy),
     registerOnTarget("m4.ui.undeploy", undeploy),
     registerOnTarget("m4.ui.plan", (target) => plans.show(target)),
     registerOnTarget("m4.ui.test", test),
     registerOnTarget("m4.ui.evaluate", (target, policy, request) => evaluations.run(target, policy, request)),
+    registerOnTarget("m4.ui.preview", (target, policy) => previews.show(target, policy)),
     vscode.commands.registerCommand("m4.ui.clear", () => { evaluations.clear(); }),
     vscode.commands.registerCommand("m4.ui.restart", () => server.restart()),
   );

@@ -278,6 +278,9 @@ export class Server {
       },
       resolveCodeLens: async (lens, token, next) => {
         const resolved = await next(lens, token);
+        if (resolved?.command !== undefined && !vscode.workspace.isTrusted && !HARMLESS.has(resolved.command.command)) {
+          resolved.command = { title: resolved.command.title, command: "" };
+        }
         if (resolved?.command !== undefined) {
           resolved.command.command = resolved.command.command.replace(/^m4\.(?!ui\.)/, "m4.ui."); // which shows the answer
         }

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from m4c.backends.wiring import BASE_PORT, stops, wire
+from m4c.backends.wiring import BASE_PORT, Wiring, stops, wire
 from m4c.semantics.model import Dataplane, Place, Program
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
 
 CONTEXT_HEADER = "m4-ctx"
 
@@ -77,22 +81,8 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
     Raises ElementFailure for what a spec or its templates lack, and NoPortLeft.
     """
     tiers = {d.name: d.tier for d in program.dataplanes.values()}
-    proxies = [e["service"] for e in elements if tiers[e["dataplane"]] == "proxy"]
-    wiring = wire(program.graph, proxies, base_port)
-    files: list[RenderedFile] = []
-    for element in elements:
-        dataplane = program.dataplanes[element["dataplane"]]
-        service = element["service"]
-        named = {s for site in element["sites"] for rule in site["rules"] for s in rule["services"]}
-        others = {name: stops(wiring[name].app) for name in sorted(named)}
-        variables = {**element, "wiring": {**wiring[service].plain(), "services": others}}
-        for artifact in dataplane.artifacts:
-            try:
-                text = _render(dataplane, artifact.template, variables)
-            except TemplateFailure as e:
-                raise _failure(e, dataplane, element) from None
-            path = PurePosixPath(*map(_safe, (dataplane.name, service, artifact.name)))
-            files.append(RenderedFile(str(path), text, dataplane.name, service, artifact.name))
+    wiring = _wired(program, elements, base_port)
+    files = [file for element in elements for file in _files(program, element, wiring)]
     files.sort(key=lambda f: f.path)
     graph = {
         "services": {
@@ -119,6 +109,33 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
     return Build(program.mesh.name, tuple(files), json.dumps(plain, indent=2) + "\n")
 
 
+def render_element(
+    program: Program, elements: Sequence[Mapping[str, Any]], changed: Mapping[str, Any], base_port: int = BASE_PORT
+) -> tuple[RenderedFile, ...]:
+    """The artifacts of one element beside the others of a plan; it may be changed. Raises as `render` does."""
+    return tuple(_files(program, changed, _wired(program, elements, base_port)))
+
+
+def _wired(program: Program, elements: Sequence[Mapping[str, Any]], base_port: int) -> dict[str, Wiring]:
+    proxies = [e["service"] for e in elements if program.dataplanes[e["dataplane"]].tier == "proxy"]
+    return wire(program.graph, proxies, base_port)
+
+
+def _files(program: Program, element: Mapping[str, Any], wiring: Mapping[str, Wiring]) -> Iterator[RenderedFile]:
+    dataplane = program.dataplanes[element["dataplane"]]
+    service = element["service"]
+    named = {s for site in element["sites"] for rule in site["rules"] for s in rule["services"]}
+    others = {name: stops(wiring[name].app) for name in sorted(named)}
+    variables = {**element, "wiring": {**wiring[service].plain(), "services": others}}
+    for artifact in dataplane.artifacts:
+        try:
+            text = _render(dataplane, artifact.template, variables)
+        except TemplateFailure as e:
+            raise _failure(e, dataplane, element) from None
+        path = PurePosixPath(*map(_safe, (dataplane.name, service, artifact.name)))
+        yield RenderedFile(str(path), text, dataplane.name, service, artifact.name)
+
+
 def _failure(e: TemplateFailure, dataplane: Dataplane, element: Mapping[str, Any]) -> ElementFailure:
     """Why an element cannot be rendered. A template that one of its operations lacks is a mistake in the spec."""
     service = element["service"]
@@ -142,8 +159,10 @@ def _safe(name: str) -> str:
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
-def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -> str:
-    from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, TemplateNotFound, TemplateSyntaxError
+@lru_cache(maxsize=16)
+def _environment(folder: str) -> SandboxedEnvironment:
+    """Compiles the templates of a spec; one that has changed on the disk is compiled again."""
+    from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound
     from jinja2.sandbox import SandboxedEnvironment
 
     class Environment(SandboxedEnvironment):
@@ -155,7 +174,7 @@ def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -
             return super().get_template(name, parent, globals)
 
     environment = Environment(
-        loader=FileSystemLoader(dataplane.folder),
+        loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -163,6 +182,13 @@ def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -
         autoescape=False,
     )
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return environment
+
+
+def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -> str:
+    from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError
+
+    environment = _environment(dataplane.folder)
     try:
         return environment.get_template(template).render(variables)
     except TemplateSyntaxError as e:

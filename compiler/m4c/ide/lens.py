@@ -14,9 +14,14 @@ from m4c.ide.survey import Survey, matching, places
 from m4c.syntax import tree as t
 from m4c.workspace import Span, Workspace
 
-LensKind: TypeAlias = Literal["facts", "evaluate", "test"]
-COMMANDS: dict[LensKind, str] = {"facts": "m4.plan", "evaluate": "m4.evaluate", "test": "m4.test"}
-TITLES: dict[LensKind, str] = {"evaluate": "Evaluate", "test": "Run"}
+LensKind: TypeAlias = Literal["facts", "evaluate", "artifact", "test"]
+COMMANDS: dict[LensKind, str] = {
+    "facts": "m4.plan",
+    "evaluate": "m4.evaluate",
+    "artifact": "m4.preview",
+    "test": "m4.test",
+}
+TITLES: dict[LensKind, str] = {"evaluate": "Evaluate", "artifact": "Show artifact", "test": "Run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ def lenses(workspace: Workspace, file: str) -> tuple[Lens, ...]:
     for ref in project.decls(db, file):
         match ref.parsed.decl:
             case t.PolicyDecl(name=name) if name.text:
-                kinds: tuple[LensKind, ...] = ("facts", "evaluate")
+                kinds: tuple[LensKind, ...] = ("facts", "evaluate", "artifact")
             case t.TestDecl(title=name):
                 kinds = ("test",)
             case _:

@@ -20,6 +20,10 @@ vim.api.nvim_create_user_command('M4Evaluate', function(given)
   require('m4').evaluate(nil, nil, request, given.bang)
 end, { nargs = '?', bang = true, desc = 'M4: show what a request gets; with ! another one' })
 
+vim.api.nvim_create_user_command('M4Preview', function()
+  require('m4').preview()
+end, { desc = 'M4: show what the policy at the cursor becomes' })
+
 vim.api.nvim_create_user_command('M4Clear', function()
   require('m4.evaluate').clear()
 end, { desc = 'M4: show no evaluation any more' })
@@ -41,6 +45,7 @@ vim.api.nvim_create_autocmd({ 'LspAttach', 'InsertLeave', 'TextChanged' }, {
     for _, client in ipairs(vim.lsp.get_clients({ bufnr = event.buf, name = 'm4ls' })) do
       require('m4').draw(client.id)
       require('m4.evaluate').again(client)
+      require('m4.preview').again(client)
     end
   end,
 })

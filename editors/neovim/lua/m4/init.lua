@@ -142,6 +142,22 @@ function M.evaluate(path, policy, request, change)
   end, policy or vim.NIL, request or vim.NIL)
 end
 
+--- Shows what a policy becomes: its templates are run, so only in folders that you trust.
+--- @param path string?
+--- @param policy string? default: the one at the cursor
+function M.preview(path, policy)
+  local running = client()
+  policy = policy or (running and require('m4.evaluate').policy_at_cursor(running))
+  if running and not policy then
+    tell('put the cursor into a policy first', vim.log.levels.WARN)
+    return
+  end
+  local file = path and path ~= '' and path or vim.api.nvim_buf_get_name(0)
+  ask('m4.preview', file, function(result)
+    require('m4.preview').show(file, result)
+  end, policy)
+end
+
 --- Writes the artifacts.
 --- @param path string?
 function M.build(path)
@@ -171,7 +187,7 @@ function M.undeploy(path)
 end
 
 --- What lenses do. Neovim would only send their commands to the server, and throw the answers away.
-for _, name in ipairs({ 'plan', 'test', 'evaluate' }) do
+for _, name in ipairs({ 'plan', 'test', 'evaluate', 'preview' }) do
   vim.lsp.commands['m4.' .. name] = function(command)
     local arguments = vim.list_slice(command.arguments)
     arguments[1] = vim.uri_to_fname(arguments[1])

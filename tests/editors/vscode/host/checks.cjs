@@ -145,6 +145,28 @@ const checks = {
     await vscode.commands.executeCommand("workbench.action.closeAllEditors");
   },
 
+  async "an artifact follows the edit and leads back to its policy"() {
+    const document = await show(inFolder("shop.m4"));
+    const uri = await vscode.commands.executeCommand("m4.ui.preview", document.uri.toString(), "label");
+    assert.strictEqual(uri.path, "/envoy/web/envoy.yaml");
+    const artifact = await vscode.workspace.openTextDocument(uri);
+    assert.match(artifact.getText(), /x-tier/);
+    const lenses = await vscode.commands.executeCommand("vscode.executeCodeLensProvider", uri, 10);
+    const back = lenses.find((lens) => lens.command.title.startsWith("← label: SetHeader"));
+    await vscode.commands.executeCommand(back.command.command, ...back.command.arguments);
+    const editor = await until("the policy", () => vscode.window.activeTextEditor?.document.uri.path === document.uri.path && vscode.window.activeTextEditor);
+    assert.match(document.lineAt(editor.selection.active.line).text, /r\.SetHeader/);
+    const links = await vscode.commands.executeCommand("vscode.executeLinkProvider", uri);
+    assert.ok(links.some((link) => link.target.path === document.uri.path), "links, too");
+    const edit = new vscode.WorkspaceEdit();
+    const at = place(document, "x-tier");
+    edit.replace(document.uri, new vscode.Range(at, at.translate(0, "x-tier".length)), "x-rank");
+    await vscode.workspace.applyEdit(edit);
+    await until("the artifact follows", () => /x-rank/.test(artifact.getText()) && !/x-tier/.test(artifact.getText()));
+    await vscode.commands.executeCommand("undo");
+    await vscode.commands.executeCommand("workbench.action.closeAllEditors");
+  },
+
   async "only files of ours are claimed"() {
     const now = (uri) => vscode.workspace.textDocuments.find((document) => document.uri.path === uri.path)?.languageId;
     const samples = (kind) =>
