@@ -6,7 +6,7 @@ listed by these (`postings`). What is found is a superset of what meets, never l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from m4c.analysis.effects import Effects
@@ -16,6 +16,7 @@ from m4c.semantics.effects import Orders, orders_of
 from m4c.semantics.model import STATE, Atom, Attribute, AttrKey, Cond, Policy, StateAtom, atoms
 
 _EVERY = AttrKey("", "")  # stands for any attribute
+_SOME = 16  # policies that are looked at one by one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +163,15 @@ class Near:
         """How many policies write one of some attributes, or end requests, at one letter, roughly."""
         return sum(self._writers.crowd(a, letter) for a in attrs) + self._enders.crowd(_EVERY, letter)
 
+    def those(self, names: Set[str], within: int) -> Iterator[tuple[str, Row]]:
+        """Of some policies those that may fire at some letters; of many by looking at who may fire there."""
+        if len(names) <= _SOME or within == -1:
+            yield from ((n, row) for n in names if (row := self.rows[n]).ends & within)
+            return
+        there: dict[str, Row] = {}
+        self._everyone.find(_EVERY, within, there)
+        yield from ((n, row) for n, row in there.items() if n in names)
+
     def relevant(self, names: Iterable[str], within: int = -1) -> set[str]:
         """As `Effects.relevant`, with the names themselves; of the others those that may fire at some letters."""
         found = set(names)
@@ -169,9 +179,8 @@ class Near:
         while queue:
             row = self.rows[queue.pop()]
             before = self.orders.after.get(row.policy.name, frozenset())
-            for name in self.orders.over.get(row.policy.name, frozenset()) | before:
-                other = self.rows[name]
-                if name in found or not other.ends & within:
+            for name, other in self.those(self.orders.over.get(row.policy.name, frozenset()) | before, within):
+                if name in found:
                     continue
                 if other.writes & row.writes or (name in before and other.writes & row.reads):
                     found.add(name)

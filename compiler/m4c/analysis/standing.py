@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import islice
+from typing import TypeAlias
 
 from m4c.analysis.ground import Ground
 from m4c.analysis.near import Near, Row
@@ -39,6 +40,7 @@ LOOKED_AT = 12  # ends of a policy of which the least crowded ones are tried
 TRIED = 3
 
 
+Paths: TypeAlias = tuple[Shape, ...]  # those that all of the patterns match
 _A_CALL = Shape(((-1, False), (-1, True), (-1, False)), outside=False)  # the paths whose last hop has a caller
 
 
@@ -135,30 +137,45 @@ def _proof(scenery: Scenery, row: Row, call: OpCall) -> Proof | None:
 def _proof_at(
     scenery: Scenery, row: Row, call: OpCall, asked: Asked, silent: Sequence[Cond], where: int
 ) -> Proof | None:
-    """A proof on paths that end at a letter: any input on which the call counts, if nobody objects; else one on which
-    those who did are silent, and so on."""
+    """A proof on paths that end at a letter: any input on which the call counts, if nobody objects; else one on paths
+    on which those who did do not fire, or on which they are silent, and so on."""
     near, letters = scenery.near, scenery.ground.letters
     overridden = near.overridden.get(row.policy.name, ())
     taken: list[Row] = []
     others: list[Row] = []
-    for name, other in (
-        near.writers(asked.attributes, row, where) | (near.enders(row, where) if asked.end else {})
-    ).items():
+    present = near.writers(asked.attributes, row, where)
+    if asked.end:
+        present |= near.enders(row, where)
+    for name, other in present.items():
         if name in overridden and _takes(call, asked, other):
             taken.append(other)
         elif other is not row:
             others.append(other)
+    callers = -1
+    on: Paths = (row.shape,)
     while True:
-        proof = _alone(scenery, row, call, asked, silent, taken, where)
+        proof = _alone(scenery, row, call, asked, silent, taken, where, on)
         if proof is None:
             return None
         values = dict(proof.input.attributes)
-        asking = [r for r in others if _asks(scenery, proof, values, r) and letters.meet(row.shape, r.shape) & where]
+        asking = [r for r in others if _asks(scenery, proof, values, r) and letters.meet(*on, r.shape) & where]
         if not asking:
             return proof
-        if len(silent) + len(asking) > MOST or not all(is_plain(r, near) for r in asking):
-            return None
-        silent = (*silent, *dict.fromkeys(negate(asked.when(r)) for r in asking))
+        for other in asking:
+            narrower = callers & ~_callers(other.shape)
+            elsewhere = (row.shape, Shape(((-1, True), (narrower, False), (-1, False)), outside=False))
+            if narrower != callers and letters.meet(*elsewhere) & where:
+                callers, on = narrower, elsewhere
+            elif len(silent) == MOST or not is_plain(other, near):
+                return None
+            else:
+                silent = (*silent, negate(asked.when(other)))
+
+
+def _callers(shape: Shape) -> int:
+    """The letters from which the last hop of a pattern's paths comes; none, if that is hard to say."""
+    before, last = shape.steps[-2:] if len(shape.steps) > 1 else ((0, True), (0, True))
+    return 0 if before[1] or last[1] else before[0]
 
 
 def _places(scenery: Scenery, at: int, asked: Asked) -> list[int]:
@@ -179,21 +196,28 @@ def _takes(call: OpCall, asked: Asked, other: Row) -> bool:
 
 
 def _alone(
-    scenery: Scenery, row: Row, call: OpCall, asked: Asked, silent: Sequence[Cond], taken: Sequence[Row], where: int
+    scenery: Scenery,
+    row: Row,
+    call: OpCall,
+    asked: Asked,
+    silent: Sequence[Cond],
+    taken: Sequence[Row],
+    where: int,
+    on: Paths,
 ) -> Proof | None:
-    """A proof on paths that end at a letter."""
+    """A proof on some paths that end at a letter."""
     letters, solver = scenery.ground.letters, scenery.ground.solver
     defaults = [d for d in scenery.defaults if letters.ends(d.pattern) & where]
     cond, needs = all_of(row.policy.when, call.guard, *silent), frozenset[str]()
     ending = [d for d in defaults if d.attr not in asked.attributes and scenery.program.is_terminal(d.attr, d.value)]
     if asked.end and ending:  # the mesh ends the request, unless somebody says otherwise
-        let = _let_through(scenery, row, ending, cond, where)
+        let = _let_through(scenery, row, ending, cond, where, on)
         if let is None:
             return None
-        cond, needs = let
+        cond, needs, on = let
     for w in call.writes:
         here = [d for d in defaults if d.attr == w.attr]
-        for matters, also in _matters(scenery, row, call, w, here, taken, where):
+        for matters, also in _matters(scenery, w, here, taken, row, where, on):
             alone = solver.example(all_of(cond, matters))
             if alone is not None:
                 return Proof(alone, where, asked, True, needs | also)
@@ -202,7 +226,7 @@ def _alone(
 
 
 def _matters(
-    scenery: Scenery, row: Row, call: OpCall, w: Write, defaults: Sequence[Default], taken: Sequence[Row], where: int
+    scenery: Scenery, w: Write, defaults: Sequence[Default], taken: Sequence[Row], row: Row, where: int, on: Paths
 ) -> Iterator[tuple[Cond, frozenset[str]]]:
     """When a write makes the result another one than no write would, and who has to ask for something then."""
     letters, attribute = scenery.ground.letters, scenery.program.attribute(w.attr)
@@ -212,20 +236,21 @@ def _matters(
         if own is None:
             arrives = Atom(w.attr, "exists", True)
             yield (arrives if w.value is ABSENT else negate(Atom(w.attr, "==", w.value))), frozenset()
-        elif own != w.value or any(letters.meet(row.shape, letters.shape(d.pattern)) & where for d in defaults):
+        elif own != w.value or any(letters.meet(*on, letters.shape(d.pattern)) & where for d in defaults):
             yield all_of(), frozenset()
     asked = Asked(frozenset((w.attr,)), end=False)
     for other in taken[:TRIED]:  # without it, a policy that it overrides would ask for something else
-        if w.attr in other.writes and letters.meet(row.shape, other.shape) & where and is_plain(other, scenery.near):
+        if w.attr in other.writes and letters.meet(*on, other.shape) & where and is_plain(other, scenery.near):
             undropped = _undropped(scenery, other, row, where)
             if undropped is not None:
                 yield all_of(asked.when(other), undropped), frozenset((other.policy.name,))
 
 
 def _let_through(
-    scenery: Scenery, row: Row, ending: Sequence[Default], cond: Cond, where: int
-) -> tuple[Cond, frozenset[str]] | None:
-    """A condition with which somebody else gives the attributes that would end the request other values."""
+    scenery: Scenery, row: Row, ending: Sequence[Default], cond: Cond, where: int, on: Paths
+) -> tuple[Cond, frozenset[str], Paths] | None:
+    """A condition with which somebody else gives the attributes that would end the request other values, who that is,
+    and the paths on which it is so."""
     near, needs = scenery.near, set[str]()
     for attr in {d.attr for d in ending}:
         asked = Asked(frozenset((attr,)), end=False)
@@ -233,23 +258,22 @@ def _let_through(
             if other is row or other.ending or not is_plain(other, near):
                 continue
             undropped = _undropped(scenery, other, None, where)
-            if undropped is None or not scenery.ground.letters.meet(row.shape, other.shape) & where:
+            if undropped is None or not scenery.ground.letters.meet(*on, other.shape) & where:
                 continue
             both = all_of(cond, asked.when(other), undropped)
             if scenery.ground.solver.satisfiable(both):
-                cond = both
+                cond, on = both, (*on, other.shape)
                 needs.add(other.policy.name)
                 break
         else:
             return None
-    return cond, frozenset(needs)
+    return cond, frozenset(needs), on
 
 
 def _undropped(scenery: Scenery, row: Row, but: Row | None, where: int) -> Cond | None:
     """That nobody (but one) overrides anything of a policy; None if that is hard to say."""
     near = scenery.near
-    over = [near.rows[n] for n in near.orders.over.get(row.policy.name, ())]
-    over = [r for r in over if r is not but and r.ends & where]
+    over = [r for _, r in near.those(near.orders.over.get(row.policy.name, frozenset()), where) if r is not but]
     if len(over) > MOST or not all(is_plain(r, near) for r in over):
         return None
     return all_of(*(negate(r.policy.when) for r in over))

@@ -19,6 +19,7 @@ from m4c.semantics.model import AnyOne, Graph, GroupOf, Labelled, Named, NotOne,
 
 _REMEMBERED = 1 << 14  # sets of which it is kept what they lead to
 _WORDS = 256  # bits of a set that is taken apart as a number
+_APART = 8  # bits of a large set that are taken from it one by one
 _FEW = 64  # letters that are looked at one by one
 _MANY = 256  # letters from which on it is quicker to look at all calls
 _PAIRS = 1 << 18  # pairs of patterns of which it is kept where they meet
@@ -26,8 +27,15 @@ _PAIRS = 1 << 18  # pairs of patterns of which it is kept where they meet
 
 def bits(mask: int) -> Iterator[int]:
     """The numbers in a set, the lowest first."""
-    if mask.bit_length() > _WORDS:  # each step below would go over all of it; to search a text is quicker
-        digits = bin(mask)[:1:-1]
+    if mask.bit_length() > _WORDS:  # each step below would go over all of it
+        if mask.bit_count() <= _APART:
+            found = []
+            while mask:
+                found.append(mask.bit_length() - 1)
+                mask ^= 1 << found[-1]
+            yield from reversed(found)
+            return
+        digits = bin(mask)[:1:-1]  # to search a text is quicker
         at = digits.find("1")
         while at >= 0:
             yield at
