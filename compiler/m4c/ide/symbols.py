@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from m4c import project
 from m4c.db import Database, query
-from m4c.graph.load import LoadedGraph
 from m4c.ide.occurrences import Kind, Occurrence, Symbol, Walk
 from m4c.project import DeclRef
 from m4c.workspace import Workspace
@@ -107,7 +106,7 @@ def everywhere(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
 def declarations(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
     """Where a symbol comes from: of `everywhere`, the occurrences that declare it, but found without reading all."""
     db = workspace.db
-    for file in project.sources(db):
+    for file in project.sources(db) if symbol.kind != "service" else ():  # those only graphs declare
         if not may_hold(workspace.text(file), symbol):
             continue
         for key, start, end in declared(db, file).get(symbol, ()):
@@ -127,9 +126,9 @@ def meshes_of_graph(db: Database, file: str) -> tuple[str, ...]:
 def _in_graph(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
     db = workspace.db
     file = project.graph_file(db, symbol.scope) if symbol.kind == "service" else None
-    loaded = project.graph(db, file) if file is not None else None
-    if file is not None and loaded is not None:
-        yield from (f for f in _services(loaded, file, symbol.scope) if f.symbol == symbol)
+    if file is not None:
+        for start, end, declares in _services(db, file).get(symbol.name, ()):
+            yield Found(symbol, file, "", start, end, declares)
 
 
 def _graph_names(workspace: Workspace, file: str) -> Iterator[Found] | None:
@@ -137,11 +136,26 @@ def _graph_names(workspace: Workspace, file: str) -> Iterator[Found] | None:
     if file.endswith(".m4"):
         return None
     mesh = next(iter(meshes_of_graph(workspace.db, file)), None)
-    loaded = project.graph(workspace.db, file) if mesh is not None else None
-    return _services(loaded, file, mesh or "") if loaded is not None else None
+    if mesh is None:
+        return None
+    found = (
+        (start, end, name, declares)
+        for name, at in _services(workspace.db, file).items()
+        for start, end, declares in at
+    )
+    return (
+        Found(Symbol("service", name, mesh), file, "", start, end, declares)
+        for start, end, name, declares in sorted(found)
+    )
 
 
-def _services(loaded: LoadedGraph, file: str, mesh: str) -> Iterator[Found]:
-    for places, declares in ((loaded.services_at, True), (loaded.ends_at, False)):
-        for name, place in places:
-            yield Found(Symbol("service", name, mesh), file, "", place.start, place.end, declares)
+@query
+def _services(db: Database, file: str) -> dict[str, tuple[tuple[int, int, bool], ...]]:
+    """Where a graph file names each service, and whether that declares it; first where it does."""
+    loaded = project.graph(db, file)
+    found: dict[str, list[tuple[int, int, bool]]] = {}
+    if loaded is not None:
+        for places, declares in ((loaded.services_at, True), (loaded.ends_at, False)):
+            for name, place in places:
+                found.setdefault(name, []).append((place.start, place.end, declares))
+    return {name: tuple(at) for name, at in found.items()}
