@@ -31,6 +31,7 @@ PAUSE = 0.5  # seconds without an edit before plans are made and tests are run
 LATE = 0.02  # seconds after which an edited file's own errors are published before the rest
 LONG = 0.5  # seconds after which a check shows its progress
 MANY = 500  # changes after which what was known about earlier texts is forgotten, also when nobody pauses
+SOON = 0.2  # seconds after which a file that was opened is taken as one that will be edited
 IDLE = 2.0  # seconds without anything to check before there is time for housekeeping
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,9 @@ class Checker:
                     continue
                 if not self._prepared:
                     self._prepared = await self._spare(generation, _prepare)
+                if await self._waits(SOON):
+                    continue
+                await self._spare(generation, _expect)
                 if not await self._waits(IDLE):
                     await self._spare(generation, _keep)
             except Exception as error:
@@ -185,6 +189,12 @@ def _prepare(workspace: Workspace) -> None:
     """Once, after the first check."""
     _ask_again(workspace)
     gc.freeze()  # what is known by now stays, and is much: looking through it for garbage would take long at some edits
+
+
+def _expect(workspace: Workspace) -> None:
+    """After files were opened: what rests on them is looked at as what changes often."""
+    workspace.expect_edits()
+    _ask_again(workspace)
 
 
 def _keep(workspace: Workspace) -> None:

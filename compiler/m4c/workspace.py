@@ -57,6 +57,7 @@ class Workspace:
         self.read_problems: dict[str, Problem] = {}
         self.closed: tuple[Problem, ...] = ()  # folders that cannot be looked into
         self._open: dict[str, str] = {}
+        self._unchanged: set[str] = set()  # of the open files those that are still taken as what is on the disk
         self._loaded: set[str] = set()
         self._consequences: tuple[Problem, ...] | None = None
         self._settled: object = None  # what the files wanted when they were last looked at
@@ -78,7 +79,7 @@ class Workspace:
         other._consequences, other._listed = self._consequences, self._listed
         other.paths, other.closed = list(self.paths), self.closed
         other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
-        other._beside = dict(self._beside)
+        other._beside, other._unchanged = dict(self._beside), set(self._unchanged)
         other._open, other._loaded, other._looked_for = dict(self._open), set(self._loaded), set(self._looked_for)
         return other
 
@@ -141,6 +142,11 @@ class Workspace:
         """The text of a file as an editor has it."""
         known = file in self._open
         self._open[file] = text
+        ours = file in self._listed and file in self.db.input("files") and file not in self.read_problems
+        if not known and ours and self.text(file) == text:
+            self._unchanged.add(file)
+            return
+        self._unchanged.discard(file)
         self.read_problems.pop(file, None)
         self.db.set("text", file, text)
         if not known and file.endswith(".m4") and file not in self.db.input("files"):
@@ -148,9 +154,17 @@ class Workspace:
             self.db.set("files", files, durability=Durability.STORED)
         self.settle()
 
+    def expect_edits(self) -> None:
+        """Takes files that were opened as what is edited next. That costs a walk over what is known, which is not to be
+        waited for when a file is opened, nor at its first edit, but done when there is time."""
+        for file in self._unchanged:
+            self.db.set("text", file, self._open[file])
+        self._unchanged.clear()
+
     def close(self, file: str) -> None:
         """The editor has closed a file: what is on the disk counts again."""
         self._open.pop(file, None)
+        self._unchanged.discard(file)
         if file not in self._listed:
             self.refresh()  # it may be new on the disk, or may never have been there
             return

@@ -162,6 +162,16 @@ class Editing(RuleBasedStateMachine):
             (self.folder / old).rename(self.folder / new)
         self.workspace.refresh()
 
+    @rule(name=st.sampled_from(FILES))
+    def open_it(self, name: str) -> None:
+        """Without an edit."""
+        self.open[name] = text = self.text(name)
+        self.workspace.set_text(self.path(name), text)
+
+    @rule()
+    def expect_edits(self) -> None:
+        self.workspace.expect_edits()
+
     @rule()
     def ask_quickly(self) -> None:
         self.workspace.problems(quick=True)
@@ -200,6 +210,24 @@ def edited(tmp_path: Path) -> Workspace:
     workspace.set_text(path, workspace.text(path))
     workspace.problems(quick=True)
     return workspace
+
+
+def test_a_file_that_is_opened_runs_nothing(edited: Workspace):
+    """It is taken as one that changes often when there is time for that, which runs nothing either."""
+    db = edited.db
+    path = next(f for f in db.input("files") if f not in edited.opened)
+    edited.expect_edits()
+    edited.problems()
+    before, db.log = db.revision, []
+    edited.set_text(path, edited.text(path))
+    assert db.revision == before
+    edited.problems()
+    edited.expect_edits()
+    assert db.revision > before
+    edited.problems()
+    edited.close(path)
+    edited.problems()
+    assert db.log == []
 
 
 def ran(workspace: Workspace, change: Callable[[str], str]) -> list[str]:
