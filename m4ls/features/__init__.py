@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from m4ls.features import (
+    call_hierarchy,
     code_action,
     code_lens,
     commands,
@@ -44,6 +45,7 @@ FEATURES: tuple[Callable[[M4Server], None], ...] = (
     commands.register,
     evaluate.register,
     preview.register,
+    call_hierarchy.register,
     rename.register,
     formatting.register,
     selection.register,

@@ -384,6 +384,21 @@ async def linked(client: LanguageClient, desk: Desk) -> None:
     assert [desk.said(r, "extra.m4") for r in found.ranges] == ["r", "r"]
 
 
+@exercises("callHierarchyProvider")
+async def call_hierarchy(client: LanguageClient, desk: Desk) -> None:
+    where = desk.where("extra.m4", '"é 😀" (HttpRequest r) on e -> f')
+    (f,) = await client.text_document_prepare_call_hierarchy_async(types.CallHierarchyPrepareParams(*where)) or ()
+    assert (f.name, Path(f.uri).name) == ("f", "shop.graph.yaml")
+    calls = await client.call_hierarchy_incoming_calls_async(types.CallHierarchyIncomingCallsParams(f)) or ()
+    assert [(c.from_.name, [(r.start.line, r.start.character) for r in c.from_ranges]) for c in calls] == [
+        ("e", [(7, 4)]),
+        ("web", [(6, 4)]),
+    ]
+    assert calls[0].from_.detail == "policies even, é 😀, later and 1 more"
+    out = await client.call_hierarchy_outgoing_calls_async(types.CallHierarchyOutgoingCallsParams(calls[1].from_))
+    assert [c.to.name for c in out or ()] == ["e", "f"]
+
+
 @exercises("executeCommandProvider")
 async def commands(client: LanguageClient, desk: Desk) -> None:
     given = types.ExecuteCommandParams("m4.test", [desk.uri("shop.m4")])

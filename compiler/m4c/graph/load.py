@@ -21,12 +21,13 @@ MAX_BYTES = 64 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class LoadedGraph:
     """A graph as far as it could be read (None: not at all). Places are offsets in the file: of problems, of each
-    service where it is described (`services_at`), and where it is an end of a call (`ends_at`)."""
+    service where it is described (`services_at`) and where it is an end of a call (`ends_at`), and of each call."""
 
     graph: Graph | None
     problems: tuple[Problem, ...]
     services_at: tuple[tuple[str, Place], ...] = ()
     ends_at: tuple[tuple[str, Place], ...] = ()
+    calls_at: tuple[tuple[str, str, Place], ...] = ()
     said: tuple[tuple[str, frozenset[str]], ...] = ()  # of each service, the keys that the file gives
 
 
@@ -43,6 +44,7 @@ class _Loader:
         self.said: dict[str, frozenset[str]] = {}
         self.nodes: dict[str, Any] = {}  # of each service, what is said of it
         self.ends: list[tuple[str, Place]] = []
+        self.calls: list[tuple[str, str, Place]] = []
 
     def load(self) -> LoadedGraph:
         try:
@@ -78,7 +80,7 @@ class _Loader:
         ordered = {name: services[name] for name in sorted(services)}
         graph = Graph(ordered, tuple(calls[k] for k in sorted(calls)))
         said = tuple(sorted(self.said.items()))
-        return LoadedGraph(graph, tuple(self.problems), tuple(places), tuple(self.ends), said)
+        return LoadedGraph(graph, tuple(self.problems), tuple(places), tuple(self.ends), tuple(self.calls), said)
 
     def _say(self, message: str, start: int, end: int, code: str = "bad-graph", fixes: tuple[Fix, ...] = ()) -> None:
         self.problems.append(Problem(code, message, Place(self.file, "", start, max(end, start + 1)), fixes=fixes))
@@ -199,6 +201,9 @@ class _Loader:
             call = self._call(item, services)
             if call is not None:
                 calls[call.caller, call.callee] = call
+                start, end = item.start_mark.index, item.end_mark.index
+                length = len(self.text[start:end].rstrip())  # a map in lines ends where the next thing begins
+                self.calls.append((call.caller, call.callee, Place(self.file, "", start, start + length)))
 
     def _call(self, item: Any, services: dict[str, Service]) -> Call | None:
         rps: float | None = None

@@ -1,0 +1,74 @@
+"""textDocument/prepareCallHierarchy, callHierarchy/incomingCalls and outgoingCalls: of services"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+
+from m4ls.convert import Converter
+
+if TYPE_CHECKING:
+    from m4c.ide.hierarchy import Hop, Node
+    from m4c.workspace import Workspace
+
+    from m4ls.server import M4Server
+
+
+def register(server: M4Server) -> None:
+    @server.feature(types.TEXT_DOCUMENT_PREPARE_CALL_HIERARCHY)
+    async def prepare(params: types.CallHierarchyPrepareParams) -> list[types.CallHierarchyItem] | None:
+        def question(workspace: Workspace, file: str, convert: Converter) -> list[types.CallHierarchyItem] | None:
+            from m4c.ide.hierarchy import prepare
+
+            found = prepare(workspace, file, convert.lines(file).offset(params.position))
+            return [_item(node, convert) for node in found] or None
+
+        return await server.ask_file(params.text_document.uri, question, None)
+
+    @server.feature(types.CALL_HIERARCHY_INCOMING_CALLS)
+    async def incoming(params: types.CallHierarchyIncomingCallsParams) -> list[types.CallHierarchyIncomingCall]:
+        mesh, service = _data(params.item.data)
+
+        def question(workspace: Workspace) -> list[types.CallHierarchyIncomingCall]:
+            from m4c.ide.hierarchy import incoming
+
+            convert = server.converter(workspace)
+            hops = incoming(workspace, mesh, service)
+            return [types.CallHierarchyIncomingCall(_item(h.node, convert), _ranges(h, convert)) for h in hops]
+
+        return await server.ask(question)
+
+    @server.feature(types.CALL_HIERARCHY_OUTGOING_CALLS)
+    async def outgoing(params: types.CallHierarchyOutgoingCallsParams) -> list[types.CallHierarchyOutgoingCall]:
+        mesh, service = _data(params.item.data)
+
+        def question(workspace: Workspace) -> list[types.CallHierarchyOutgoingCall]:
+            from m4c.ide.hierarchy import outgoing
+
+            convert = server.converter(workspace)
+            hops = outgoing(workspace, mesh, service)
+            return [types.CallHierarchyOutgoingCall(_item(h.node, convert), _ranges(h, convert)) for h in hops]
+
+        return await server.ask(question)
+
+
+def _item(node: Node, convert: Converter) -> types.CallHierarchyItem:
+    place = convert.range(node.span)
+    uri = convert.uri(node.span.file)
+    data = {"mesh": node.mesh, "service": node.service}
+    return types.CallHierarchyItem(
+        node.service, types.SymbolKind.Object, uri, place, place, detail=node.detail, data=data
+    )
+
+
+def _ranges(hop: Hop, convert: Converter) -> list[types.Range]:
+    return [convert.range(span) for span in hop.calls]
+
+
+def _data(data: Any) -> tuple[str, str]:
+    match data:
+        case {"mesh": str(mesh), "service": str(service)}:
+            return mesh, service
+    raise JsonRpcInvalidParams("this is none of the services of this server")
