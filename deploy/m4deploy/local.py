@@ -18,7 +18,7 @@ from m4deploy.errors import DeployError
 from m4deploy.mesh import control_sockets
 from m4deploy.processes import tail
 from m4deploy.state import GENERATION, ask, clear_up, locked, read_state
-from m4deploy.supervisor import KEEP, NOTHING_LEFT
+from m4deploy.supervisor import HOLD, KEEP, NOTHING_LEFT
 
 Progress = Callable[[str, float], None]
 
@@ -83,7 +83,8 @@ def deploy(
 
     Everything is validated first, by the dataplanes themselves. If anything fails, or this is interrupted, the machine
     is as it was: nothing new is left, and a previous deployment is in force. `progress` is told what happens and the
-    fraction that is done. `foreground`: it ends with this process at the latest, however that ends.
+    fraction that is done. It is the last that can interrupt: after it was told 1, the new deployment takes the place of
+    the old one. `foreground`: it ends with this process at the latest, however that ends.
 
     Raises DeployError.
     """
@@ -114,17 +115,16 @@ def deploy(
             )
         theirs.close()
         try:
-            _follow(leash, progress, state)
-            deployment = Deployment(state, folder, leash, supervisor)
+            _follow(leash, progress, state, HOLD if foreground else KEEP)
+            if not foreground:
+                leash.close()
+            return Deployment(state, folder, leash if foreground else None, supervisor)
         except BaseException as error:
             leash.close()
             _wait_for_old_state(state, supervisor)
             if isinstance(error, DeployError) and running is not None and read_state(state) is None:
                 error.hint, error.changed = NOTHING_LEFT, True
             raise
-    if not foreground:
-        deployment.keep()
-    return deployment
 
 
 def _wait_for_old_state(state: Path, supervisor: subprocess.Popen[bytes]) -> None:
@@ -139,13 +139,17 @@ def _wait_for_old_state(state: Path, supervisor: subprocess.Popen[bytes]) -> Non
             return None
 
 
-def _follow(leash: socket.socket, progress: Progress, state: Path) -> None:
-    """Passes on what the supervisor tells, until it is ready; raises what it failed with."""
+def _follow(leash: socket.socket, progress: Progress, state: Path, word: bytes) -> None:
+    """Passes on what the supervisor tells, answers with the word when it is ready, and returns when the deployment can
+    be asked; raises what it failed with."""
     with leash.makefile("rb") as lines:
         for line in lines:
             message = json.loads(line)
-            if "ready" in message:
+            if "serving" in message:
                 return
+            if "ready" in message:
+                leash.sendall(word)
+                continue
             if "error" in message:
                 about = message["error"], message["detail"], message["hint"]
                 raise DeployError(*about, changed=message["changed"])

@@ -1,9 +1,9 @@
 """The process in the background that owns a deployment: its children, and the kernel's programs.
 
 It is started by `local.deploy` with a *leash*, a socket to the command that deploys. Over it go progress and the
-result, as JSON lines; the command answers "keep", and from then on the deployment stands alone. If the leash ends
-before, because the command was interrupted or killed, everything is taken back. A deployment in the foreground is
-never let off the leash.
+result, as JSON lines. When everything answers, the command is asked, and only its word makes the new deployment the one
+in force: "keep", and from then on it stands alone, or "hold" for one in the foreground, which is never let off the
+leash. If the leash ends before, because the command was interrupted or killed, everything is taken back.
 
 Children die with this process even if it is killed, the kernel's programs too, since nothing else holds them; a
 watcher, forked at the start, then removes the folders and cgroups.
@@ -26,7 +26,7 @@ from m4deploy.mesh import Journal, Mesh, sweep
 from m4deploy.processes import check_free
 from m4deploy.state import GENERATION, ask, forget, read_state, short_path, write_state
 
-KEEP = b"keep\n"
+KEEP, HOLD = b"keep\n", b"hold\n"
 NOTHING_LEFT = "Nothing is in force now: deploy again."
 
 
@@ -40,6 +40,7 @@ class Leash:
     def __init__(self, connection: socket.socket) -> None:
         self.connection: socket.socket | None = connection
         self.told_to_end = False
+        self.kept = False  # the deployment stands alone
         self._last = ""
 
     def send(self, **message: Any) -> None:
@@ -63,6 +64,16 @@ class Leash:
             return False
         except OSError:
             return True
+
+    def confirm(self) -> None:
+        """Asks whether what was started shall stay, in place of what was there before; raises Stopped if not."""
+        self.send(ready=True)
+        if self.told_to_end or self.connection is None:
+            raise Stopped
+        word = self.connection.recv(64)
+        if word not in (KEEP, HOLD):
+            raise Stopped
+        self.kept = word == KEEP
 
     def drop(self) -> None:
         if self.connection is not None:
@@ -118,6 +129,7 @@ def launch(state: Path, generation: str, leash: Leash) -> Mesh:
                 raise DeployError("The previous deployment does not answer.", hint="End it with: m4 undeploy")
         mesh.start()
         leash.progress("In force", 1.0)
+        leash.confirm()
         return mesh
     except BaseException as error:
         mesh.close()
@@ -163,10 +175,12 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
         listener.listen()
         selector.register(listener, selectors.EVENT_READ)
         selector.register(wakeup, selectors.EVENT_READ)
+        write_state(state, mesh.folder.name, mesh.built.mesh, leash.connection is not None and not leash.kept)
+        leash.send(serving=True)
+        if leash.kept:
+            leash.drop()
         if leash.connection is not None:
             selector.register(leash.connection, selectors.EVENT_READ)
-        write_state(state, mesh.folder.name, mesh.built.mesh, leash.connection is not None)
-        leash.send(ready=True)
         while True:
             for key, _ in selector.select():
                 if key.fileobj is wakeup:

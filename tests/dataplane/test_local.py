@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -17,13 +16,14 @@ from typing import Any
 import m4bpf
 import pytest
 from envoy_kit import compare, drop, rule, set_header
-from local_kit import build, children, free_base, write_manifest
+from local_kit import build, children, write_manifest
 from m4deploy import directory, local, targets
 from m4deploy.app import make_answers
 from m4deploy.client import send
 from m4deploy.errors import DeployError
 from m4deploy.mesh import cgroup_name
 from m4deploy.processes import born, listening
+from ports import addresses, free_base
 
 KERNEL = m4bpf.probe()
 needs_kernel = pytest.mark.skipif(not KERNEL.ok, reason="; ".join(KERNEL.reasons))
@@ -353,7 +353,7 @@ class Interrupt(Exception):
     pass
 
 
-@pytest.mark.parametrize("at", ["Validating", "Starting envoy", "Waiting"])
+@pytest.mark.parametrize("at", ["Validating", "Starting envoy", "Waiting", "In force"])
 @pytest.mark.parametrize("again", [False, True])
 def test_an_interrupted_deployment_leaves_what_was(tmp_path: Path, state: Path, at: str, again: bool) -> None:
     base = free_base()
@@ -441,9 +441,7 @@ def test_the_directory_target(tmp_path: Path) -> None:
 
 
 async def test_the_stand_in_round_robins_and_copies_only_the_context() -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    (address,) = addresses(1)  # nothing listens there
     config = {
         "service": "a",
         "version": "v1",

@@ -11,6 +11,8 @@ from m4c.cli import jobs
 from m4c.cli.common import choose_mesh, open_workspace
 from m4c.cli.errors import UsageError
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the signals that ask a command to end
+
 
 def run(args: argparse.Namespace) -> int:
     workspace = open_workspace([args.path])
@@ -21,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
         case "undeploy":
             result = jobs.undeploy(workspace, mesh)
         case _:
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in ENDS:
                 signal.signal(number, signal.default_int_handler)  # a clean end, as for Ctrl-C
             if args.target == "directory" and not args.output:
                 raise UsageError("the target `directory` needs a folder: -o OUT")
@@ -35,5 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _progress(what: str, share: float) -> None:
-    """One line a step, for terminals and logs alike."""
+    """One line a step, for terminals and logs alike. When all is done an interrupt could only hide that it is."""
     print(f"[{share:4.0%}] {what}", file=sys.stderr)
+    if share == 1:
+        for number in ENDS:
+            signal.signal(number, signal.SIG_IGN)
