@@ -1,4 +1,5 @@
-"""For every test, and the commands that tests start: the user's own cache is left alone."""
+"""For every test, and the commands that tests start: the user's own cache is left alone, and how fast the machine is
+decides nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +7,15 @@ import os
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+# The same examples in every run, however long one takes; nothing is kept from one run for the next.
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:

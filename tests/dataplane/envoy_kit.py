@@ -27,26 +27,12 @@ from m4c.syntax.items import split
 from m4c.syntax.parser import parse_item
 from m4deploy import app
 from m4deploy.drivers.envoy import binary
+from ports import addresses
 
 SPEC = Path(__file__).resolve().parents[2] / "specs" / "envoy"
 CORE = SPEC.parent / "core.m4"
 CONTEXT = {"header": "m4-ctx", "width": 4}
 TRUE = {"kind": "true"}
-
-_taken: set[int] = set()
-
-
-def addresses(n: int) -> list[str]:
-    """Free addresses of this machine, none handed out twice."""
-    out: list[str] = []
-    while len(out) < n:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        if port not in _taken:
-            _taken.add(port)
-            out.append(f"127.0.0.1:{port}")
-    return out
 
 
 def compare(op: str, value: Any, key: str | None = "x", attribute: str = "header") -> dict[str, Any]:
@@ -189,7 +175,7 @@ class Client:
     ) -> Reply:
         host, port = self.address.rsplit(":", 1)
         if self.connection is None:
-            self.connection = socket.create_connection((host, int(port)), timeout=20)
+            self.connection = socket.create_connection((host, int(port)), timeout=60)
         raw = f"{method} {target} HTTP/1.1\r\nhost: test\r\n".encode("latin-1")
         for name, value in headers:
             raw += name.encode() + b": " + (value.encode() if isinstance(value, str) else value) + b"\r\n"
@@ -272,7 +258,7 @@ class Scripted:
 
     def expect(self, count: int) -> list[app.Message]:
         """The requests, once there are so many; they are taken away. That there are no more is seen a little later."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while len(self.requests) < count and time.monotonic() < end:
             time.sleep(0.01)
         time.sleep(0.1)
@@ -325,7 +311,17 @@ class Bench:
     @property
     def output(self) -> str:
         """What the Envoys have written to their standard output and error."""
-        return "".join(p.read_text() for p in sorted(self.folder.glob("*.log")))
+        return "".join(p.read_text(errors="replace") for p in sorted(self.folder.glob("*.log")))
+
+    def logged(self, least: int) -> list[dict[str, Any]]:
+        """The requests of the log, once there are so many at least. A line that is still being written is none."""
+        end = time.monotonic() + 60
+        while True:
+            logs = [p.read_bytes().split(b"\n")[:-1] for p in sorted(self.folder.glob("*.log"))]
+            requests = [json.loads(line) for log in logs for line in log if line.startswith(b'{"')]
+            if len(requests) >= least or time.monotonic() > end:
+                return requests
+            time.sleep(0.1)
 
     def sites(
         self,

@@ -216,7 +216,7 @@ class Client:
     """One connection that sends exactly the pieces it is given."""
 
     def __init__(self, server: Server, host: str | None = None) -> None:
-        self.socket = socket.create_connection((host or server.host, server.port), timeout=5)
+        self.socket = socket.create_connection((host or server.host, server.port), timeout=60)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 
@@ -254,7 +254,7 @@ class Client:
         except TimeoutError:
             return True
         finally:
-            self.socket.settimeout(5)
+            self.socket.settimeout(60)
 
     def _more(self) -> None:
         data = self.socket.recv(65536)
@@ -298,7 +298,7 @@ def elsewhere(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import random
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,23 +26,8 @@ GRAPH = Graph(
     },
     tuple(Call(u, v) for u, v in (("cart", "db"), ("cart", "pay"), ("frontend", "cart"), ("frontend", "pay"))),
 )
-PORTS = 40
 Rules = dict[tuple[str, str, str], dict[str, Any]]
 """(dataplane, service, site) to what stands there: {"rules": [...], "tags": ...}"""
-
-
-def free_base() -> int:
-    """The first of a row of free ports, outside the range that the system hands out by itself."""
-    chosen = random.Random(os.getpid())
-    while True:
-        base = chosen.randrange(12000, 32000 - PORTS)
-        try:
-            for port in range(base, base + PORTS):
-                with socket.socket() as s:
-                    s.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
 
 
 def hops(service: str) -> list[tuple[str, str]]:

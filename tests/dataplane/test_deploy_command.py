@@ -16,10 +16,11 @@ from pathlib import Path
 
 import m4bpf
 import pytest
-from local_kit import children, free_base
+from local_kit import children
 from m4deploy import app, local
 from m4deploy.client import send
 from m4deploy.processes import born, listening
+from ports import free_base
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = m4bpf.probe()
@@ -63,7 +64,7 @@ class Shop:
     def m4(self, *args: str) -> tuple[int, str, str]:
         """A command's exit code, output and errors; it never ends in a traceback."""
         process = self.start(*args)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=6000)
         assert "Traceback" not in out + err, err
         assert "bug in M4" not in err, err
         return process.returncode, out, err
@@ -228,21 +229,30 @@ def test_ports_that_do_not_exist(shop: Shop) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("at", ["Validating", "Starting the applications", "Waiting"])
 def test_an_interrupt_changes_nothing(shop: Shop, number: signal.Signals, at: str) -> None:
-    shop.change("policies.m4", "418", "410")
-    process = shop.start("deploy", "--base-port", str(shop.base))
-    assert process.stderr is not None
-    for line in process.stderr:
-        if at in line:
-            process.send_signal(number)
-            break
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == (-number if number == signal.SIGKILL else 130)
-    assert "Traceback" not in said
-    if number == signal.SIGKILL:  # the supervisor takes it back by itself
-        wait(lambda: len(list(shop.state.glob("generation-*"))) == 1 and local.current(shop.state) is not None)
-        wait(lambda: all(listening(f"127.0.0.1:{shop.base + n}") for n in range(2)))
-    assert shop.answer() == WORKING
-    assert len(list(shop.state.glob("generation-*"))) == 1
+    """Unless it comes so late that the command has succeeded, which is seldom."""
+    for _ in range(20):
+        shop.change("policies.m4", "418", "410")
+        process = shop.start("deploy", "--base-port", str(shop.base))
+        assert process.stderr is not None
+        for line in process.stderr:
+            if at in line:
+                process.send_signal(number)
+                break
+        said = process.communicate(timeout=600)[1]
+        assert "Traceback" not in said
+        if number == signal.SIGKILL:  # the supervisor takes it back by itself
+            wait(lambda: len(list(shop.state.glob("generation-*"))) == 1 and local.current(shop.state) is not None)
+            wait(lambda: all(listening(f"127.0.0.1:{shop.base + n}") for n in range(2)))
+        assert len(list(shop.state.glob("generation-*"))) == 1
+        if process.returncode == 0 or (number == signal.SIGKILL and shop.answer() == 410):
+            assert shop.answer() == 410
+            shop.renew()
+            assert shop.deploy()[0] == 0
+            continue
+        assert process.returncode == (-number if number == signal.SIGKILL else 130)
+        assert shop.answer() == WORKING
+        return
+    raise AssertionError("every interrupt came too late")
 
 
 def wait(holds: Callable[[], bool]) -> None:
@@ -259,10 +269,14 @@ def test_a_supervisor_that_is_killed_is_told(shop: Shop) -> None:
     assert process.stderr is not None
     for line in process.stderr:
         if "Starting envoy" in line:
+            process.send_signal(
+                signal.SIGSTOP
+            )  # so that it cannot say that all is well before the supervisor is killed
             break
     (new,) = (p for p in children(process.pid) if "m4deploy.supervisor" in command_line(p))
     os.kill(new, signal.SIGKILL)
-    out, err = process.communicate(timeout=60)
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (1, "")
     assert "not deployed: The supervisor of the deployment ended unexpectedly" in err
     assert "Nothing is in force now: deploy again." in err
@@ -282,7 +296,7 @@ def test_an_application_whose_address_is_taken(tmp_path: Path) -> None:
         listen = f"127.0.0.1:{holder.getsockname()[1]}"
         config |= {"listen": listen, "control": str(tmp_path / "control")}
         run = [sys.executable, "-I", "-S", app.__file__, json.dumps(config)]
-        done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(run, capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("cannot listen: ")
     assert "Traceback" not in done.stderr

@@ -257,14 +257,15 @@ def test_split(bench: Bench) -> None:
 def test_timeout(bench: Bench) -> None:
     limited = rule(0, "SetTimeout", {"limit": 50_000_000}, compare("starts_with", "/limited", attribute="target"))
     tiny = rule(1, "SetTimeout", {"limit": 1}, compare("==", "/tiny", attribute="target"))
-    (client,) = bench.sites(site("egress", "db", [limited, tiny]))
+    large = rule(2, "SetTimeout", {"limit": 60_000_000_000}, compare("==", "/large", attribute="target"))
+    (client,) = bench.sites(site("egress", "db", [limited, tiny, large]))
     own = ("x-envoy-upstream-rq-timeout-ms", "1")
     reply = client.send("/limited", [sleeping(30)])
     assert (reply.status, reply.header("x-m4-denied-by")) == (504, None)
     assert client.send("/tiny", [sleeping(30)]).status == 504
     for headers in ([sleeping(0.3)], [sleeping(0.3), own], [sleeping(0.3), own, ("x-forwarded-for", "10.0.0.1")]):
         assert client.send("/free", headers).status == 200
-    assert [name for name, _ in client.send("/limited").seen.headers] == ["host"]
+    assert [name for name, _ in client.send("/large").seen.headers] == ["host"]
 
 
 def test_tags(bench: Bench) -> None:

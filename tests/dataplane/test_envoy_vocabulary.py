@@ -3,9 +3,9 @@ what it does beside others."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def test_what_ends_a_request_leaves_nothing_of_the_rest(bench: Bench) -> None:
     for asked, status in (("redirect", 302), ("respond", 503), ("deny", 403)):
         reply, took = timed(client, "/", [*asks(asked), ("x-m4-ended", "0")])
         assert reply.status == status
-        assert took < 1
+        assert took < DELAYED
     callee.expect(0)
     shadow.expect(0)
     assert '"policy"' not in bench.output
@@ -114,7 +114,7 @@ def test_what_ends_a_request_leaves_nothing_of_the_rest(bench: Bench) -> None:
     assert took >= DELAYED
     (seen,), (copy,) = callee.expect(1), shadow.expect(1)
     assert seen.header("x-seen") == copy.header("x-seen") == "1"
-    assert len(logged(bench, 2)) == 2
+    assert len(bench.logged(2)) == 2
 
 
 # --- what is sent on ------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_hosts_are_rewritten(bench: Bench) -> None:
 
 
 def test_copies_are_what_the_callee_gets(bench: Bench) -> None:
-    callee, shadow, audit = bench.scripted(), bench.scripted(), bench.scripted(503, None, 2.0)
+    callee, shadow, audit = bench.scripted(), bench.scripted(), bench.scripted(503, None, 30.0)
     rules = [
         rule(0, "Mirror", {"to": "shadow", "share": ALWAYS}, want("both")),
         rule(1, "Mirror", {"to": "audit", "share": ALWAYS}, compare("in", ["both", "audit"], "want")),
@@ -231,7 +231,7 @@ def test_copies_are_what_the_callee_gets(bench: Bench) -> None:
     for _ in range(2):  # the other one hangs up, and then is slow
         reply, took = timed(client, "/", asks("audit"))
         assert reply.status == 200
-        assert took < 1
+        assert took < 20
     audit.expect(2)
     client.send("/", [*asks("none"), *own])
     shadow.expect(0)
@@ -250,8 +250,13 @@ def test_copies_go_to_who_is_not_there(bench: Bench) -> None:
 
 
 def drawn(count: int, of: int, share: float) -> bool:
-    """Whether a share of draws is within five standard deviations of what is expected."""
-    return abs(count - of * share) <= 5 * (of * share * (1 - share)) ** 0.5
+    """Whether a share of draws is as near to what is expected as it is but once in a million runs."""
+    return abs(count - of * share) <= spread(of, share)
+
+
+def spread(of: int, share: float) -> float:
+    """Five standard deviations of how many are drawn."""
+    return float(5 * (of * share * (1 - share)) ** 0.5)
 
 
 def test_shares_are_drawn(bench: Bench) -> None:
@@ -260,7 +265,7 @@ def test_shares_are_drawn(bench: Bench) -> None:
         rule(0, "Mirror", {"to": "shadow", "share": 2500}, want("mirror")),
         rule(1, "Abort", {"status": 418, "share": 7000}, want("abort")),
         rule(2, "LogSample", {"share": 4000}, want("log")),
-        rule(3, "Delay", {"time": 20 * MILLISECOND, "share": 5000}, want("delay")),
+        rule(3, "Delay", {"time": 500 * MILLISECOND, "share": 5000}, want("delay")),
         rule(4, "Abort", {"status": 500, "share": 0}),
         rule(5, "Mirror", {"to": "other", "share": 0}),
     ]
@@ -272,11 +277,14 @@ def test_shares_are_drawn(bench: Bench) -> None:
     assert drawn(statuses.count(418), many, 0.7)
     for asked in ("mirror", "log"):
         assert {client.send("/", asks(asked)).status for _ in range(many)} == {200}
-    times = [timed(client, "/", asks("delay"))[1] for _ in range(100)]
-    assert drawn(sum(t >= 0.02 for t in times), 100, 0.5)
-    time.sleep(0.3)
-    assert drawn(len(shadow.requests), many, 0.25)
-    lines = logged(bench, many // 4)
+    with ThreadPoolExecutor(20) as pool:  # each on a connection of its own, so that the delays go on together
+        times = list(pool.map(lambda _: timed(Client(client.address), "/", asks("delay"))[1], range(100)))
+    assert drawn(sum(t >= 0.5 * EARLY for t in times), 100, 0.5)
+    end = time.monotonic() + 60
+    while not drawn(len(shadow.requests), many, 0.25):  # the last copies may be on their way
+        assert time.monotonic() < end, len(shadow.requests)
+        time.sleep(0.1)
+    lines = bench.logged(int(many * 0.4 - spread(many, 0.4)))
     assert drawn(len(lines), many, 0.4)
     assert {line["policy"] for line in lines} == {"p2"}
 
@@ -315,38 +323,28 @@ def test_retries(bench: Bench) -> None:
 
 def test_attempts_that_take_too_long(bench: Bench) -> None:
     callee = bench.scripted()
-    attempt = rule(0, "SetAttemptTimeout", {"limit": 200 * MILLISECOND})
+    attempt = rule(0, "SetAttemptTimeout", {"limit": 1000 * MILLISECOND})
     rules = [attempt, rule(1, "Retry", {"attempts": 2}, want("retry"))]
-    rules.append(rule(2, "SetTimeout", {"limit": 500 * MILLISECOND}, compare("exists", True, "limited")))
+    rules.append(rule(2, "SetTimeout", {"limit": 1500 * MILLISECOND}, compare("exists", True, "limited")))
     (client,) = bench.sites(site("egress", "db", rules), callee=callee.address)
-    callee.script = [3.0]
+    callee.script = [30.0]
     reply, took = timed(client, "/", asks("retry"))
     assert reply.status == 200
-    assert 0.2 * EARLY <= took < 2
+    assert EARLY <= took < 20
     callee.expect(2)
-    callee.script = [3.0]
+    callee.script = [30.0]
     reply, took = timed(client, "/", asks("no"))
     assert reply.status == 504
-    assert took < 2
+    assert took < 20
     callee.expect(1)
-    callee.script = [3.0, 3.0, 3.0]
+    callee.script = [30.0, 30.0, 30.0]
     reply, took = timed(client, "/", [*asks("retry"), ("limited", "1")])
     assert reply.status == 504, "the limit holds for all attempts together"
-    assert 0.4 * EARLY <= took < 3, "the attempts alone would take nine seconds"
+    assert 1.5 * EARLY <= took < 20, "the attempts alone would not end so soon"
     assert len(callee.requests) in (2, 3)
 
 
 # --- the log --------------------------------------------------------------------------------------------------------
-
-
-def logged(bench: Bench, least: int) -> list[Json]:
-    """The lines of the log, once there are so many at least."""
-    end = time.monotonic() + 12
-    while True:
-        lines = [json.loads(line) for line in bench.output.split("\n") if line.startswith('{"')]
-        if len(lines) >= least or time.monotonic() > end:
-            return lines
-        time.sleep(0.2)
 
 
 def test_requests_are_logged(bench: Bench) -> None:
@@ -359,7 +357,7 @@ def test_requests_are_logged(bench: Bench) -> None:
     egress.send("/a?b", asks("log"), method="PUT", body=b"12345")
     egress.send("/quiet", asks("no"))
     ingress.send("/c", [*asks("log"), ("abort", "1")])
-    first, second = logged(bench, 2)
+    first, second = bench.logged(2)
     assert {
         k: first[k] for k in ("caller", "callee", "side", "policy", "method", "target", "status", "bytes_received")
     } == {
@@ -374,7 +372,7 @@ def test_requests_are_logged(bench: Bench) -> None:
     }
     assert (second["caller"], second["target"], second["status"]) == ("outside", "/c", 500)
     assert isinstance(first["milliseconds"], int)
-    assert first["time"] < second["time"]
+    assert first["time"] <= second["time"]
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------
@@ -404,5 +402,5 @@ def test_faults_are_the_callees(bench: Bench) -> None:
     assert callers.send("/", [("broken", "1")]).status == 503
     begin = time.monotonic()
     assert callers.send("/", [*asks("retry"), ("broken", "1")]).status == 503
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20
     assert callers.send("/", asks("retry")).status == 200

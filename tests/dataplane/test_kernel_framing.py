@@ -214,7 +214,7 @@ async def test_many_connections_at_once(kernel_group: Path, program: m4bpf.Attac
             writer.write(request_[:cut])
             await asyncio.sleep(0)
             writer.write(request_[cut:])
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
             await reader.readexactly(20 if denied else 5)
             results.append(head.startswith(b"HTTP/1.1 403" if denied else b"HTTP/1.1 200"))
         writer.close()

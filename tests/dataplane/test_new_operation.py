@@ -12,6 +12,7 @@ from m4c.placement.plan import plan
 from m4c.workspace import Workspace
 from m4deploy import local
 from m4deploy.client import send
+from ports import free_base
 
 ROOT = Path(__file__).resolve().parents[2]
 DECLARATION = """\
@@ -68,7 +69,7 @@ def test_it_is_checked_planned_built_and_runs(tmp_path: Path) -> None:
     (placed,) = plan(program).operations
     assert (placed.operation, placed.dataplane) == ("LimitBody", "envoy")
 
-    made = jobs.rendered(ws, "shop", base_port=23500)
+    made = jobs.rendered(ws, "shop", base_port=free_base())
     built = jobs.write(made, tmp_path / "built").folder
     with local.deploy(built, tmp_path / "state", foreground=True) as deployment:
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,19 @@ def opened(client: LanguageClient, file: Path) -> str:
 
 async def until_diagnosed(client: LanguageClient, uri: str, codes: list[str]) -> list[types.Diagnostic]:
     """Waits until a file has diagnostics with just these codes."""
-    for _ in range(200):
-        found = list(client.diagnostics.get(uri, ()))
-        if sorted(str(d.code) for d in found) == sorted(codes):
-            return found
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{uri} has {client.diagnostics.get(uri)}")
+
+    def found() -> list[types.Diagnostic]:
+        return list(client.diagnostics.get(uri, ()))
+
+    await until(lambda: sorted(str(d.code) for d in found()) == sorted(codes), lambda: f"{uri} has {found()}")
+    return found()
+
+
+async def until(holds: Callable[[], bool], otherwise: Callable[[], str]) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end, otherwise()
+        await asyncio.sleep(0.02)
 
 
 def at(text: str, fragment: str) -> types.Position:
@@ -62,13 +70,12 @@ def at(text: str, fragment: str) -> types.Position:
 async def test_a_contradiction_is_shown_at_both_policies_and_mended(client: LanguageClient, tmp_path: Path) -> None:
     files = sorted((tmp_path / "ws").glob("*.m4"))
     uris = [opened(client, f) for f in files]
-    for _ in range(200):
-        shown = {u: [d for d in client.diagnostics.get(u, ()) if d.code == "contradiction"] for u in uris}
-        if sum(map(len, shown.values())) >= 2:
-            break
-        await asyncio.sleep(0.05)
-    places = [(u, d) for u, ds in shown.items() for d in ds]
-    assert len(places) == 2
+
+    def contradictions() -> list[tuple[str, types.Diagnostic]]:
+        return [(u, d) for u in uris for d in client.diagnostics.get(u, ()) if d.code == "contradiction"]
+
+    await until(lambda: len(contradictions()) == 2, lambda: f"there are {contradictions()}")
+    places = contradictions()
     for _, diagnostic in places:
         assert " -> " in diagnostic.message
     others = {Path(u).name: [r.message for r in d.related_information or ()] for u, d in places}
@@ -97,12 +104,7 @@ async def test_a_contradiction_is_shown_at_both_policies_and_mended(client: Lang
                 content_changes=[types.TextDocumentContentChangePartial(range=e.range, text=e.new_text) for e in edits],
             )
         )
-    for _ in range(200):
-        if not any(d.code == "contradiction" for u in uris for d in client.diagnostics.get(u, ())):
-            break
-        await asyncio.sleep(0.05)
-    else:
-        raise AssertionError("the contradiction is still there")
+    await until(lambda: not contradictions(), lambda: "the contradiction is still there")
 
 
 @pytest.mark.asyncio

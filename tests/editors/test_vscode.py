@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from editor_tools import missing, undeploy
+from ports import addresses
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -106,12 +106,6 @@ def program(file: Path, script: str) -> Path:
     return file
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def tools() -> str:
     """Looks for everything that the tests need and returns the path of Chromium."""
     if not VSCODE.exists() or not (EXTENSION / "node_modules/.installed").exists():
@@ -151,7 +145,7 @@ def vscode(folder: Path, server: Path, package: Path, *options: str) -> Iterator
         "M4_DETECT": str(HERE / "detect"),
         "M4_SERVER_PID": str(pid),
     }
-    port = free_port()
+    port = int(addresses(1)[0].rpartition(":")[2])
     start: list[str | Path] = [TOOLS / "bin/node", VSCODE, "--extensions-dir", extensions, "--server-data-dir", data]
     start += ["--install-extension", package, "--start-server"]
     start += ["--host", "127.0.0.1", "--port", str(port), "--without-connection-token", "--telemetry-level", "off"]

@@ -26,7 +26,7 @@ def changed(client: LanguageClient, uri: str, version: int, text: str) -> None:
     client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
 
 
-async def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(holds: Callable[[], object], seconds: float = 120.0) -> None:
     end = time.perf_counter() + seconds
     while not holds():
         assert time.perf_counter() < end, "it did not come to that"

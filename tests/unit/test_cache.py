@@ -297,5 +297,5 @@ def test_several_processes_at_once(folder: Path) -> None:
     """
     command = [sys.executable, "-c", code, TEXT]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
-    assert [(p.communicate(timeout=60), p.returncode) for p in running] == [((b"done\n", b""), 0)] * 3
+    assert [(p.communicate(timeout=600), p.returncode) for p in running] == [((b"done\n", b""), 0)] * 3
     assert [f.name for f in folder.iterdir() if "." in f.name] == []

@@ -243,6 +243,6 @@ def test_lsp(orderly: bool) -> None:
     """The language server answers, and ends in silence when its client is done or gone."""
     sent = message("initialize", id=1, params={"processId": None, "rootUri": None, "capabilities": {}})
     sent += (message("shutdown", id=2) + message("exit")) if orderly else b""
-    done = subprocess.run(command("lsp"), input=sent, env=environment(), capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command("lsp"), input=sent, env=environment(), capture_output=True, timeout=600, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b'"capabilities"' in done.stdout

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
@@ -30,6 +28,7 @@ import yaml
 from m4c.diagnostics.registry import Severity, rule
 from m4c.workspace import Workspace
 from pages import Block, anchors, blocks, links, make_targets, pattern_of, session
+from ports import free_base
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -45,20 +44,6 @@ PORTS = 100
 
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
-
-
-def free_base() -> int:
-    """The first of a row of free ports, below those that the system hands out by itself."""
-    chosen = random.Random(os.getpid())
-    while True:
-        base = chosen.randrange(21000, 32000 - PORTS)
-        try:
-            for port in range(base, base + PORTS):
-                with socket.socket() as s:
-                    s.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
 
 
 def is_local_deployment(command: str) -> bool:
@@ -78,7 +63,7 @@ class Scratch:
             "NO_COLOR": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        self.base = free_base()
+        self.base = free_base(PORTS)
         self.deployments: list[str] = []
 
     def problems(self) -> list[str]:
