@@ -25,6 +25,7 @@ from m4ls.convert import Converter
 from m4ls.documents import Document, Documents, path_of
 from m4ls.errors import ContentModified, Failure
 from m4ls.features import FEATURES, diagnostics
+from m4ls.jobs import Jobs
 from m4ls.positions import choose
 from m4ls.reports import Reports
 from m4ls.stdio import Input
@@ -68,6 +69,7 @@ class M4Server(LanguageServer):
         self.analyst = Analyst()
         self.reports = Reports(self)
         self.survey = Surveys(self)
+        self.jobs = Jobs(self)
         self.checker = Checker(self)
         self.watching: asyncio.Task[None] | None = None
         self._converter: Converter | None = None

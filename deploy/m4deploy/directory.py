@@ -15,6 +15,17 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
+def current(target: Path) -> Path | None:
+    """The folder, if it holds a built mesh; None if there is nothing yet. Raises DeployError if it holds something
+    else."""
+    if (target / "manifest.json").is_file():
+        return target
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        hint = "Choose an empty folder, or a new one."
+        raise DeployError(f"{target} holds something else than a built mesh.", hint=hint)
+    return None
+
+
 def deploy(built: Path, target: Path) -> None:
     """Copies what was built to `target`, all at once: who looks sees the old files or the new ones, never a mixture.
 
@@ -22,10 +33,7 @@ def deploy(built: Path, target: Path) -> None:
     """
     read_built(built)
     target = target.absolute()
-    ours = (target / "manifest.json").is_file()
-    if target.exists() and not ours and not (target.is_dir() and not any(target.iterdir())):
-        hint = "Choose an empty folder, or a new one."
-        raise DeployError(f"{target} holds something else than a built mesh.", hint=hint)
+    current(target)
     partial: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from m4deploy.errors import DeployError
 
 Progress = Callable[[str, float], None]
 
-__all__ = ["DeployError", "deploy", "status", "unavailable", "undeploy"]
+__all__ = ["DeployError", "deploy", "running", "status", "unavailable", "undeploy", "validate"]
 
 if TYPE_CHECKING:  # what the command line expects of this module
     from m4c.cli.jobs import Targets
@@ -33,17 +34,56 @@ def unavailable(dataplanes: Iterable[str]) -> dict[str, str]:
     return out
 
 
+def running(target: str, state: Path, output: Path | None) -> Path | None:
+    """The built folder that is in force at a target; None if nothing is. Raises DeployError for what is no target."""
+    if target == "directory":
+        from m4deploy import directory
+
+        return directory.current(_folder(output))
+    if target != "local":
+        raise _unknown(target)
+    from m4deploy import local
+
+    found = local.current(state)
+    return found.built.folder if found is not None else None
+
+
+def validate(target: str, built: Path, progress: Progress) -> None:
+    """Has each dataplane validate what it would get, and changes nothing. Raises DeployError. A folder is for other
+    machines, so what this one cannot run is not validated for it."""
+    from m4deploy.built import read_built
+    from m4deploy.drivers import driver
+
+    elements = read_built(built).elements
+    names = sorted({e.dataplane for e in elements})
+    skipped = unavailable(names) if target == "directory" else {}
+    drivers = {name: driver(name) for name in names if name not in skipped}
+    mine = [e for e in elements if e.dataplane in drivers]
+    for number, element in enumerate(mine):
+        progress(f"Validating {element}", number / len(mine))
+        with tempfile.TemporaryDirectory(prefix="m4-validate-") as folder:
+            drivers[element.dataplane].validate(element, Path(folder))
+
+
+def _folder(output: Path | None) -> Path:
+    if output is None:
+        raise DeployError("The target `directory` needs a folder.")
+    return output
+
+
+def _unknown(target: str) -> DeployError:
+    return DeployError(f"There is no target `{target}`.", hint="The targets are `local` and `directory`.")
+
+
 def deploy(target: str, built: Path, state: Path, output: Path | None, progress: Progress) -> str:
     """Deploys a built folder; returns what to tell the user. Raises DeployError, which says if anything changed."""
     if target == "directory":
         from m4deploy import directory
 
-        if output is None:
-            raise DeployError("The target `directory` needs a folder.")
-        directory.deploy(built, output)
+        directory.deploy(built, _folder(output))
         return f"The artifacts are in {output}.\n"
     if target != "local":
-        raise DeployError(f"There is no target `{target}`.", hint="The targets are `local` and `directory`.")
+        raise _unknown(target)
     from m4deploy import local
 
     local.deploy(built, state, progress)

@@ -332,8 +332,15 @@ def test_deploy_and_undeploy(start: Any, workspace: Path, tmp_path: Path) -> Non
     editor: Editor = start(workspace / "shop.m4")
     editor.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
     try:
+        editor.lua(
+            "vim.g.asked = {} vim.ui.select = function(items, given, done)"
+            " vim.g.asked = vim.list_extend(vim.g.asked, { given.prompt }) done(items[1]) end"
+        )
         editor.nvim.command("M4Deploy")
         editor.wait("vim.fn.bufwinid('m4://deploy') ~= -1")
+        where, question = editor.lua("return vim.g.asked")
+        assert "where to deploy mesh `shop`?" in where
+        assert "deploy mesh `shop` on this machine? artifacts: 2 new" in question
         report = editor.lua("return vim.api.nvim_buf_get_lines(vim.fn.bufnr('m4://deploy'), 0, -1, false)")
         assert any("127.0.0.1" in line for line in report), report
         editor.wait("vim.api.nvim_exec2('messages', { output = true }).output:find('is deployed') ~= nil")

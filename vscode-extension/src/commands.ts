@@ -57,11 +57,11 @@ export function registerCommands(server: Server, memory: vscode.Memento): vscode
       report.show(true);
     }
   };
-  const deploy = async (target: vscode.Uri): Promise<void> => {
-    const where = await pickDestination(target);
-    if (where !== undefined) {
-      showDeployed(await server.ask<Deployed>("m4.deploy", target.toString(), ...where));
-    }
+  const deploy = async (target: vscode.Uri): Promise<Deployed | undefined> => {
+    // The server asks where, says what would change, and asks again.
+    const done = await server.ask<Deployed>("m4.deploy", target.toString(), null, deploymentFolder(target));
+    showDeployed(done);
+    return done;
   };
   const undeploy = async (target: vscode.Uri): Promise<void> => {
     showDeployed(await server.ask<Deployed>("m4.undeploy", target.toString()));
@@ -113,30 +113,10 @@ async function pickTarget(): Promise<vscode.Uri | undefined> {
   return folders.length === 1 ? folders[0]?.uri : (await vscode.window.showWorkspaceFolderPick())?.uri;
 }
 
-/** Where to deploy, as the arguments of `m4.deploy`: the name of a target, and the folder if it wants one. */
-async function pickDestination(target: vscode.Uri): Promise<[string] | [string, string] | undefined> {
-  const here = {
-    label: "On this machine",
-    detail: "Runs the mesh until it is undeployed, with a small stand-in for each service",
-    iconPath: new vscode.ThemeIcon("vm-running"),
-  };
-  const folder = {
-    label: "Into a folder…",
-    detail: "Writes the artifacts, for something else to take",
-    iconPath: new vscode.ThemeIcon("folder"),
-  };
-  const chosen = await vscode.window.showQuickPick([here, folder], { placeHolder: "Where to deploy" });
-  if (chosen !== folder) {
-    return chosen && ["local"];
-  }
+/** The folder that is offered to deploy into. */
+function deploymentFolder(target: vscode.Uri): string {
   const root = vscode.workspace.getWorkspaceFolder(target)?.uri.fsPath ?? path.dirname(target.fsPath);
-  const written = await vscode.window.showInputBox({
-    title: "Deploy into a folder",
-    prompt: "A new folder, an empty one, or one that holds an earlier deployment, which is replaced.",
-    value: path.join(root, "out"),
-    validateInput: (text) => (text.trim() === "" ? "Which folder?" : undefined),
-  });
-  return written === undefined ? undefined : ["directory", path.resolve(root, written.trim())];
+  return path.resolve(root, vscode.workspace.getConfiguration("m4", target).get<string>("deploy.folder", "out").trim() || "out");
 }
 
 async function showBuilt(built: Built): Promise<void> {

@@ -283,6 +283,10 @@ class Targets(Protocol):
 
     def unavailable(self, dataplanes: Iterable[str]) -> dict[str, str]: ...
 
+    def running(self, target: str, state: Path, output: Path | None) -> Path | None: ...
+
+    def validate(self, target: str, built: Path, progress: Progress) -> None: ...
+
     def deploy(self, target: str, built: Path, state: Path, output: Path | None, progress: Progress) -> str: ...
 
     def undeploy(self, state: Path) -> bool: ...
@@ -290,9 +294,51 @@ class Targets(Protocol):
     def status(self, state: Path) -> tuple[bool, str]: ...
 
 
-def _targets() -> Targets:
+def provided() -> Targets:
+    """The targets; a usage error if none are installed."""
     found: Targets = plugin("targets", "deployment")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is to be deployed, and where to; nothing was changed yet. `lacking`: dataplanes that this machine cannot
+    run, with the reason. `plan`: in words."""
+
+    mesh: str
+    target: str
+    state: Path
+    output: Path | None
+    made: Build
+    lacking: Mapping[str, str]
+    plan: str
+
+
+def prepare(
+    workspace: Workspace, mesh: str, target: str, output: Path | None = None, base_port: int = BASE_PORT
+) -> Prepared:
+    """Plans and builds."""
+    lacking = unavailable(workspace, mesh) if target == "local" else {}
+    made = rendered(workspace, mesh, base_port, frozenset(lacking))
+    plan = describe(*(without(workspace, mesh, frozenset(lacking)) if lacking else planned(workspace, mesh)))
+    return Prepared(mesh, target, state_dir(workspace, mesh), output, made, lacking, plan)
+
+
+def put(prepared: Prepared, progress: Progress) -> DeployResult:
+    """Deploys what was prepared. A failure leaves what ran before as it was."""
+    targets = provided()
+    for name, reason in prepared.lacking.items():
+        progress(f"without {name}: {reason}", 0.0)
+    with tempfile.TemporaryDirectory(prefix="m4-build-") as folder:
+        built = write(prepared.made, Path(folder)).folder
+        try:
+            text = targets.deploy(prepared.target, built, prepared.state, prepared.output, progress)
+        except targets.DeployError as e:
+            message, rest = said(e)
+            changed = "" if getattr(e, "changed", False) else ", nothing changed"
+            return DeployResult(False, f"not deployed{changed}: {message}", rest)
+    notes = "".join(f"without {name}: {reason}\n" for name, reason in prepared.lacking.items())
+    return DeployResult(True, f"mesh `{prepared.mesh}` is deployed to `{prepared.target}`", notes + text)
 
 
 def deploy(
@@ -304,22 +350,7 @@ def deploy(
     base_port: int = BASE_PORT,
 ) -> DeployResult:
     """Builds and deploys. A failure leaves what ran before as it was."""
-    targets = _targets()
-    state = state_dir(workspace, mesh)
-    lacking = unavailable(workspace, mesh) if target == "local" else {}
-    for name, reason in lacking.items():
-        progress(f"without {name}: {reason}", 0.0)
-    made = rendered(workspace, mesh, base_port, frozenset(lacking))
-    with tempfile.TemporaryDirectory(prefix="m4-build-") as folder:
-        built = write(made, Path(folder)).folder
-        try:
-            text = targets.deploy(target, built, state, output, progress)
-        except targets.DeployError as e:
-            message, rest = _said(e)
-            changed = "" if getattr(e, "changed", False) else ", nothing changed"
-            return DeployResult(False, f"not deployed{changed}: {message}", rest)
-    notes = "".join(f"without {name}: {reason}\n" for name, reason in lacking.items())
-    return DeployResult(True, f"mesh `{mesh}` is deployed to `{target}`", notes + text)
+    return put(prepare(workspace, mesh, target, output, base_port), progress)
 
 
 def unavailable(workspace: Workspace, mesh: str) -> dict[str, str]:
@@ -327,10 +358,10 @@ def unavailable(workspace: Workspace, mesh: str) -> dict[str, str]:
     program, _ = planned(workspace, mesh)
     kernel = [d.name for d in program.dataplanes.values() if d.tier == "kernel"]
     proxies = any(d.tier == "proxy" for d in program.dataplanes.values())
-    return _targets().unavailable(kernel) if proxies else {}
+    return provided().unavailable(kernel) if proxies else {}
 
 
-def _said(error: Exception) -> tuple[str, str]:
+def said(error: Exception) -> tuple[str, str]:
     """The first line of a deployment's error, and the rest."""
     first, _, rest = str(error).partition("\n")
     return first, rest
@@ -338,19 +369,19 @@ def _said(error: Exception) -> tuple[str, str]:
 
 def undeploy(workspace: Workspace, mesh: str) -> DeployResult:
     """Stops a local deployment; one that is not there is no error."""
-    targets = _targets()
+    targets = provided()
     try:
         stopped = targets.undeploy(state_dir(workspace, mesh))
     except targets.DeployError as e:
-        return DeployResult(False, *_said(e))
+        return DeployResult(False, *said(e))
     return DeployResult(True, f"mesh `{mesh}` is {'stopped' if stopped else 'not deployed'}", "")
 
 
 def status(workspace: Workspace, mesh: str) -> DeployResult:
     """What is deployed; `ok` if all of it lives."""
-    targets = _targets()
+    targets = provided()
     try:
         healthy, text = targets.status(state_dir(workspace, mesh))
     except targets.DeployError as e:
-        return DeployResult(False, *_said(e))
+        return DeployResult(False, *said(e))
     return DeployResult(healthy, "", text)

@@ -107,17 +107,25 @@ await run("window", async (page) => {
   await active(page, "boutique.m4");
 
   const report = (text) => page.locator(".part.panel .view-line", { hasText: text }).waitFor();
+  const out = path.join(workspace, "out");
   await command(page, "M4: Deploy");
-  await pick(page, "Into a folder…", "12-where");
-  const folder = page.locator(".quick-input-widget:visible input");
-  await until("a folder is proposed", async () => (await folder.inputValue()) === path.join(workspace, "out"));
-  await page.keyboard.press("Enter");
+  await notification(page, "where to deploy mesh", "12-where", `Into ${out}`);
+  const question = await notification(page, "deploy mesh `boutique` into", "13-what-if", "Show differences");
+  check(question.includes("artifacts: 7 new"), question);
+  await active(page, "boutique.diff");
+  await until("the plan in what would change", async () => (await editorText(page)).includes("proven optimal"));
+  await screenshot(page, "13-differences");
+  check(!existsSync(out), "nothing is changed before it is confirmed");
+  await notification(page, "deploy mesh `boutique` into", "13-again", "Deploy");
   step(`M4: Deploy: ${await notification(page, "is deployed to `directory`", "13-in-folder")}`);
   await report("The artifacts are in");
-  check(existsSync(path.join(workspace, "out/manifest.json")), "the artifacts are in the folder");
+  check(existsSync(path.join(out, "manifest.json")), "the artifacts are in the folder");
+  await command(page, "View: Close Editor");
+  await active(page, "boutique.m4");
 
   await command(page, "M4: Deploy");
-  await pick(page, "On this machine");
+  await notification(page, "where to deploy mesh", "12-where", "On this machine");
+  await notification(page, "deploy mesh `boutique` on this machine", "14-what-if", "Deploy");
   await report("frontend takes requests at http://127.0.0.1:");
   step(`M4: Deploy: ${await notification(page, "is deployed to `local`", "14-deployed")}`);
   await command(page, "M4: Undeploy");

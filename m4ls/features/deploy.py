@@ -1,0 +1,176 @@
+"""workspace/executeCommand `m4.deploy` and `m4.undeploy`.
+
+`m4.deploy` takes the URI or path of a file or folder, a target, a folder for the target `directory`, and whether to
+`confirm`. Without a target it asks for one, and then it always asks again before it changes anything: it has the
+dataplanes validate what they would get, and says what would change. All of this goes through standard requests
+(`window/showMessageRequest`, `window/showDocument`, `$/progress`), so it is the same in every editor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+
+from m4ls.documents import path_of
+from m4ls.jobs import CommandFailed, Target
+from m4ls.progress import Progress
+from m4ls.telling import ask, optional, say, show, shows
+
+if TYPE_CHECKING:
+    from m4c.cli.jobs import DeployResult, Prepared
+    from m4c.cli.whatif import WhatIf
+
+    from m4ls.server import M4Server
+
+LOCAL = "On this machine"
+DEPLOY, DIFFERENCES, CANCEL = "Deploy", "Show differences", "Cancel"
+PROBLEM = "Show problem"
+OUT = "out"  # the folder that is offered, beside the mesh
+_INFO, _ERROR = types.MessageType.Info, types.MessageType.Error
+
+
+def register(server: M4Server) -> None:
+    @server.command("m4.deploy")
+    async def deploy(*given: Any) -> dict[str, Any]:
+        target, folder, confirm = (optional(given, i) for i in (1, 2, 3))
+        output = _absolute(folder)
+        asked = target is None or confirm == "confirm"
+        if target is None:
+            target, output = await _choose(server, given, output)
+            if target is None:
+                return _cancelled(server)
+        prepared = await _prepare(server, given, target, output, asked)
+        if isinstance(prepared, str):
+            return {"ok": False, "message": prepared, "text": ""}
+        if asked and not await _confirmed(server, given, prepared):
+            return _cancelled(server)
+        async with Progress(server, f"Deploying ({target})") as progress:
+            step = _steps(progress)
+
+            def job(_: Target) -> DeployResult:
+                from m4c.cli.jobs import put
+
+                return put(prepared, step)
+
+            return _deployed(server, await server.jobs.run("m4.deploy", given, job))
+
+    @server.command("m4.undeploy")
+    async def undeploy(*given: Any) -> dict[str, Any]:
+        def job(target: Target) -> DeployResult:
+            from m4c.cli import jobs
+
+            return jobs.undeploy(target.workspace, target.mesh)
+
+        async with Progress(server, "Undeploying"):
+            return _deployed(server, await server.jobs.run("m4.undeploy", given, job))
+
+
+# --- the steps --------------------------------------------------------------------------------------------------------
+
+
+async def _choose(server: M4Server, given: tuple[Any, ...], output: Path | None) -> tuple[str | None, Path | None]:
+    """The target, and the folder if it is one."""
+    mesh, beside = await server.jobs.run("m4.deploy", given, lambda t: (t.mesh, t.folder / OUT))
+    folder = output or beside
+    into = f"Into {folder}"
+    chosen = await ask(server, _INFO, f"where to deploy mesh `{mesh}`?", LOCAL, into)
+    return ("local", None) if chosen == LOCAL else ("directory", folder) if chosen == into else (None, None)
+
+
+async def _prepare(
+    server: M4Server, given: tuple[Any, ...], target: str, output: Path | None, asked: bool
+) -> Prepared | str:
+    """Plans and builds. Where somebody is there to ask, errors of the workspace are told, and the first one is shown:
+    then the message is returned."""
+
+    def job(about: Target) -> Prepared:
+        from m4c.cli import jobs
+
+        return jobs.prepare(about.workspace, about.mesh, target, output)
+
+    async with Progress(server, "Planning", counted=False):
+        try:
+            return await server.jobs.run("m4.deploy", given, job)
+        except CommandFailed as failed:
+            problem = await server.jobs.run("m4.deploy", given, _first_error) if asked else None
+            error = failed
+    if problem is not None and shows(server):
+        message = f"not deployed, nothing changed: {error.message}"
+        if await ask(server, _ERROR, message, PROBLEM) == PROBLEM:
+            file, at = problem
+            await show(server, [Path(file)], types.Range(at, at))
+        return message
+    raise error
+
+
+def _first_error(target: Target) -> tuple[str, types.Position] | None:
+    from m4c.cli.common import errors
+
+    wrong = errors(target.workspace, target.workspace.problems())
+    if not wrong:
+        return None
+    span = target.workspace.span(wrong[0].place)
+    return span.file, types.Position(span.start_line, span.start_char)
+
+
+async def _confirmed(server: M4Server, given: tuple[Any, ...], prepared: Prepared) -> bool:
+    """Validates, says what would change, and asks. What is wrong is told; nothing was changed then."""
+    async with Progress(server, "Validating") as progress:
+        step = _steps(progress)
+
+        def job(_: Target) -> tuple[WhatIf, DeployResult]:
+            from m4c.cli.whatif import validated, what_if
+
+            return what_if(prepared), validated(prepared, step)
+
+        found, valid = await server.jobs.run("m4.deploy", given, job)
+    if not valid.ok:
+        raise CommandFailed("\n".join(filter(None, (valid.message, valid.text.strip()))))
+    where = f"into {prepared.output}" if prepared.output is not None else "on this machine"
+    question = f"deploy mesh `{prepared.mesh}` {where}? {found.summary}"
+    with tempfile.TemporaryDirectory(prefix="m4-what-if-") as folder:
+        differences = Path(folder, f"{prepared.mesh}.diff")
+        differences.write_text(found.text, "utf-8")
+        while True:
+            offered = (DEPLOY, DIFFERENCES, CANCEL) if shows(server) else (DEPLOY, CANCEL)
+            chosen = await ask(server, _INFO, question, *offered)
+            if chosen != DIFFERENCES:
+                return chosen == DEPLOY
+            await show(server, [differences])
+
+
+def _steps(progress: Progress) -> Callable[[str, float], None]:
+    """What a job in a thread of its own tells of its progress."""
+    loop = asyncio.get_running_loop()
+
+    def step(message: str, part: float) -> None:
+        loop.call_soon_threadsafe(progress.report, message, part)
+
+    return step
+
+
+def _absolute(folder: str | None) -> Path | None:
+    output = Path(path_of(folder) or folder) if folder is not None else None
+    if output is not None and not output.is_absolute():
+        raise JsonRpcInvalidParams(f"`{folder}` is no absolute path")
+    return output
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+def _cancelled(server: M4Server) -> dict[str, Any]:
+    message = "not deployed, nothing changed"
+    say(server, _INFO, message)
+    return {"ok": False, "message": message, "text": "", "cancelled": True}
+
+
+def _deployed(server: M4Server, result: DeployResult) -> dict[str, Any]:
+    say(server, _INFO if result.ok else _ERROR, result.message)
+    return {"ok": result.ok, "message": result.message, "text": result.text}

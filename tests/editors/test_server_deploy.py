@@ -1,0 +1,133 @@
+"""Deploying as the server drives it: it asks where, validates, says what would change, and asks again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_lsp
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
+from views_kit import COMMAND, changed, opened
+
+
+class Person:
+    """Who answers the server's questions: with the first of the answers that is offered, else with none."""
+
+    def __init__(self) -> None:
+        self.answers: list[str] = []
+        self.asked: list[tuple[str, list[str]]] = []
+        self.shown: list[tuple[str, str, types.Range | None]] = []
+
+    def answer(self, params: types.ShowMessageRequestParams) -> types.MessageActionItem | None:
+        offered = [a.title for a in params.actions or ()]
+        self.asked.append((params.message, offered))
+        wanted = self.answers.pop(0) if self.answers else ""
+        return next((a for a in params.actions or () if a.title.startswith(wanted) and wanted), None)
+
+    def show(self, params: types.ShowDocumentParams) -> types.ShowDocumentResult:
+        file = Path(params.uri.removeprefix("file://"))
+        self.shown.append((file.name, file.read_text(), params.selection))
+        return types.ShowDocumentResult(success=True)
+
+
+def answering() -> LanguageClient:
+    client = make_test_lsp_client()
+    client.person = person = Person()
+    client.protocol.fm.features[types.WINDOW_SHOW_MESSAGE_REQUEST] = person.answer
+    client.protocol.fm.features[types.WINDOW_SHOW_DOCUMENT] = person.show  # pytest-lsp only records what is to be shown
+    for method in (types.CLIENT_REGISTER_CAPABILITY, types.WORKSPACE_CODE_LENS_REFRESH):
+        client.feature(method)(lambda *_: None)
+    return client
+
+
+@pytest_lsp.fixture(config=ClientServerConfig(server_command=COMMAND, client_factory=answering))
+async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[None]:
+    (workspace / "even.m4").unlink()
+    folder = types.WorkspaceFolder(workspace.as_uri(), "ws")
+    able = client_capabilities("visual-studio-code")
+    await lsp_client.initialize_session(types.InitializeParams(able, workspace_folders=[folder]))
+    yield
+    await lsp_client.shutdown_session()
+
+
+async def deploy(client: LanguageClient, uri: str, *arguments: Any) -> dict[str, Any]:
+    params = types.ExecuteCommandParams("m4.deploy", [uri, *arguments])
+    found = await asyncio.wait_for(client.workspace_execute_command_async(params), 120)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.asyncio
+async def test_the_whole_way_into_a_folder(client: LanguageClient, workspace: Path) -> None:
+    uri, person = opened(client, workspace / "shop.m4"), client.person
+    out = workspace / "out"
+    person.answers = ["Into", "Show differences", "Deploy"]
+    assert (await deploy(client, uri))["ok"] is True
+    (where, offered), (first, _), (again, choices) = person.asked
+    assert (where, offered) == ("M4: where to deploy mesh `shop`?", ["On this machine", f"Into {out}"])
+    assert first == again == f"M4: deploy mesh `shop` into {out}? artifacts: 2 new"
+    assert choices == ["Deploy", "Show differences", "Cancel"]
+    ((name, text, _),) = person.shown
+    assert name == "shop.diff"
+    assert "mesh shop: 1 element for 3 services" in text and "+++ b/envoy/e/envoy.yaml" in text
+    assert "x-tier" in (out / "envoy/e/envoy.yaml").read_text()
+    assert client.messages[-1].message == "M4: mesh `shop` is deployed to `directory`"
+    titles = [r.title for reports in client.progress_reports.values() for r in reports if hasattr(r, "title")]
+    assert titles[-3:] == ["Planning", "Validating", "Deploying (directory)"]
+
+    changed(client, uri, 2, (workspace / "shop.m4").read_text().replace("x-tier", "x-rank"))
+    person.answers, person.asked = ["Into", "Cancel"], []
+    assert await deploy(client, uri) == {
+        "ok": False,
+        "message": "not deployed, nothing changed",
+        "text": "",
+        "cancelled": True,
+    }
+    assert person.asked[-1][0].endswith("? artifacts: 1 changed")
+    assert "x-rank" not in (out / "envoy/e/envoy.yaml").read_text()
+
+    person.answers, person.asked = [], []
+    assert (await deploy(client, uri))["cancelled"] is True, "who does not say where deploys nothing"
+    assert len(person.asked) == 1
+    person.answers = ["Deploy"]
+    assert (await deploy(client, uri, "directory", str(out), "confirm"))["ok"] is True
+    assert "x-rank" in (out / "envoy/e/envoy.yaml").read_text()
+    person.answers, person.asked = ["Cancel"], []
+    await deploy(client, uri, "directory", str(out), "confirm")
+    assert person.asked[0][0].endswith("? the same artifacts are in force already")
+
+
+@pytest.mark.asyncio
+async def test_what_is_wrong_is_shown_and_nothing_changes(client: LanguageClient, workspace: Path) -> None:
+    uri, person = opened(client, workspace / "shop.m4"), client.person
+    changed(client, uri, 2, (workspace / "shop.m4").read_text().replace("r.SetHeader", "r.SetHaeder"))
+    person.answers = ["Into", "Show problem"]
+    found = await deploy(client, uri)
+    assert found["ok"] is False
+    assert re.match(
+        r"not deployed, nothing changed: the workspace has errors \(unknown-name in .*shop.m4:13", found["message"]
+    )
+    assert person.asked[-1] == (f"M4: {found['message']}", ["Show problem"])
+    ((name, _, at),) = person.shown
+    assert name == "shop.m4"
+    assert at is not None and at.start == types.Position(12, 6)
+    assert not (workspace / "out").exists()
+
+
+@pytest.mark.asyncio
+async def test_a_folder_that_holds_something_else_is_refused_before_anybody_is_asked(
+    client: LanguageClient, workspace: Path
+) -> None:
+    taken = workspace / "taken"
+    taken.mkdir()
+    (taken / "mine").write_text("")
+    with pytest.raises(JsonRpcException, match=r"nothing changed: .*taken holds something else than a built mesh"):
+        await deploy(client, (workspace / "shop.m4").as_uri(), "directory", str(taken), "confirm")
+    assert client.person.asked == []
+    assert [p.name for p in taken.iterdir()] == ["mine"]
