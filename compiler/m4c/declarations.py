@@ -1,8 +1,8 @@
 """What files declare, as queries: texts → items → declarations → the outline of each file and the layout of all.
 
-Inputs: `files` (the workspace's M4 files, sorted), `text` (a file's text, None where there is none), `shipped` (the
-shipped spec programs). Keys of declarations ("policy:canary") hold no offsets, so editing one declaration re-computes
-nothing of another that stays as it is, wherever it moves.
+Inputs: `files` (the workspace's M4 files, sorted), `roots` (its folders, the innermost first), `text` (a file's text,
+None where there is none), `shipped` (the shipped spec programs). Keys of declarations ("policy:canary") hold no
+offsets, so editing one declaration re-computes nothing of another that stays as it is, wherever it moves.
 
 The layout holds what others need of a file to know what there is: names, and whatever is no policy and no test. It is
 the one query that reads every file and that everything else depends on, so it is a firewall: an edit within a policy
@@ -169,7 +169,8 @@ def layout(db: Database) -> Layout:
     sources = tuple(f for f in files if f in known or exists(db, f))
     outlines = tuple(known.get(f) or outline(db, f) for f in sources)
     meshes = dict.fromkeys(named(r) for o in outlines for r in o.others if isinstance(r.parsed.decl, t.MeshDecl))
-    mesh_of = {o.file: _mesh_of(o, tuple(meshes)) for o in outlines}
+    near = _meshes_by_root(db, outlines)
+    mesh_of = {o.file: _mesh_of(o, near.get(_root(db, o.file)) or tuple(meshes)) for o in outlines}
     return Layout(files, graphs, sources, outlines, tuple(meshes), mesh_of)
 
 
@@ -223,6 +224,23 @@ def _reached(db: Database, known: dict[str, Outline]) -> tuple[tuple[str, ...], 
                 case t.SpecDecl(name=spec_name):
                     specs.add(spec_name.text)
     return tuple(files), tuple(graphs)
+
+
+def _root(db: Database, file: str) -> str | None:
+    """The folder of the workspace that a file is in, if there are several."""
+    roots: tuple[str, ...] = db.input_or("roots", default=())
+    return next((r for r in roots if file.startswith(f"{r}/")), None) if len(roots) > 1 else None
+
+
+def _meshes_by_root(db: Database, outlines: tuple[Outline, ...]) -> dict[str | None, tuple[str, ...]]:
+    """The meshes that each of several folders declares."""
+    found: dict[str | None, dict[str, None]] = {}
+    for o in outlines:
+        root = _root(db, o.file)
+        if root is not None:
+            names = (named(r) for r in o.others if isinstance(r.parsed.decl, t.MeshDecl))
+            found.setdefault(root, {}).update(dict.fromkeys(names))
+    return {root: tuple(names) for root, names in found.items()}
 
 
 def _mesh_of(of: Outline, meshes: tuple[str, ...]) -> tuple[str | None, bool]:

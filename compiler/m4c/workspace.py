@@ -99,6 +99,8 @@ class Workspace:
             self._look_for(file)
         files = [f for f in files if f in self._open or self._is_ours(f)]
         self.db.set("files", tuple(files), durability=Durability.STORED)
+        roots = sorted({p.as_posix() for p in self.paths if p.is_dir()}, key=len, reverse=True)
+        self.db.set("roots", tuple(roots), durability=Durability.STORED)
         with uncollected():
             self.settle()
 

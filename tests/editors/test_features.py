@@ -187,7 +187,7 @@ async def diagnosed(client: LanguageClient, desk: Desk, name: str, *codes: str) 
     """Waits until a file has a finding of each of these kinds; without any, until it has none of an error."""
     for _ in range(400):
         found = {str(d.code) for d in client.diagnostics.get(desk.uri(name), ())}
-        if set(codes) <= found if codes else "unknown-name" not in found:
+        if set(codes) <= found if codes else found.isdisjoint(("unknown-name", "missing-file")):
             return
         await asyncio.sleep(0.05)
     raise AssertionError(f"{name} has {found}, not {codes}")
@@ -399,6 +399,27 @@ async def call_hierarchy(client: LanguageClient, desk: Desk) -> None:
     assert [c.to.name for c in out or ()] == ["e", "f"]
 
 
+@exercises(
+    "workspace.fileOperations", "workspace.fileOperations.willRename", "workspace.fileOperations.didRename",
+)  # fmt: skip
+async def moves(client: LanguageClient, desk: Desk) -> None:
+    old, new = desk.folder / "shop.graph.yaml", desk.folder / "data é/😀.yaml"
+    params = types.RenameFilesParams([types.FileRename(old.as_uri(), new.as_uri())])
+    edit = await client.workspace_will_rename_files_async(params)
+    changed = desk.edited(edit)
+    assert changed.keys() == {"shop.m4"}
+    assert 'graph "data é/😀.yaml";' in changed["shop.m4"]
+    new.parent.mkdir()
+    old.rename(new)
+    client.workspace_did_rename_files(params)
+    await diagnosed(client, desk, "shop.m4", "missing-file")
+    back = types.RenameFilesParams([types.FileRename(new.as_uri(), old.as_uri())])
+    new.rename(old)
+    assert await client.workspace_will_rename_files_async(back) is None, "it was not edited in between"
+    client.workspace_did_rename_files(back)
+    await diagnosed(client, desk, "shop.m4")
+
+
 @exercises("executeCommandProvider")
 async def commands(client: LanguageClient, desk: Desk) -> None:
     given = types.ExecuteCommandParams("m4.test", [desk.uri("shop.m4")])
@@ -437,3 +458,35 @@ async def test_every_capability_does_what_it_says(client: LanguageClient, desk: 
             done.add(EXERCISES[name])
             await EXERCISES[name](client, desk)
     assert len(done) > 5
+
+
+@pytest.mark.asyncio
+async def test_folders_of_one_window_do_not_mix(client: LanguageClient, desk: Desk, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(HERE / "workspace", tmp_path / "other"))
+    mesh = (other / "shop.m4").read_text().replace("mesh shop", "mesh second").replace("send_some", "send_more")
+    (other / "shop.m4").write_text(mesh)
+    added = types.WorkspaceFolder(uri=other.as_uri(), name="other")
+    add = types.WorkspaceFoldersChangeEvent(added=[added], removed=[])
+    client.workspace_did_change_workspace_folders(types.DidChangeWorkspaceFoldersParams(add))
+    item = types.TextDocumentItem(uri=(other / "shop.m4").as_uri(), language_id="m4", version=1, text=mesh)
+    client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+    for uri in (item.uri, (other / "even.m4").as_uri(), desk.uri("even.m4")):
+        for _ in range(400):
+            if found := [d.message for d in client.diagnostics.get(uri, ()) if d.code == "contradiction"]:
+                break
+            await asyncio.sleep(0.05)
+        assert found, uri
+        assert not any(d.code in ("which-mesh", "duplicate-name") for d in client.diagnostics[uri])
+    context = types.ReferenceContext(include_declaration=True)
+    at = types.Position(6, mesh.splitlines()[6].index("send_more"))
+    where = types.TextDocumentIdentifier(item.uri), at
+    references = await client.text_document_references_async(types.ReferenceParams(context, *where))
+    assert {r.uri for r in references or ()} == {item.uri}
+    remove = types.WorkspaceFoldersChangeEvent(added=[], removed=[added])
+    client.text_document_did_close(types.DidCloseTextDocumentParams(where[0]))
+    client.workspace_did_change_workspace_folders(types.DidChangeWorkspaceFoldersParams(remove))
+    for _ in range(400):
+        if not client.diagnostics.get(item.uri) and not client.diagnostics.get((other / "even.m4").as_uri()):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("findings of a folder that was removed are still shown")

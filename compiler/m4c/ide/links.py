@@ -24,13 +24,14 @@ def links(workspace: Workspace, file: str) -> tuple[Link, ...]:
     """The paths in a file whose files are there, in order."""
     found = []
     for ref in project.outline(workspace.db, file).others:
-        for path, target in _paths(workspace, file, ref.parsed.decl):
+        for path, target in paths_in(workspace, file, ref.parsed.decl):
             end = max(path.end - 1, path.start + 1)
             found.append(Link(workspace.span(Place(file, ref.key, path.start + 1, end)), target))
     return tuple(sorted(found, key=lambda link: link.span.start))
 
 
-def _paths(workspace: Workspace, file: str, decl: t.Decl) -> Iterator[tuple[t.Str, str]]:
+def paths_in(workspace: Workspace, file: str, decl: t.Decl) -> Iterator[tuple[t.Str, str]]:
+    """The paths in a declaration, each with the file that it leads to, if that is there."""
     db = workspace.db
     match decl:
         case t.Import(path=path):
