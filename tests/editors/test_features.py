@@ -17,10 +17,11 @@ from pygls.protocol import default_converter
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
 
 HERE = Path(__file__).parent
-PROFILES = ("visual-studio-code", "neovim")
+PROFILES = ("visual-studio-code", "neovim", "neovim in utf-32")  # the first two count in UTF-16 and in UTF-8
 EXTRA = """/// Many words.
 policy "é 😀" (HttpRequest r) on e -> f after send_some { r.Mark("seen"); }
 policy later (HttpRequest r) on * -> f after "é 😀" when r.mark["seen"] { r.SetTimeout(2s); }
+/* é 😀 */ import "even.m4";
 """
 
 
@@ -58,7 +59,7 @@ class Desk:
     @property
     def encoding(self) -> str:
         offered = self.client.capabilities.general.position_encodings if self.client.capabilities.general else None
-        return str((offered or ["utf-16"])[0])
+        return offered[0] if offered else "utf-16"
 
     def length(self, text: str) -> int:
         """How many units a text has."""
@@ -110,7 +111,10 @@ async def client(lsp_client: LanguageClient, request: pytest.FixtureRequest, tmp
 
     folder = Path(shutil.copytree(HERE / "workspace", tmp_path / "ws"))
     root = types.WorkspaceFolder(uri=folder.as_uri(), name="ws")
-    capabilities = client_capabilities(request.param)
+    profile, _, encoding = request.param.partition(" in ")
+    capabilities = client_capabilities(profile)
+    if encoding:
+        capabilities.general.position_encodings = [encoding]
     if request.param == "visual-studio-code":  # the profile is of a version that could not yet do this
         symbol = capabilities.workspace.symbol
         symbol.resolve_support = types.ClientSymbolResolveOptions(["location.range"])
@@ -195,9 +199,13 @@ async def diagnosed(client: LanguageClient, desk: Desk, name: str, *codes: str) 
 
 @exercises("completionProvider")
 async def completion(client: LanguageClient, desk: Desk) -> None:
-    found = await client.text_document_completion_async(types.CompletionParams(*desk.where("shop.m4", "    r.")))
+    document, position = desk.where("extra.m4", "send_some { r.Ma")
+    found = await client.text_document_completion_async(types.CompletionParams(document, position))
     items = found.items if isinstance(found, types.CompletionList) else found or []
-    assert {"Split", "DropRequest", "SetTimeout"} <= {i.label for i in items}
+    mark = next(i for i in items if i.label == "Mark")
+    assert isinstance(mark.text_edit, types.TextEdit)
+    assert desk.said(mark.text_edit.range, "extra.m4") == "Ma"
+    assert mark.text_edit.range.end == position
 
 
 @exercises("hoverProvider")
@@ -265,6 +273,8 @@ async def links(client: LanguageClient, desk: Desk) -> None:
     assert [(desk.said(f.range, "shop.m4"), f.target) for f in found or ()] == [
         ("shop.graph.yaml", desk.uri("shop.graph.yaml"))
     ]
+    found = await client.text_document_document_link_async(types.DocumentLinkParams(desk.document("extra.m4")))
+    assert [(desk.said(f.range, "extra.m4"), f.target) for f in found or ()] == [("even.m4", desk.uri("even.m4"))]
 
 
 @exercises("referencesProvider")
@@ -294,7 +304,8 @@ async def actions(client: LanguageClient, desk: Desk) -> None:
     place = types.Range(desk.at("even.m4", "r.Spl"), desk.at("even.m4", "r.Spl"))
     params = types.CodeActionParams(desk.document("even.m4"), place, types.CodeActionContext(diagnostics=[]))
     found = await client.text_document_code_action_async(params)
-    assert any("override" in a.title for a in found or ())
+    fix = next(a for a in found or () if isinstance(a, types.CodeAction) and a.title.startswith("Let `even` override"))
+    assert " overrides send_some {" in desk.edited(fix.edit)["even.m4"]
 
 
 @exercises("codeLensProvider", "codeLensProvider.resolveProvider")
@@ -434,7 +445,7 @@ async def rename(client: LanguageClient, desk: Desk) -> None:
     assert isinstance(prepared, types.PrepareRenamePlaceholder)
     assert (desk.said(prepared.range, "extra.m4"), prepared.placeholder) == ('"é 😀"', "é 😀")
     edit = await client.text_document_rename_async(types.RenameParams(*where, new_name="first"))
-    assert desk.edited(edit) == {"extra.m4": EXTRA.replace("é 😀", "first")}
+    assert desk.edited(edit) == {"extra.m4": EXTRA.replace('"é 😀"', '"first"')}
     edit = await client.text_document_rename_async(types.RenameParams(*desk.where("shop.m4", "on e"), new_name="g"))
     changed = desk.edited(edit)
     assert changed.keys() == {"shop.m4", "extra.m4", "shop.graph.yaml"}
@@ -457,7 +468,9 @@ async def test_every_capability_does_what_it_says(client: LanguageClient, desk: 
         if EXERCISES[name] not in done:
             done.add(EXERCISES[name])
             await EXERCISES[name](client, desk)
-    assert len(done) > 5
+    agreed = client.offered.position_encoding
+    assert (agreed or "utf-16") == desk.encoding
+    assert set(EXERCISES.values()) - done <= {moves}, "files that move are offered to clients that tell of them"
 
 
 @pytest.mark.asyncio
