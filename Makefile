@@ -34,7 +34,7 @@ setup-demo:
 
 setup-test:
 	@scripts/setup-system.sh python kernel tests
-	@scripts/setup-python.sh envoy,dev
+	@scripts/setup-python.sh envoy,dev,bench
 	@scripts/setup-node.sh
 
 # The extension as it is installed: vscode-extension/xmesh-m4.vsix

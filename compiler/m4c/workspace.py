@@ -213,16 +213,16 @@ class Workspace:
 
         `quick`: what only a plan and the tests tell is taken as it last was, where its declarations are still there.
         """
-        if not quick:
-            self._consequences = tuple(checks.consequences(self.db))
-        return self.in_order(self._judged().left)
+        return self.in_order(self.judged(quick).left)
 
     def suppressed(self) -> list[tuple[Problem, str]]:
         """What comments suppress, each with the reason."""
-        self._consequences = tuple(checks.consequences(self.db))
-        return list(self._judged().suppressed)
+        return list(self.judged().suppressed)
 
-    def _judged(self) -> Judged:
+    def judged(self, quick: bool = False) -> Judged:
+        """What is wrong, in no order: `problems` and `suppressed` at once."""
+        if not quick:
+            self._consequences = tuple(checks.consequences(self.db))
         unread = self.read_problems
         later = [p for p in self._consequences or () if p.place.decl in project.offsets(self.db, p.place.file)]
         known = (*checks.problems(self.db), *later)

@@ -60,9 +60,10 @@ def _fix(args: argparse.Namespace, workspace: Workspace) -> tuple[Workspace, lis
 
 
 def _checked(args: argparse.Namespace, workspace: Workspace, made: list[Made]) -> tuple[Found, Outcome]:
-    every = workspace.problems()
+    judged = workspace.judged()
+    every = workspace.in_order(judged.left)
     shown = every if args.all else workspace.in_order(aggregated(every))
-    found = Found(workspace, every, shown, workspace.suppressed())
+    found = Found(workspace, every, shown, list(judged.suppressed))
     match args.format:
         case "json":
             out = json_text(as_json(found) | ({"fixed": fixing.as_json(made)} if args.fix else {}))
