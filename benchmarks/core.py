@@ -54,7 +54,8 @@ def measure_edits(folder: Path, count: int, seed: int, seconds: float) -> list[F
         if time.perf_counter() > end:
             break
         text = files[edit.file]
-        workspace.set_text(edit.file, text)  # who edits a file has opened it
+        workspace.set_text(edit.file, text)  # who edits a file has opened it, a while ago
+        workspace.expect_edits()
         workspace.problems(quick=True)
         for step, after in ((edit, edit.of(text)), (edit.undo(text), text)):
             start = time.perf_counter()

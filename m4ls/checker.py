@@ -31,7 +31,7 @@ PAUSE = 0.5  # seconds without an edit before plans are made and tests are run
 LATE = 0.02  # seconds after which an edited file's own errors are published before the rest
 LONG = 0.5  # seconds after which a check shows its progress
 MANY = 500  # changes after which what was known about earlier texts is forgotten, also when nobody pauses
-SOON = 0.2  # seconds after which a file that was opened is taken as one that will be edited
+SOON = 0.05  # seconds after which a file that was opened is taken as one that will be edited
 IDLE = 2.0  # seconds without anything to check before there is time for housekeeping
 log = logging.getLogger(__name__)
 
