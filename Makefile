@@ -4,9 +4,10 @@
 #              for a short run), the planner by itself (PLAN="--only wire mixed" for some rows), each property with many
 #              new examples (ARGS), and the language server in a session of 20,000 edits (SOAK="--edits 1000" for a short
 #              one)
+# make law     10,000 requests in new random meshes, held to the reference interpreter (LAW="--requests 1000 --seed 7")
 # They install what they need first; a second run skips what is there.
 
-.PHONY: demo test bench bench-docs setup-demo setup-test extension picture package clean
+.PHONY: demo test bench law bench-docs setup-demo setup-test extension picture package clean
 
 demo: setup-demo
 	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
@@ -21,6 +22,9 @@ bench: setup-test
 	@.venv/bin/python -m benchmarks.placement $(PLAN)
 	@.venv/bin/python benchmarks/properties.py $(ARGS)
 	@.venv/bin/python -m benchmarks.soak $(SOAK)
+
+law: setup-test
+	@.venv/bin/python -m tests.law $(LAW)
 
 # The figures and the picture of docs/performance.md, measured anew for all sizes
 bench-docs:

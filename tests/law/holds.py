@@ -1,0 +1,113 @@
+"""The law: on every call path of a mesh, each request gets from the deployed dataplanes, and from the simulated plan,
+what the reference interpreter says: verdict, status, header changes, target, route."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from m4c.cli import jobs
+from m4c.paths.callpath import CallPath
+from m4c.placement.elements import elements
+from m4c.placement.simulate import simulate
+from m4c.reference import trace
+from m4c.semantics.model import ABSENT, AttrKey, Program
+from m4deploy import local
+from m4deploy.proof import ENTITY, Request, Row, check, requests
+
+from tests.law.worlds import World, sound
+
+
+@dataclass(slots=True)
+class Tried:
+    """What was tried so far."""
+
+    meshes: int = 0
+    requests: int = 0
+    by: Counter[str] = field(default_factory=Counter)  # requests by the dataplanes of the mesh
+    ended: int = 0  # requests that something ended
+    acted: Counter[str] = field(default_factory=Counter)  # operations in the plans, by dataplane
+
+    def __str__(self) -> str:
+        by = ", ".join(f"{name}: {n}" for name, n in sorted(self.by.items()))
+        acted = ", ".join(f"{name} {n}" for name, n in sorted(self.acted.items()))
+        return (
+            f"{self.requests} requests in {self.meshes} meshes ({by}), of which {self.ended} were ended; "
+            f"operations placed: {acted}"
+        )
+
+
+class Broken(AssertionError):
+    """A request that got something else."""
+
+
+def hold(world: World, base_port: int, tried: Tried) -> None:
+    """Deploys a mesh, and sends the requests of the world, and those just around its conditions, along every path.
+
+    Raises `Broken` with the workspace for the first request that does not get what the interpreter says.
+    """
+    with tempfile.TemporaryDirectory(prefix="m4-law-") as temporary:
+        folder, built, state = (Path(temporary, name) for name in ("mesh", "built", "state"))
+        folder.mkdir()
+        world, workspace = sound(world, folder)
+        program, plan = jobs.planned(workspace, "law")
+        made = elements(program, plan)
+        todo = list(requests(program))
+        paths = list(dict.fromkeys(path for path, _ in todo))
+        todo += [(path, request) for path in paths for request in world.requests]
+        todo = list(dict.fromkeys(todo))
+        for path, request in todo:
+            _simulated(program, made, path, request, world)
+        jobs.write(jobs.rendered(workspace, "law", base_port), built)
+        with local.deploy(built, state, foreground=True) as deployment:
+            for path, request in todo:
+                row = check(program, plan, deployment, path, request)
+                if not row.same:
+                    raise Broken(f"{_told(row)}\n\n{_text(world)}")
+                tried.requests += request.repeats
+                tried.ended += any(h.terminal for h in trace(program, path, request.values()).hops)
+                tried.by[" and ".join(world.dataplanes)] += request.repeats
+        tried.meshes += len(world.parts)
+        tried.acted += Counter(o.dataplane for o in plan.operations)
+
+
+def _simulated(
+    program: Program, made: Sequence[Mapping[str, Any]], path: CallPath, request: Request, world: World
+) -> None:
+    """What the plan does on every hop until something ends the request, without any dataplane."""
+    values = {(a.attribute, a.key): value for a, value in request.values().items()}
+    expected = trace(program, path, request.values()).hops
+    for said, done in zip(expected, simulate(made, program, path, values), strict=False):
+        written = {a: v for a, v in said.writes.items() if not program.attribute(a).travels}
+        placed = {AttrKey(ENTITY, n, key): _value(v) for (n, key), v in done.writes.items()}
+        for attr in written.keys() | placed.keys():  # what is the default need not be written
+            default = program.attribute(attr).default
+            wanted, got = written.get(attr, default), placed.get(attr, default)
+            if (wanted, said.terminal) != (got, done.terminal):
+                where = f"simulated on {said.hop} of {path}, {request}"
+                raise Broken(f"{where}: {attr} is {got}, not {wanted}\n\n{_text(world)}")
+
+
+def _value(json: Any) -> Any:
+    """A value of the language from what elements hold."""
+    if isinstance(json, Mapping):
+        return tuple(sorted(json.items()))
+    if isinstance(json, list | tuple):
+        return tuple(sorted(json))
+    return ABSENT if json is None else json
+
+
+def _told(row: Row) -> str:
+    return (
+        f"{row.path}: {row.request}\n  expected {row.expected}\n  seen     {row.seen}\n  by       {row.by or 'nobody'}"
+    )
+
+
+def _text(world: World) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        world.write(Path(folder))
+        return "\n".join(f"// {f.name}\n{f.read_text()}" for f in sorted(Path(folder).iterdir()))
