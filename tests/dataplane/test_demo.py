@@ -29,8 +29,8 @@ def command(*args: str) -> list[str]:
 
 
 def processes() -> list[str]:
-    """Those of these demos, except the demo itself."""
-    out = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    """Those of these demos, except the demo itself; `-ww`, for else `ps` cuts off what tells them."""
+    out = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [line for line in out.splitlines() if f"{TEMPORARY}/m4-demo-" in line]
 
 
@@ -50,7 +50,7 @@ def wait_for_line(output: IO[str], text: str) -> None:
 
 def wait_for_processes() -> None:
     """Of the many that a deployment starts the first one is there; hundreds of requests are still to come."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not processes():
         assert time.monotonic() < end
         time.sleep(0.01)
