@@ -9,6 +9,7 @@ from dataclasses import replace
 from m4c.analysis.live import Analysis
 from m4c.db import Database, query
 from m4c.declarations import (
+    SOME,
     SPEC_DECLS,
     DeclRef,
     all_decls,
@@ -46,6 +47,7 @@ from m4c.semantics.tests import CheckedTest, check_test
 from m4c.syntax import tree as t
 
 __all__ = [
+    "SOME",
     "DeclRef",
     "all_decls",
     "decl",

@@ -7,13 +7,12 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_lsp
 from lsprotocol import types
+from protocol_desk import Desk, advertised, diagnosed
 from pygls.exceptions import JsonRpcException
-from pygls.protocol import default_converter
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
 
 HERE = Path(__file__).parent
@@ -23,84 +22,6 @@ policy "é 😀" (HttpRequest r) on e -> f after send_some { r.Mark("seen"); }
 policy later (HttpRequest r) on * -> f after "é 😀" when r.mark["seen"] { r.SetTimeout(2s); }
 /* é 😀 */ import "even.m4";
 """
-
-
-class Desk:
-    """A workspace in an editor: its files, all of them open."""
-
-    def __init__(self, client: LanguageClient, folder: Path) -> None:
-        self.client = client
-        self.folder = folder
-        self.texts: dict[str, str] = {}
-
-    def open(self, name: str, text: str | None = None) -> None:
-        file = self.folder / name
-        if text is not None:
-            file.write_text(text, "utf-8")
-        self.texts[name] = file.read_text("utf-8")
-        item = types.TextDocumentItem(uri=self.uri(name), language_id="m4", version=1, text=self.texts[name])
-        self.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
-
-    def uri(self, name: str) -> str:
-        return (self.folder / name).as_uri()
-
-    def document(self, name: str) -> types.TextDocumentIdentifier:
-        return types.TextDocumentIdentifier(self.uri(name))
-
-    def at(self, name: str, fragment: str) -> types.Position:
-        """The position behind the first occurrence of a fragment, in the units that were agreed on."""
-        text = self.texts[name]
-        before = text[: text.index(fragment) + len(fragment)]
-        return types.Position(before.count("\n"), self.length(before[before.rfind("\n") + 1 :]))
-
-    def where(self, name: str, fragment: str) -> tuple[types.TextDocumentIdentifier, types.Position]:
-        return self.document(name), self.at(name, fragment)
-
-    @property
-    def encoding(self) -> str:
-        offered = self.client.capabilities.general.position_encodings if self.client.capabilities.general else None
-        return offered[0] if offered else "utf-16"
-
-    def length(self, text: str) -> int:
-        """How many units a text has."""
-        return (
-            len(text.encode(f"{self.encoding}-le" if self.encoding != "utf-8" else "utf-8", "surrogatepass"))
-            // {
-                "utf-8": 1,
-                "utf-16": 2,
-                "utf-32": 4,
-            }[self.encoding]
-        )
-
-    def said(self, range_: types.Range, name: str) -> str:
-        """The text of a range."""
-        lines = self.texts[name].split("\n")
-        start, end = (self._offset(lines, p) for p in (range_.start, range_.end))
-        return self.texts[name][start:end]
-
-    def _offset(self, lines: list[str], position: types.Position) -> int:
-        line = lines[position.line]
-        at = next(i for i in range(len(line) + 1) if self.length(line[:i]) == position.character)
-        return sum(len(before) + 1 for before in lines[: position.line]) + at
-
-    def edited(self, edit: types.WorkspaceEdit | None) -> dict[str, str]:
-        """The files that an edit changes, by name, with their new texts."""
-        assert edit is not None
-        changes: dict[str, list[Any]] = {uri: list(edits) for uri, edits in (edit.changes or {}).items()}
-        for change in edit.document_changes or ():
-            assert isinstance(change, types.TextDocumentEdit)
-            changes[change.text_document.uri] = list(change.edits)
-        out = {}
-        for uri, edits in changes.items():
-            name = Path(uri).name
-            if name not in self.texts:
-                self.texts[name] = (self.folder / name).read_text("utf-8")
-            text, lines = self.texts[name], self.texts[name].split("\n")
-            for e in sorted(edits, key=lambda e: (e.range.start.line, e.range.start.character), reverse=True):
-                start, end = self._offset(lines, e.range.start), self._offset(lines, e.range.end)
-                text = text[:start] + e.new_text + text[end:]
-            out[name] = text
-        return out
 
 
 @pytest_lsp.fixture(params=PROFILES, config=ClientServerConfig(server_command=[sys.executable, "-m", "m4ls"]))
@@ -147,21 +68,6 @@ def exercises(*names: str) -> Callable[[Exercise], Exercise]:
     return add
 
 
-def advertised(capabilities: types.ServerCapabilities) -> set[str]:
-    """What the server offers: each capability, and each further request or notification that its options stand for."""
-
-    def names(of: dict[str, Any], above: str) -> set[str]:
-        out = set()
-        for name, value in of.items():
-            if value is True or (isinstance(value, dict) and (value or not above)) or (value and not above):
-                out.add(above + name)
-            if isinstance(value, dict):
-                out |= names(value, f"{above}{name}.")
-        return out
-
-    return names(default_converter().unstructure(capabilities), "")
-
-
 @exercises(
     "positionEncoding", "textDocumentSync", "textDocumentSync.openClose", "textDocumentSync.save", "workspace",
     "workspace.workspaceFolders", "workspace.workspaceFolders.supported",
@@ -185,16 +91,6 @@ async def documents(client: LanguageClient, desk: Desk) -> None:
     ):
         client.workspace_did_change_workspace_folders(types.DidChangeWorkspaceFoldersParams(event))
     await diagnosed(client, desk, "even.m4", "contradiction")
-
-
-async def diagnosed(client: LanguageClient, desk: Desk, name: str, *codes: str) -> None:
-    """Waits until a file has a finding of each of these kinds; without any, until it has none of an error."""
-    for _ in range(400):
-        found = {str(d.code) for d in client.diagnostics.get(desk.uri(name), ())}
-        if set(codes) <= found if codes else found.isdisjoint(("unknown-name", "missing-file")):
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"{name} has {found}, not {codes}")
 
 
 @exercises("completionProvider")

@@ -56,16 +56,16 @@ def desk(tmp_path: Path) -> Desk:
     [
         # states
         ("state $0", ["Counter", "TokenBucket", "entity"]),
-        ("state TokenBucket l($0", ["burst", "rate"]),
+        ("state TokenBucket l($0", ["rate", "burst"]),
         ("state TokenBucket l(rate: 1/s, $0", ["burst"]),
-        ('state Counter c per r.header["$0', ["x-was", "traceparent", "x-group", "x-user"]),
+        ('state Counter c per r.header["$0', ["x-group", "x-user", "x-was", "traceparent"]),
         ("policy p (HttpRequest r) on * -> db { hits.$0 }", ["Increment"]),
         ("policy p (HttpRequest r) on * -> db { hits.Increment($0 }", ["by"]),
         ("policy p (HttpRequest r) on * -> db when !limiter.$0", ["Take"]),
         ("policy p (HttpRequest r) on * -> db { if (r.method == \"GET\" && limiter.$0", ["Take"]),
         ("spec s { supports TokenBucket { condition $0 } }", ["Take"]),
         # answers
-        ('policy p (HttpResponse p) on * -> db when p.request.header["$0', ["traceparent", "x-group", "x-user"]),
+        ('policy p (HttpResponse p) on * -> db when p.request.header["$0', ["x-group", "x-user", "traceparent"]),
         # marks
         ('policy p (HttpRequest r) on * -> db when r.mark["$0', ["beta"]),
         ('policy p (HttpResponse p) on * -> db when p.request.mark["$0', ["beta"]),
@@ -81,9 +81,9 @@ def desk(tmp_path: Path) -> Desk:
         ("@$0\npolicy p (HttpRequest r) on web { }", ["owner"]),
         ("entity X { @dead$0 attribute a: string; }", ["deadline"]),
         # tests
-        ('test "t" { $0 }', ["expect", "request"]),
-        ('test "t" { request $0 }', ["DELETE", "POST", "PUT", "HttpConnection", "HttpRequest", "TcpConnection"]),
-        ('test "t" { request GET "/" on $0', ["outside", "nightly"]),
+        ('test "t" { $0 }', ["request", "expect"]),
+        ('test "t" { request $0 }', ["DELETE", "POST", "PUT", "HttpRequest", "TcpConnection", "HttpConnection"]),
+        ('test "t" { request GET "/" on $0', ["nightly", "outside"]),
         ('test "t" { request GET "/" on outside -> $0', ["web"]),
         ('test "t" { request GET "/" on outside -> web -> $0', ["cart"]),
         ('test "t" { request GET "/" on outside -> web -> cart -> db:$0', ["v1", "v2"]),

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from m4c.ide.cursor import cursor_at
 from m4c.ide.places import proposals
-from m4c.ide.scene import Proposal, Scene
+from m4c.ide.scene import Proposal, ProposalKind, Scene
+from m4c.ide.usage import near
 from m4c.workspace import Workspace
 
+# The kinds of names and words that some proposals are used as.
+_USED_AS: dict[ProposalKind, tuple[str, ...]] = {
+    "operation": ("operation", "condition"),
+    "type": ("state kind", "enum", "entity"),
+    "operator": ("keyword",),
+}
+_IN_ORDER = ("attribute", "operation", "param")  # their specs declare what is basic first
 LIMIT = 200  # more than people read; many small objects are what costs in the protocol
 
 
@@ -35,15 +44,19 @@ def complete(workspace: Workspace, file: str, offset: int) -> Completions:
     cursor = cursor_at(workspace, file, offset)
     if cursor is None:
         return Completions(())
-    found = proposals(Scene(workspace, cursor))
-    ranked = sorted(
-        {(p.label, p.kind): (fit, p) for p in reversed(found) if (fit := _fit(p, cursor.word)) is not None}.values(),
-        key=lambda entry: (entry[0], entry[1].rank, entry[1].label.lower(), entry[1].label),
-    )
+    used = near(workspace.db, file).counts
+    fitting: dict[tuple[str, str], tuple[tuple[int, int, int, int, str, str], Proposal]] = {}
+    for number, p in enumerate(proposals(Scene(workspace, cursor))):
+        fit = _fit(p, cursor.word)
+        if fit is not None:
+            declared = number if p.kind in _IN_ORDER else 0
+            order = fit, p.rank, -_uses(p, used), declared, p.label.lower(), p.label
+            fitting.setdefault((p.label, p.kind), (order, p))
+    ranked = [p for _, p in sorted(fitting.values(), key=lambda entry: entry[0])]
     end = cursor.offset
     items = [
         Completion(_followed(p, workspace.text(file)[end:]), cursor.word_start, end, i)
-        for i, (_, p) in enumerate(ranked[:LIMIT])
+        for i, p in enumerate(ranked[:LIMIT])
     ]
     return Completions(tuple(items), len(ranked) > LIMIT)
 
@@ -57,6 +70,14 @@ def _fit(proposal: Proposal, word: str) -> int | None:
         return 1
     letters = iter(label)
     return 2 if all(c in letters for c in typed) else None
+
+
+def _uses(proposal: Proposal, used: Mapping[tuple[str, str], int]) -> int:
+    """How often what is proposed stands in the files around."""
+    if proposal.uses is not None:
+        return proposal.uses
+    kinds = _USED_AS.get(proposal.kind, (proposal.kind,))
+    return max(used.get((kind, proposal.label.lstrip("@")), 0) for kind in kinds)
 
 
 def _followed(proposal: Proposal, rest: str) -> Proposal:

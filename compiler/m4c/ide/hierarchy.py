@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from m4c import project
 from m4c.db import Database, query
+from m4c.ide.reach import letters as letters_of
 from m4c.ide.render import plural
 from m4c.ide.symbols import symbol_at
-from m4c.paths.masks import Letters, Shape
+from m4c.paths.masks import Shape
 from m4c.workspace import Span, Workspace
 
 SHOWN = 3  # policies that are named; of more the number is said
@@ -69,7 +70,7 @@ def incoming(workspace: Workspace, mesh: str, service: str) -> tuple[Hop, ...]:
     acting = _acting(workspace.db, mesh, service)
     out = []
     if graph.services[service].entry:
-        letters = _letters(workspace.db, mesh)
+        letters = letters_of(workspace.db, mesh)
         here = Shape(((letters.service(service), False),), outside=True)
         names = [p.name for p in acting if letters.meet(p.shape, here)]
         place = _place(workspace, mesh, service)
@@ -99,7 +100,7 @@ def _hop(
     node = _node(workspace, mesh, other)
     if node is None:
         return None
-    letters = _letters(workspace.db, mesh)
+    letters = letters_of(workspace.db, mesh)
     before, after = letters.service(caller), letters.service(callee)
     here = Shape(((-1, True), (before, False), (after, False)), outside=False)
     names = [p.name for p in acting if letters.meet(p.shape, here)]
@@ -142,19 +143,13 @@ def _calls(workspace: Workspace, mesh: str, caller: str, callee: str) -> Iterato
 
 def _acting(db: Database, mesh: str, callee: str) -> tuple[_Acting, ...]:
     """The policies whose call paths may end at a service."""
-    here = _letters(db, mesh).service(callee)
+    here = letters_of(db, mesh).service(callee)
     return tuple(p for p in _ends(db, mesh) if p.ends & here)
 
 
 @query
 def _ends(db: Database, mesh: str) -> tuple[_Acting, ...]:
     """The sound policies of a mesh, each with the services at which its call paths end."""
-    program, letters = project.program(db, mesh), _letters(db, mesh)
+    program, letters = project.program(db, mesh), letters_of(db, mesh)
     policies = program.policies if program is not None else ()
     return tuple(_Acting(p.name, letters.shape(p.pattern), letters.ends(p.pattern)) for p in policies)
-
-
-@query
-def _letters(db: Database, mesh: str) -> Letters:
-    """The letters of a mesh's graph, with all that is found out with them until the graph changes."""
-    return Letters(project.mesh_graph(db, mesh) or project.EMPTY_GRAPH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator
 
 from lark import Tree
@@ -10,7 +11,8 @@ from m4c import project
 from m4c.ide import render
 from m4c.ide.cursor import kind_of, text_of
 from m4c.ide.scene import Proposal, Scene
-from m4c.ide.symbols import in_file
+from m4c.ide.symbols import symbol_at
+from m4c.ide.usage import keys_used
 from m4c.semantics.conditions import unsupported
 from m4c.semantics.model import Attribute, Entity, Operation, Param, StateCondition, Type
 from m4c.semantics.values import show
@@ -203,27 +205,22 @@ def _keys(scene: Scene, scope: str) -> Iterator[Proposal]:
     """The keys of an attribute ("HttpRequest.header"), or of all: what policies write, what they name, and what
     applications hand on."""
     cursor = scene.cursor
+    typed = symbol_at(scene.workspace, scene.file, cursor.offset) if cursor.quoted else None
     found: dict[str, str] = {}
-    for mesh in project.mesh_names(scene.db):
-        program = project.program(scene.db, mesh)
-        for policy in program.policies if program else ():
-            for write in (w for call in policy.calls for w in call.writes):
-                where = f"{write.attr.entity}.{write.attr.attribute}"
-                if write.attr.key is not None and scope in ("", where):
-                    found.setdefault(write.attr.key, f"written by {policy.name}")
-        if _handed_on(scene, scope):
-            found |= {
-                k: "handed on by applications" for k in (program.mesh.propagate if program else ()) if k not in found
-            }
-    for file in project.sources(scene.db):
-        for f in in_file(scene.workspace, file):
-            here = file == scene.file and f.start <= cursor.offset <= f.end
-            if f.symbol.kind == "key" and scope in ("", f.symbol.scope) and not here:
-                found.setdefault(f.symbol.name, "")
-    for key, detail in sorted(found.items()):
+    uses: Counter[str] = Counter()
+    for (of, key), (number, writer) in keys_used(scene.db).items():
+        here = typed is not None and (typed.symbol.scope, typed.symbol.name) == (of, key)
+        if scope in ("", of) and number > here:
+            uses[key] += number - here
+            found[key] = found.get(key) or (f"written by {writer}" if writer else "")
+    for mesh in project.mesh_names(scene.db) if _handed_on(scene, scope) else ():
+        checked = project.mesh(scene.db, mesh)
+        for key in checked.mesh.propagate if checked else ():
+            found.setdefault(key, "handed on by applications")
+    for key, detail in found.items():
         written = words.quoted(key)
         text = written[1:-1] if cursor.quoted else written
-        yield Proposal(key, "key", detail, insert=text, rank=4 if detail.startswith("written") else 5)
+        yield Proposal(key, "key", detail, insert=text, rank=4, uses=uses[key])
 
 
 def _handed_on(scene: Scene, scope: str) -> bool:

@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lark import Tree
-
 from m4c import project
 from m4c.ide import render
 from m4c.ide.cursor import kind_of, text_of
+from m4c.ide.reach import next_services
 from m4c.ide.scene import Proposal, ProposalKind, Scene
 from m4c.semantics.schema import ENTITY_ROLES, MERGES, ROLES, WITH_ARGUMENTS
 from m4c.semantics.values import SCALARS
@@ -31,11 +30,11 @@ def plain(kind: ProposalKind, words: Iterable[str]) -> Iterator[Proposal]:
 
 
 def services(scene: Scene) -> Iterator[Proposal]:
-    """The services of the graph, the likeliest next step first."""
-    first = _likely(scene)
+    """The services of the graph; with those the path can go on with by the graph's calls come first."""
+    first = next_services(scene)
     for name, service in scene.graph.services.items():
         facts = [*service.versions, *(f"{k}: {v}" for k, v in service.labels)]
-        rank = 0 if name in first else 1
+        rank = 0 if first is None or name in first else 1
         yield Proposal(name, "service", ", ".join(facts), insert=scene.service_name(name), rank=rank)
 
 
@@ -51,22 +50,6 @@ def one_services(scene: Scene) -> Iterator[Proposal]:
         yield Proposal("*", "keyword", "zero or more services, any", rank=3)
     if kind_of(scene.pieces[-1]) == "ON":
         yield Proposal("outside", "keyword", "only chains that came from outside", insert="outside -> ", rank=3)
-
-
-def _likely(scene: Scene) -> frozenset[str]:
-    """The services that the step before the cursor calls; the entries behind `outside`."""
-    kinds = [kind_of(p) for p in scene.pieces]
-    if not kinds or kinds[-1] != "ARROW":
-        return frozenset()
-    if len(kinds) > 1 and kinds[-2] in ("OUTSIDE", "outside"):
-        return frozenset(n for n, s in scene.graph.services.items() if s.entry)
-    step = next((p for p in reversed(scene.pieces) if kind_of(p) == "one_step"), None)
-    if not isinstance(step, Tree) or list(step.find_data("not_one")):
-        return frozenset()
-    callers = {text_of(s) for s in step.find_data("service")}
-    for group in step.find_data("group_ref"):
-        callers |= set(scene.groups.get(text_of(group), ()))
-    return frozenset(c.callee for c in scene.graph.calls if c.caller in callers)
 
 
 def versions(scene: Scene) -> Iterator[Proposal]:

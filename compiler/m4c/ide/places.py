@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from m4c import project
 from m4c.ide import members, names, tests
-from m4c.ide.cursor import keywords
+from m4c.ide.cursor import keywords, kind_of
 from m4c.ide.scene import Proposal, Scene
 
 Provider: TypeAlias = Callable[[Scene], Iterable[Proposal]]
@@ -117,8 +117,13 @@ PLACES = (
 )
 
 
-# Words that are proposed with the values and comparisons of a type, where they apply to it.
-_ELSEWHERE = frozenset(("true", "false", "exists", "in", "matches"))
+# Words that are proposed with the values and comparisons of a type, where they apply to it, and words that are kept for
+# a later version of the language.
+_ELSEWHERE = frozenset(("true", "false", "exists", "in", "matches", "during", "extends", "template", "apply"))
+# What is said once, and early, of a mesh and of a spec.
+_ONCE = ("graph", "dataplanes", "tier")
+_OF_TESTS = ("test_request", "test_expect", "REQUEST", "EXPECT")
+_SOON, _USUAL, _LATE = 7, 8, 9  # ranks of words
 
 
 def proposals(scene: Scene) -> list[Proposal]:
@@ -139,7 +144,27 @@ def _keywords(scene: Scene) -> Iterator[Proposal]:
     for terminal in sorted(scene.cursor.accepts):
         word = keywords().get(terminal, "")
         if word.isidentifier() and word not in _ELSEWHERE:
-            yield Proposal(word, "keyword", snippet=_frame(scene, word) if top else None, rank=8)
+            yield Proposal(word, "keyword", snippet=_frame(scene, word) if top else None, rank=_rank(scene, word))
+
+
+def _rank(scene: Scene, word: str) -> int:
+    """How likely a word is where it may stand: declarations of one kind follow one another, what is said once comes
+    early, and what a test expects follows what it requests."""
+    if scene.head < 0:
+        return _SOON if word == _item_before(scene) else _USUAL
+    if scene.item == "TEST":
+        said = [kind_of(p) for p in scene.pieces if kind_of(p) in _OF_TESTS]
+        return _USUAL if (word == "expect") == (said[-1:] in (["test_request"], ["REQUEST"])) else _LATE
+    if word in _ONCE and scene.item in ("MESH", "SPEC"):
+        forms = (f"mesh_{word}", f"spec_{word}", word.upper())
+        return _LATE if any(kind_of(p) in forms for p in scene.pieces) else _SOON
+    return _USUAL
+
+
+def _item_before(scene: Scene) -> str:
+    """The kind of the declaration before the cursor."""
+    before = [i.kind for i in project.items(scene.db, scene.file) if i.end <= scene.cursor.word_start and i.kind]
+    return before[-1] if before else ""
 
 
 def _frame(scene: Scene, word: str) -> str:

@@ -26,7 +26,8 @@ ProposalKind: TypeAlias = Literal[
 class Proposal:
     """One thing that may stand at the cursor. `insert` is its text; `snippet` the same with places to fill in.
 
-    `rank` orders proposals that fit equally, 0 first.
+    `rank` orders proposals that fit equally, 0 first; of one rank, those come first that are used often (`uses`, None:
+    as the files around say).
     """
 
     label: str
@@ -36,6 +37,7 @@ class Proposal:
     insert: str = ""
     snippet: str | None = None
     rank: int = 5
+    uses: int | None = None
 
     @property
     def text(self) -> str:

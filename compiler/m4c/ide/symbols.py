@@ -44,15 +44,20 @@ def _names(db: Database, ref: DeclRef, mesh: str | None) -> list[Occurrence]:
     return Walk(ref, mesh or "", project.schema(db), states).declaration(ref.parsed.decl)
 
 
+def names_in(db: Database, file: str) -> Iterator[tuple[DeclRef, Occurrence]]:
+    """Every name in a file, with its declaration; nothing of it is kept."""
+    mesh = project.mesh_of_file(db, file)[0]
+    for ref in project.decls(db, file):
+        yield from ((ref, o) for o in _names(db, ref, mesh))
+
+
 @query
 def declared(db: Database, file: str) -> dict[Symbol, tuple[tuple[str, int, int], ...]]:
     """What comes from a file, and from where in it: the key of the declaration, and offsets in that."""
-    mesh = project.mesh_of_file(db, file)[0]
     out: dict[Symbol, tuple[tuple[str, int, int], ...]] = {}
-    for ref in project.decls(db, file):
-        for o in _names(db, ref, mesh):
-            if o.declares:
-                out[o.symbol] = (*out.get(o.symbol, ()), (ref.key, o.start, o.end))
+    for ref, o in names_in(db, file):
+        if o.declares:
+            out[o.symbol] = (*out.get(o.symbol, ()), (ref.key, o.start, o.end))
     return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lark import Tree
 
@@ -119,11 +119,13 @@ def settings(scene: Scene) -> Iterator[Proposal]:
 
 
 def expectations(scene: Scene) -> Iterator[Proposal]:
-    """What a request can come to."""
+    """What a request can come to: first of all whether it is let through."""
     entity = _entity(scene)
+    first = kind_of(scene.pieces[-1]) == "EXPECT"
     for a in entity.attributes.values() if entity else ():
         if a.key is None and a.type.name in scene.schema.enums:
-            yield from members.values(scene, a.type)
+            for p in members.values(scene, a.type):
+                yield replace(p, rank=0 if first else 2)
     for a in entity.attributes.values() if entity else ():
         yield _said(scene, a)
     yield from _around(scene, entity)

@@ -299,6 +299,10 @@ class Letters:
         """The letters at which a call path that the pattern matches may end."""
         return self.meet(self.shape(pattern))
 
+    def ends_once(self, *shapes: Shape) -> int:
+        """As `meet`, of patterns that nobody will ask about again."""
+        return self._meet(shapes)
+
     def meeting(self, patterns: Sequence[Pattern]) -> int:
         """The letters at which a call path that all of the patterns match may end."""
         return self.meet(*map(self.shape, patterns))
