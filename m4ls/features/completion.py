@@ -1,15 +1,17 @@
-"""textDocument/completion"""
+"""textDocument/completion and completionItem/resolve"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
 from m4ls.convert import Converter, markdown
 
 if TYPE_CHECKING:
-    from m4c.ide.complete import Completion
+    from m4c.ide.complete import Completion, Completions
+    from m4c.ide.scene import Proposal
     from m4c.workspace import Workspace
 
     from m4ls.server import M4Server
@@ -41,37 +43,96 @@ _KINDS = {
 _SIGNED = ("operation", "attribute", "param")  # their details stand right behind their names, where clients can do that
 
 
+class _Last:
+    """The proposals that were sent last; what of them was left out then is told when one of them is looked at."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.file = ""
+        self.proposals: list[Proposal] = []
+
+    def keep(self, file: str, found: Completions) -> None:
+        self.number += 1
+        self.file, self.proposals = file, [c.proposal for c in found.items]
+
+    def find(self, data: Any) -> Proposal | None:
+        match data:
+            case [int(number), int(index)] if number == self.number and 0 <= index < len(self.proposals):
+                return self.proposals[index]
+        return None
+
+
 def register(server: M4Server) -> None:
-    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGERS))
+    last = _Last()
+    offered = types.CompletionOptions(trigger_characters=TRIGGERS, resolve_provider=True)
+
+    @server.feature(types.TEXT_DOCUMENT_COMPLETION, offered)
     async def completion(params: types.CompletionParams) -> types.CompletionList:
         def question(workspace: Workspace, file: str, convert: Converter) -> types.CompletionList:
             from m4c.ide.complete import complete
 
             found = complete(workspace, file, convert.lines(file).offset(params.position))
-            items = [_item(c, file, convert, snippets, signatures) for c in found.items]
+            last.keep(file, found)
+            items = [_item(c, file, convert, able) for c in found.items]
+            for index, (item, c) in enumerate(zip(items, found.items, strict=True)):
+                item.data = [last.number, index]
+                _add(item, c.proposal, file, convert, able, later=False)
             return types.CompletionList(found.incomplete, items)
 
-        able = _abilities(server)
-        snippets = bool(able and able.snippet_support)
-        signatures = bool(able and able.label_details_support)
+        able = _Able.of(server)
         return await server.ask_file(params.text_document.uri, question, types.CompletionList(False, []))
 
+    @server.feature(types.COMPLETION_ITEM_RESOLVE)
+    async def resolve(item: types.CompletionItem) -> types.CompletionItem:
+        def question(workspace: Workspace) -> types.CompletionItem:
+            proposal = last.find(item.data)
+            if proposal is not None:
+                _add(item, proposal, last.file, server.converter(workspace), _Able.of(server), later=True)
+            return item
 
-def _abilities(server: M4Server) -> types.ClientCompletionItemOptions | None:
-    documents = server.client_capabilities.text_document
-    return documents.completion.completion_item if documents and documents.completion else None
+        return await server.ask(question)
 
 
-def _item(c: Completion, file: str, convert: Converter, snippets: bool, signatures: bool) -> types.CompletionItem:
+@dataclass(frozen=True, slots=True)
+class _Able:
+    """What the client can do with proposals. `later`: what it asks for when one of them is looked at."""
+
+    snippets: bool = False
+    signatures: bool = False
+    later: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, server: M4Server) -> _Able:
+        documents = server.client_capabilities.text_document
+        item = documents.completion.completion_item if documents and documents.completion else None
+        if item is None:
+            return cls()
+        later = item.resolve_support.properties if item.resolve_support else ()
+        return cls(bool(item.snippet_support), bool(item.label_details_support), frozenset(later))
+
+
+def _add(
+    item: types.CompletionItem, proposal: Proposal, file: str, convert: Converter, able: _Able, later: bool
+) -> None:
+    """Adds what is asked for now, or what is asked for later."""
+    if proposal.doc and ("documentation" in able.later) is later:
+        item.documentation = markdown(proposal.doc)
+    if proposal.imports and ("additionalTextEdits" in able.later) is later:
+        from m4c.ide.unimported import import_edit
+
+        edit = import_edit(convert.workspace, file, proposal.imports)
+        item.additional_text_edits = [types.TextEdit(convert.range(edit.span), edit.text)]
+
+
+def _item(c: Completion, file: str, convert: Converter, able: _Able) -> types.CompletionItem:
     p = c.proposal
-    snippet = p.snippet if snippets else None
-    beside = signatures and p.kind in _SIGNED and bool(p.detail)  # not once more above the documentation
+    snippet = p.snippet if able.snippets else None
+    beside = able.signatures and p.kind in _SIGNED and bool(p.detail)  # not once more above the documentation
     return types.CompletionItem(
         label=p.label,
         label_details=types.CompletionItemLabelDetails(detail=p.detail) if beside else None,
         kind=_KINDS[p.kind],
         detail=None if beside else p.detail or None,
-        documentation=markdown(p.doc) if p.doc else None,
         sort_text=f"{c.order:04}",
         filter_text=p.filter if p.filter != p.label else None,
         text_edit=types.TextEdit(convert.lines(file).range(c.start, c.end), snippet if snippet else p.text),

@@ -93,7 +93,7 @@ async def documents(client: LanguageClient, desk: Desk) -> None:
     await diagnosed(client, desk, "even.m4", "contradiction")
 
 
-@exercises("completionProvider")
+@exercises("completionProvider", "completionProvider.resolveProvider")
 async def completion(client: LanguageClient, desk: Desk) -> None:
     document, position = desk.where("extra.m4", "send_some { r.Ma")
     found = await client.text_document_completion_async(types.CompletionParams(document, position))
@@ -102,6 +102,32 @@ async def completion(client: LanguageClient, desk: Desk) -> None:
     assert isinstance(mark.text_edit, types.TextEdit)
     assert desk.said(mark.text_edit.range, "extra.m4") == "Ma"
     assert mark.text_edit.range.end == position
+    options = client.capabilities.text_document.completion.completion_item
+    later = "documentation" in options.resolve_support.properties
+    assert (mark.documentation is None) is later, "who can ask for it gets it when it is looked at"
+    whole = await client.completion_item_resolve_async(mark)
+    assert isinstance(whole.documentation, types.MarkupContent)
+    assert "operation Mark(name: string)" in whole.documentation.value
+    await auto_import(client, desk)
+
+
+async def auto_import(client: LanguageClient, desk: Desk) -> None:
+    """A file that is no part of the workspace may use the names of those beside it."""
+    beside = desk.folder.parent / "beside"
+    beside.mkdir()
+    (beside / "base.m4").write_text("policy base (HttpRequest r) on * { r.DropRequest(); }\n")
+    uri, text = (beside / "loose.m4").as_uri(), "/* é 😀 */ policy p (HttpRequest r) on * after ba { }\n"
+    item = types.TextDocumentItem(uri=uri, language_id="m4", version=1, text=text)
+    client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+    document, column = types.TextDocumentIdentifier(uri), desk.length(text[: text.index("ba ") + 2])
+    params = types.CompletionParams(document, types.Position(0, column))
+    found = await client.text_document_completion_async(params)
+    base = next(i for i in (found.items if found else ()) if i.label == "base")
+    whole = await client.completion_item_resolve_async(base)
+    (edit,) = whole.additional_text_edits or ()
+    assert edit.new_text == 'import "base.m4";\n\n'
+    assert edit.range.start == types.Position(0, desk.length("/* é 😀 */ "))
+    client.text_document_did_close(types.DidCloseTextDocumentParams(document))
 
 
 @exercises("hoverProvider")

@@ -15,6 +15,7 @@ from m4c import project
 from m4c.ide import members, names, tests
 from m4c.ide.cursor import keywords, kind_of
 from m4c.ide.scene import Proposal, Scene
+from m4c.ide.unimported import unimported
 
 Provider: TypeAlias = Callable[[Scene], Iterable[Proposal]]
 
@@ -132,6 +133,8 @@ def proposals(scene: Scene) -> list[Proposal]:
     for place in PLACES:
         if place.fits(scene):
             out += place.provider(scene)
+            known = {p.label for p in out}
+            out += (p for p in unimported(scene, place.provider) if p.label not in known)
             break
     if not scene.cursor.quoted:
         said = {p.label for p in out}

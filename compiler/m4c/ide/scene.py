@@ -27,7 +27,7 @@ class Proposal:
     """One thing that may stand at the cursor. `insert` is its text; `snippet` the same with places to fill in.
 
     `rank` orders proposals that fit equally, 0 first; of one rank, those come first that are used often (`uses`, None:
-    as the files around say).
+    as the files around say). `imports`: the file that has to be imported for it, by its path from here.
     """
 
     label: str
@@ -38,6 +38,7 @@ class Proposal:
     snippet: str | None = None
     rank: int = 5
     uses: int | None = None
+    imports: str = ""
 
     @property
     def text(self) -> str:
