@@ -35,7 +35,7 @@ from m4c.declarations import (
 )
 from m4c.diagnostics.registry import rule
 from m4c.graph.load import LoadedGraph, load_graph
-from m4c.placement.plan import Plan
+from m4c.placement.plan import Plan, Planner
 from m4c.placement.plan import plan as plan_program
 from m4c.placement.solve import NoPlanInTime
 from m4c.semantics.meshes import CheckedMesh, check_mesh, mesh_groups
@@ -365,7 +365,7 @@ def plan(db: Database, mesh_name: str) -> Plan | None:
     if any(rule(p.code).blocks_plan for p in findings(db, mesh_name)):
         return None
     try:
-        return plan_program(found)
+        return db.kept("planner", mesh_name, make=Planner).plan(found, checkpoint=db.checkpoint)
     except NoPlanInTime:
         return None
 

@@ -7,16 +7,18 @@ from outside. Then every cheaper set of elements is shown not to do.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 from budget import many
 from hypothesis import assume, given, note
+from hypothesis import strategies as st
 from m4c.paths.callpath import callees, instances
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import JointPaths
 from m4c.placement.elements import elements
 from m4c.placement.model import Candidate, build
-from m4c.placement.plan import plan
+from m4c.placement.plan import Planner, plan
 from m4c.placement.resolve import resolve
 from m4c.placement.simulate import simulate
 from m4c.reference import run_hop
@@ -80,6 +82,40 @@ def test_the_reference_interpreter_says_the_same(program: Program):
                 got = run_hop(program, prefix, arrived)
                 writes = {(a.attribute, a.key): v for a, v in got.writes.items()}
                 assert (undeclared(writes), got.terminal, got.contradictions) == (want.writes, want.denied, ())
+
+
+@given(worlds(most_services=5, most_policies=4, able=True), st.lists(st.integers(0, 15), min_size=2, max_size=5))
+@MANY
+def test_a_plan_after_edits_costs_what_one_from_the_beginning_does(program: Program, versions: list[int]):
+    """Each number says which policies there are, as bits."""
+    planner = Planner()
+    for version in versions:
+        policies = tuple(p for i, p in enumerate(program.policies) if version >> i & 1)
+        kept = {p.name for p in policies}
+        policies = tuple(
+            p
+            if kept.issuperset((*p.overrides, *p.after))
+            else replace(p, overrides=tuple(kept & {*p.overrides}), after=tuple(kept & {*p.after}))
+            for p in policies
+        )
+        edited = replace(program, policies=policies)
+        sound = True
+        for path in long_paths(program.graph, 4, most=60):
+            rules = [Rules(edited, prefix) for prefix in path.prefixes()]
+            sound = sound and not any(r.run(request).wrong for r in rules for request in requests(program))
+        if not sound:
+            continue
+        after, fresh = planner.plan(edited), plan(edited)
+        assert after.cost == fresh.cost
+        assert (after.optimal, after.unenforceable) == (fresh.optimal, fresh.unenforceable)
+        dicts = elements(edited, after)
+        for path in long_paths(program.graph, 4, most=60):
+            for request in requests(program):
+                for prefix, outcome in zip(path.prefixes(), simulate(dicts, edited, path, request), strict=True):
+                    if not after.unenforceable:
+                        want = Rules(edited, prefix).run(request)
+                        got = undeclared(dict(outcome.writes))
+                        assert (got, outcome.terminal) == (want.writes, want.denied), (str(prefix), request)
 
 
 # --- no cheaper plan --------------------------------------------------------------------------------------------------

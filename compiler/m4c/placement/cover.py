@@ -60,7 +60,7 @@ class Cover:
             return Found(None, math.inf, True)
         taken, left = reduced
         columns, bound, optimal = set(taken), float(self.cost(taken)), True
-        for part in parts(left):
+        for part in parts(left, self.rivals):
             checkpoint()
             found = self._part(part, gap, seconds, checkpoint)
             if found.columns is None:
@@ -136,36 +136,35 @@ class Cover:
 
     # --- single parts ---
 
-    def _weight(self, c: int) -> tuple[int, int, int, int]:
-        return (self.costs[c], self.rank[c], 1, c)
+    def _weight(self, c: int) -> tuple[int, int, int]:
+        return (self.costs[c], self.rank[c], c)
 
     def _searched(self, part: frozenset[Row], columns: Sequence[int]) -> Found:
         """Branches on the columns of a shortest row that is not met, the best first."""
-        best: tuple[tuple[int, ...], frozenset[int]] | None = None
+        best: tuple[tuple[int, int, int], list[int]] | None = None
         ordered = sorted(part, key=lambda row: (len(row), sorted(row)))
 
-        def search(chosen: frozenset[int], without: frozenset[int], value: tuple[int, int, int, int]) -> None:
+        def search(chosen: frozenset[int], without: frozenset[int], value: tuple[int, int, int]) -> None:
             nonlocal best
-            if best is not None and value >= best[0]:
-                return
             row = next((r for r in ordered if not r & chosen), None)
             if row is None:
-                best = (value, chosen)
+                if best is None or (value, sorted(chosen)) < best:
+                    best = (value, sorted(chosen))
                 return
             for c in sorted(row - without, key=self._weight):
-                w = self._weight(c)
-                more = (value[0] + w[0], value[1] + w[1], value[2] + w[2], value[3] + w[3])
-                search(chosen | {c}, without | {c} | self._rivals_of.get(c, frozenset()), more)
+                more = (value[0] + self.costs[c], value[1] + self.rank[c], value[2] + 1)
+                if best is None or more <= best[0]:
+                    search(chosen | {c}, without | {c} | self._rivals_of.get(c, frozenset()), more)
                 without |= {c}
 
-        search(frozenset(), frozenset(), (0, 0, 0, 0))
+        search(frozenset(), frozenset(), (0, 0, 0))
         if best is None:
             return Found(None, math.inf, True)
-        return Found(best[1], float(best[0][0]), True)
+        return Found(frozenset(best[1]), float(best[0][0]), True)
 
 
-def parts(rows: Sequence[Row]) -> list[frozenset[Row]]:
-    """Rows by the columns that they share, directly or over others."""
+def parts(rows: Sequence[Row], rivals: Iterable[Row] = ()) -> list[frozenset[Row]]:
+    """Rows by the columns that they share, or that exclude each other, directly or over others."""
     parent: dict[int, int] = {}
 
     def root(c: int) -> int:
@@ -178,6 +177,10 @@ def parts(rows: Sequence[Row]) -> list[frozenset[Row]]:
         a = root(first)
         for c in others:
             parent[root(c)] = a
+    for of in rivals:
+        met = [c for c in of if c in parent]
+        for c in met[1:]:
+            parent[root(c)] = root(met[0])
     out: dict[int, list[Row]] = {}
     for row in rows:
         out.setdefault(root(next(iter(row))), []).append(row)

@@ -78,15 +78,23 @@ def violations(problem: Problem, chosen: int, checkpoint: Callable[[], None] = l
     for i, component in enumerate(problem.components):
         if i % _CHECK == 0:
             checkpoint()
+        context = component.context
+        updating = (silence.loud_in & context.area, silence.loud_out & context.area)
+        carried = context.carried
+        if carried is not None and not carried[0] & ~updating[0] and not carried[1] & ~updating[1]:
+            continue  # more updates than in a choice that carries it
         taken = rows = 0
         for why, row in _of_component(problem, component, silence, forged):
             if row & taken:  # what mends the others may mend it
                 continue
             taken |= row
             rows += 1
+            context.rows[row] = why
             out.append(Violation(i, row, why))
             if not row or rows == _ROWS:
                 break
+        if not rows:
+            context.carried = updating
     return out
 
 
@@ -239,7 +247,7 @@ def _branching(problem: Problem, component: Component, silence: Silence) -> Iter
     several: the nodes that lead to each of its classes."""
     classes, spread, letters = component.classes, component.classes.spread, problem.letters
     found: set[tuple[str, State]] = set()
-    if not component.diverges:
+    if not component.context.diverges:
         return
     for service, states in classes.of.items():
         here = letters.service(service)

@@ -7,7 +7,8 @@ an update needs an element that reads and writes the tag and knows the peer on i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 from m4c.paths.callpath import Hop, callees
@@ -34,16 +35,33 @@ class Position:
     at: Candidate
 
 
+@dataclass(slots=True)
+class Carried:
+    """What a component is whatever the numbers of its rules are. It stays the same while its rules do."""
+
+    classes: Classes
+    effects: tuple[Mapping[State, Effect], ...]  # of each of its rules, by the state before its hop
+    diverges: bool  # calls from one node can lead to several classes of a service
+    area: int  # the letters from which calls lead to services with several classes, these included
+    rows: dict[int, str] = field(default_factory=dict)  # that some choice has violated; see `feasible`
+    carried: tuple[int, int] | None = None  # the letters that update in a choice that carries it, the last one seen
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
-    """The rules whose situations are told apart by the same path patterns, with the context classes that they need.
-    `effects`: what each of them does, by the state in which a request leaves the caller."""
+    """The rules whose situations are told apart by the same path patterns, with the context classes that they need."""
 
     patterns: tuple[int, ...]
     rules: tuple[int, ...]
-    classes: Classes
-    effects: Mapping[int, Mapping[State, Effect]]
-    diverges: bool  # calls from one node can lead to several classes of a service
+    context: Carried
+
+    @property
+    def classes(self) -> Classes:
+        return self.context.classes
+
+    def effects(self, rule: int) -> Mapping[State, Effect]:
+        """What a rule does, by the state in which a request leaves the caller."""
+        return self.context.effects[self.rules.index(rule)]
 
 
 @dataclass(slots=True)
@@ -66,6 +84,7 @@ class Problem:
     _callers: dict[str, int] = field(default_factory=dict)  # how many hops a service has on its ingress side
     _obstacles: dict[Hashable, dict[tuple[str, Side], str | None]] = field(default_factory=dict)
     _updates: dict[tuple[str, Side], int] = field(default_factory=dict)
+    _positions: dict[int, tuple[Rule, list[Position]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         graph = self.program.graph
@@ -128,7 +147,21 @@ class Problem:
 
     def positions(self, rule: Rule) -> list[Position]:
         """Where a rule can run."""
-        return [p for p in self.all_positions(rule.hop) if self.obstacle(rule, p) is None]
+        known = self._positions.get(id(rule))
+        if known is None:
+            able = [p for p in self.all_positions(rule.hop) if self.obstacle(rule, p) is None]
+            known = self._positions[id(rule)] = (rule, able)
+        return known[1]
+
+    def next(self, program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...]) -> Problem:
+        """The problem of another program of the same mesh without its components; what both have in common is
+        shared."""
+        problem = copy(self)
+        problem.program, problem.rules, problem.orders, problem.components = program, rules, orders, ()
+        if len(self._positions) > 4 * len(rules) + 1000:
+            self._positions.clear()
+            self._obstacles.clear()
+        return problem
 
     def obstacle(self, rule: Rule, position: Position) -> str | None:
         """Why a rule cannot run at a position, as what the dataplane lacks; None if it can."""
@@ -215,31 +248,56 @@ def candidates(program: Program) -> dict[Candidate, int]:
     return out
 
 
+class Builder:
+    """Builds the problems of programs that differ in their policies only. A component whose rules are as before keeps
+    its context."""
+
+    def __init__(self, program: Program, patterns: Patterns) -> None:
+        self.patterns = patterns
+        self._first = Problem(program, (), (), candidates(program), (), patterns.letters)
+        self._contexts: dict[tuple[int, ...], tuple[tuple[Rule, ...], Carried]] = {}
+
+    def build(self, program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...]) -> Problem:
+        """Rules with the same patterns share a component: one set of context classes."""
+        by_patterns: dict[tuple[int, ...], list[int]] = {}
+        for i, rule in enumerate(rules):
+            if rule.contextual:
+                by_patterns.setdefault(rule.patterns, []).append(i)
+        components: list[Component] = []
+        for key, of in by_patterns.items():
+            own = tuple(rules[i] for i in of)
+            known = self._contexts.get(key)
+            if known is None or [id(r) for r in known[0]] != [id(r) for r in own]:
+                known = self._contexts[key] = (own, _context(self.patterns, key, own))
+            components.append(Component(key, tuple(of), known[1]))
+        if len(self._contexts) > 4 * len(by_patterns) + 100:
+            self._contexts = {key: found for key, found in self._contexts.items() if key in by_patterns}
+        problem = self._first.next(program, rules, orders)
+        problem.components = tuple(components)
+        return problem
+
+
 def build(program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...], patterns: Patterns) -> Problem:
-    """The problem of some rules. Rules with the same patterns share a component: one set of context classes."""
-    by_patterns: dict[tuple[int, ...], list[int]] = {}
-    for i, rule in enumerate(rules):
-        if rule.contextual:
-            by_patterns.setdefault(rule.patterns, []).append(i)
-    components = tuple(_component(patterns, key, {i: rules[i] for i in of}) for key, of in by_patterns.items())
-    return Problem(program, rules, orders, candidates(program), components, patterns.letters)
+    """The problem of some rules."""
+    return Builder(program, patterns).build(program, rules, orders)
 
 
-def _component(patterns: Patterns, key: tuple[int, ...], rules: Mapping[int, Rule]) -> Component:
+def _context(patterns: Patterns, key: tuple[int, ...], rules: Sequence[Rule]) -> Carried:
     """Two situations of a hop differ where one of the rules does something else."""
-    effects: dict[int, dict[State, Effect]] = {}
+    effects: list[dict[State, Effect]] = []
     labels: dict[Hop, dict[State, Hashable]] = {}
-    for i, rule in rules.items():
+    for rule in rules:
         of = {case.situation: case.effect for case in rule.cases}
         by_state = {
             s: of[situation] for situation, states in patterns.situations(key, rule.hop).items() for s in states
         }
-        effects[i] = by_state
+        effects.append(by_state)
         at = labels.setdefault(rule.hop, {})
         for state, effect in by_state.items():
             at[state] = (*at.get(state, ()), effect)  # type: ignore[misc]
     classes = context_classes(patterns.spread(key), labels)
-    return Component(key, tuple(rules), classes, effects, _diverges(classes))
+    split = classes.split_letters
+    return Carried(classes, tuple(effects), _diverges(classes), split | patterns.letters.ahead(split))
 
 
 def _diverges(classes: Classes) -> bool:

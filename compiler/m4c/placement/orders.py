@@ -49,8 +49,8 @@ class Ordered:
     sources: tuple[Source, ...]
 
 
-def orders_of(program: Program, here: AtHop, rules: Sequence[Ordered], meet: Meet, first: int) -> list[Order]:
-    """The orders between the rules of one hop; `first` is the index of the first of them among all rules."""
+def orders_of(program: Program, here: AtHop, rules: Sequence[Ordered], meet: Meet) -> list[Order]:
+    """The orders between the rules of one hop, by their number on it."""
     added = [_added_to(program, rule) for rule in rules]
     found: dict[tuple[int, int], bool] = {}
     for i, rule in enumerate(rules):
@@ -60,7 +60,7 @@ def orders_of(program: Program, here: AtHop, rules: Sequence[Ordered], meet: Mee
             behind = (written & added[j]) or (rule.terminal and other.outward)
             if i != j and behind and meet(rule.when, other.when):
                 found.setdefault((i, j), False)
-    return [Order(first + i, first + j, same) for (i, j), same in found.items()]
+    return [Order(i, j, same) for (i, j), same in found.items()]
 
 
 def _added_to(program: Program, rule: Ordered) -> set[AttrKey]:

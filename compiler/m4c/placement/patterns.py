@@ -24,10 +24,11 @@ class Patterns:
 
     graph: Graph
     letters: Letters = field(init=False)
-    machines: list[Machine] = field(default_factory=list)
     hops: list[Hops] = field(default_factory=list)
     numbers: dict[Pattern, int] = field(default_factory=dict)
-    _of_machine: dict[Machine, int] = field(default_factory=dict)
+    _patterns: list[Pattern] = field(default_factory=list)
+    _machines: dict[int, Machine] = field(default_factory=dict)
+    _of_meaning: dict[object, int] = field(default_factory=dict)
     _spreads: dict[tuple[int, ...], Spread] = field(default_factory=dict)
     _situations: dict[tuple[tuple[int, ...], Hop], dict[Situation, list[State]]] = field(default_factory=dict)
     _versions: dict[str, tuple[Version, ...]] = field(default_factory=dict)
@@ -36,24 +37,33 @@ class Patterns:
         self.letters = Letters(self.graph)
 
     def number(self, pattern: Pattern) -> int:
-        """The number of a pattern; those that mean the same have the same."""
+        """The number of a pattern; those that mean the same mostly have the same, those that do not never."""
         known = self.numbers.get(pattern)
         if known is None:
-            made = machine(pattern, self.letters)
-            known = self._of_machine.get(made)
+            meaning: object = self._last_hop(pattern)  # which takes no automaton
+            if meaning is None:
+                meaning = machine(pattern, self.letters)
+            known = self._of_meaning.get(meaning)
             if known is None:
-                known = self._of_machine[made] = len(self.machines)
-                self.machines.append(made)
-                last = self._last_hops(pattern)
-                self.hops.append(self._hops(known) if last is None else last)
+                known = self._of_meaning[meaning] = len(self.hops)
+                self._patterns.append(pattern)
+                self.hops.append(self._on_last_hop(*meaning) if isinstance(meaning, tuple) else {})
+                if isinstance(meaning, Machine):
+                    self._machines[known] = meaning
+                    self.hops[known] = self._hops(known)
             self.numbers[pattern] = known
         return known
+
+    def machine(self, number: int) -> Machine:
+        if number not in self._machines:
+            self._machines[number] = machine(self._patterns[number], self.letters)
+        return self._machines[number]
 
     def spread(self, patterns: tuple[int, ...]) -> Spread:
         """The product of some patterns and the graph. Raises TooManyStates."""
         if patterns not in self._spreads:
             limit = STATE_LIMIT if len(patterns) > 1 else None
-            self._spreads[patterns] = Spread(self.letters, [self.machines[i] for i in patterns], limit)
+            self._spreads[patterns] = Spread(self.letters, [self.machine(i) for i in patterns], limit)
         return self._spreads[patterns]
 
     def situations(self, patterns: tuple[int, ...], hop: Hop) -> dict[Situation, list[State]]:
@@ -80,9 +90,9 @@ class Patterns:
 
     # --- where patterns fire ---
 
-    def _last_hops(self, pattern: Pattern) -> Hops | None:
-        """Of a pattern that asks for the last hop only, `* -> A -> B` or `* -> B`: where it fires, on every path. None
-        if it asks for more."""
+    def _last_hop(self, pattern: Pattern) -> tuple[int, int, bool] | None:
+        """Of a pattern that asks for the last hop only, `* -> A -> B` or `* -> B`: its callers and callees, and whether
+        it asks for no caller. It fires on every path to such a hop. None if it asks for more."""
         shape = self.letters.shape(pattern)
         everything = self.letters.everything
         if shape.outside or not 2 <= len(shape.steps) <= 3 or shape.steps[0] != (everything, True):
@@ -90,16 +100,15 @@ class Patterns:
         if any(star for _, star in shape.steps[1:]):
             return None
         callees = shape.steps[-1][0]
-        if self.letters.whole(callees) != callees:  # a version
+        callers = shape.steps[1][0] if len(shape.steps) == 3 else everything
+        if self.letters.whole(callees) != callees or self.letters.whole(callers) != callers:  # versions
             return None
+        return callers, callees, len(shape.steps) == 2
+
+    def _on_last_hop(self, callers: int, callees: int, any_caller: bool) -> Hops:
         out: dict[Hop, bool] = {}
-        if len(shape.steps) == 2:
+        if any_caller:
             out = {(None, name): True for name in self._names(callees & self.letters.entries)}
-            callers = everything
-        else:
-            callers = shape.steps[1][0]
-            if self.letters.whole(callers) != callers:
-                return None
         callers &= self._anywhere()
         for callee in self._names(callees):
             for caller in self._names(self.letters.before(self.letters.service(callee)) & callers):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
 from m4c.paths.callpath import Hop
+from m4c.placement.cover import Cover
 from m4c.placement.feasible import fixed_rows, violations
-from m4c.placement.model import Candidate, Position, Problem, build
-from m4c.placement.resolve import Resolved, resolve
+from m4c.placement.model import Builder, Candidate, Carried, Position, Problem, build
+from m4c.placement.resolve import Resolved, Resolver
 from m4c.placement.rules import Effect, Order, Rule, Source, Unenforceable
 from m4c.placement.solve import Solution, fits, solve
 from m4c.placement.tags import Table, Tagging, TooManyTags, assign
@@ -85,34 +86,86 @@ _ORDER = "its order with others leaves no position that can run it"
 def plan(program: Program, time_limit: float = 60.0, gap: float = 0.0) -> Plan:
     """The cheapest plan for a program without contradictions.
 
-    What cannot be enforced is reported in `unenforceable` and left out; the rest is planned. The same program gives
-    the same plan. `time_limit`: seconds for the choice of elements. With a `gap`, one is enough that is proven to cost
-    at most so much more, relatively."""
-    resolved = resolve(program)
-    refused = list(resolved.unenforceable)
-    rules, orders = resolved.rules, resolved.orders
-    while True:
-        problem = build(program, rules, orders, resolved.patterns)
-        lost = _without_position(problem) or _without_order(problem) or _without_context(problem, resolved)
-        solution = None if lost else solve(problem, time_limit, gap)
-        if solution is not None:
-            lost = _bought_off(problem, solution, resolved)
-        if not lost and solution is not None:
-            at = _positions(problem, solution.chosen)
-            try:
-                tagging = assign(problem, solution.chosen, at)
-            except TooManyTags:
-                tagging = None
-            if tagging is not None and tagging.bits <= program.mesh.tag_bits:
-                return _plan(problem, solution, at, tagging, refused)
-            lost = _costliest(problem, program.mesh.tag_bits)
-        refused += [u for i, reasons in lost.items() for u in _refusals(rules[i], reasons, resolved)]
-        kept = [i for i in range(len(rules)) if i not in lost]
-        number = {old: new for new, old in enumerate(kept)}
-        orders = tuple(
-            Order(number[o.first], number[o.then], o.same) for o in orders if o.first in number and o.then in number
-        )
-        rules = tuple(rules[i] for i in kept)
+    What cannot be enforced is reported in `unenforceable` and left out; the rest is planned. The same program gives the
+    same plan. `time_limit`: seconds for the choice of elements. With a `gap`, one is enough that is proven to cost at
+    most so much more, relatively.
+    """
+    return Planner().plan(program, time_limit, gap)
+
+
+class Planner:
+    """Plans one program after the other, as after edits. What an edit leaves as it was is kept: the rules of a hop
+    with the same policies, the context of a component with the same rules, parts of the covering problem, tags. Where
+    several plans cost the same, another one may come out than from the beginning."""
+
+    def __init__(self) -> None:
+        self._frame: tuple[object, ...] = ()
+        self._resolver: Resolver | None = None
+        self._builder: Builder | None = None
+        self._covers: dict[object, Cover] = {}
+        self._tags: tuple[tuple[object, ...], Tagging] | None = None
+        self._contexts: list[Carried] = []
+
+    def plan(
+        self,
+        program: Program,
+        time_limit: float = 60.0,
+        gap: float = 0.0,
+        checkpoint: Callable[[], None] = lambda: None,
+    ) -> Plan:
+        """As `plan`. `checkpoint` is called now and then; what it raises ends the planning."""
+        resolver, builder = self._for(program)
+        resolved = resolver.resolve(program, checkpoint)
+        refused = list(resolved.unenforceable)
+        rules, orders = resolved.rules, resolved.orders
+        while True:
+            checkpoint()
+            problem = builder.build(program, rules, orders)
+            lost = _without_position(problem) or _without_order(problem) or _without_context(problem, resolved)
+            solution = None if lost else solve(problem, time_limit, gap, self._covers, checkpoint)
+            if solution is not None:
+                lost = _bought_off(problem, solution, resolved)
+            if not lost and solution is not None:
+                at = _positions(problem, solution.chosen)
+                tagging = self._tagging(problem, solution, at)
+                if tagging is not None and tagging.bits <= program.mesh.tag_bits:
+                    return _plan(problem, solution, at, tagging, refused)
+                lost = _costliest(problem, program.mesh.tag_bits)
+            refused += [u for i, reasons in lost.items() for u in _refusals(rules[i], reasons, resolved)]
+            kept = [i for i in range(len(rules)) if i not in lost]
+            number = {old: new for new, old in enumerate(kept)}
+            orders = tuple(
+                Order(number[o.first], number[o.then], o.same) for o in orders if o.first in number and o.then in number
+            )
+            rules = tuple(rules[i] for i in kept)
+
+    def _for(self, program: Program) -> tuple[Resolver, Builder]:
+        """What is known of the mesh of a program; of another mesh, nothing."""
+        frame = (program.graph, program.mesh, program.enums, program.entities, program.dataplanes)
+        same = len(self._frame) == len(frame) and all(a is b for a, b in zip(self._frame, frame, strict=True))
+        if self._resolver is None or self._builder is None or not same or self._resolver.overgrown(program):
+            self._frame, self._tags = frame, None
+            self._resolver = Resolver(program)
+            self._builder = Builder(program, self._resolver.patterns)
+        return self._resolver, self._builder
+
+    def _tagging(self, problem: Problem, solution: Solution, at: Mapping[int, Position]) -> Tagging | None:
+        """None: more tags than can be."""
+        contextual = [r for c in problem.components for r in c.rules]
+        updating = tuple(c for c in solution.chosen if problem.updates(c, "egress") or problem.updates(c, "ingress"))
+        made_from = (*(id(c.context) for c in problem.components), updating, tuple(at[r] for r in contextual))
+        if self._tags is not None and self._tags[0] == made_from:
+            found = self._tags[1]
+            meaning = dict(zip(contextual, found.meaning.values(), strict=True))
+            return Tagging(found.bits, found.tables, meaning)
+        try:
+            found = assign(problem, solution.chosen, at)
+        except TooManyTags:
+            return None
+        found = Tagging(found.bits, found.tables, {r: found.meaning[r] for r in contextual})
+        self._tags = (made_from, found)
+        self._contexts = [c.context for c in problem.components]  # their ids stay theirs
+        return found
 
 
 # --- what cannot be had -----------------------------------------------------------------------------------------------

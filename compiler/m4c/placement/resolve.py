@@ -41,6 +41,8 @@ from m4c.semantics.model import (
 )
 from m4c.semantics.values import show
 
+_CHECK = 64  # hops between two looks at whether to go on
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -63,37 +65,79 @@ class _Wanted:
     carries: tuple[Source, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _AtHop:
+    """What one hop came to, and what it was made from. `orders` count from the hop's first rule."""
+
+    made_from: tuple[object, ...]
+    rules: tuple[Rule, ...]
+    orders: tuple[Order, ...]
+    unenforceable: tuple[Unenforceable, ...]
+
+
 def resolve(program: Program) -> Resolved:
     """The rules of every hop, by hop and then by file and line. The program has no contradiction."""
-    return _Resolver(program).run()
+    return Resolver(program).resolve(program)
 
 
-class _Resolver:
+class Resolver:
+    """Resolves one program after the other that differ in their policies only. A hop with the same policies as before
+    keeps its rules."""
+
     def __init__(self, program: Program) -> None:
         self.program = program
         self.patterns = Patterns(program.graph)
         self.logic = Logic(program)
-        self.rules: list[Rule] = []
-        self.orders: list[Order] = []
-        self.unenforceable: list[Unenforceable] = []
+        self.unenforceable: list[Unenforceable] = []  # of the hop at hand
+        self._known: dict[Hop, _AtHop] = {}
 
-    def run(self) -> Resolved:
-        ordering = orders(self.program)
+    def overgrown(self, program: Program) -> bool:
+        """Whether most of what is known is of policies that are gone."""
+        return len(self.patterns.numbers) > 4 * len(program.policies) + 1000
+
+    def resolve(self, program: Program, checkpoint: Callable[[], None] = lambda: None) -> Resolved:
+        """As `resolve`. `checkpoint` is called now and then, and may raise."""
+        self.program = program
+        ordering = orders(program)
         policies: dict[Hop, list[tuple[Policy, int | None]]] = {}
         defaults: dict[Hop, list[tuple[int, Default, int | None]]] = {}
-        for policy in self.program.policies:
+        for policy in program.policies:
             number = self.patterns.number(policy.pattern)
             for hop, always in self.patterns.hops[number].items():
                 policies.setdefault(hop, []).append((policy, None if always else number))
-        for index, default in enumerate(self.program.mesh.defaults):
+        for index, default in enumerate(program.mesh.defaults):
             number = self.patterns.number(default.pattern)
             for hop, always in self.patterns.hops[number].items():
                 defaults.setdefault(hop, []).append((index, default, None if always else number))
-        for hop in sorted({*policies, *defaults}, key=lambda h: (h[0] or "", h[1])):
-            self._resolve_hop(AtHop(self.program, ordering, hop, policies.get(hop, []), defaults.get(hop, [])))
-        return Resolved(tuple(self.rules), tuple(self.orders), self.patterns, tuple(self.unenforceable))
+        known: dict[Hop, _AtHop] = {}
+        rules: list[Rule] = []
+        tied: list[Order] = []
+        refused: list[Unenforceable] = []
+        for count, hop in enumerate(sorted({*policies, *defaults}, key=lambda h: (h[0] or "", h[1]))):
+            if count % _CHECK == 0:
+                checkpoint()
+            here = AtHop(program, ordering, hop, policies.get(hop, []), defaults.get(hop, []))
+            found = self._hop(here)
+            known[hop] = found
+            tied += [Order(len(rules) + o.first, len(rules) + o.then, o.same) for o in found.orders]
+            rules += found.rules
+            refused += found.unenforceable
+        self._known = known
+        return Resolved(tuple(rules), tuple(tied), self.patterns, tuple(refused))
 
-    def _resolve_hop(self, here: AtHop) -> None:
+    def _hop(self, here: AtHop) -> _AtHop:
+        of = here.orders
+        names = [p.name for p, _ in here.policies] if of.over or of.after else []
+        ordered = tuple((of.over[n], of.after[n]) for n in names)
+        made_from = (tuple(here.policies), tuple(here.defaults), ordered)
+        known = self._known.get(here.hop)
+        if known is not None and known.made_from == made_from:  # quick: what has not changed is the same object
+            return known
+        self.unenforceable = []
+        rules, tied = self._resolved(here)
+        return _AtHop(made_from, tuple(rules), tuple(tied), tuple(self.unenforceable))
+
+    def _resolved(self, here: AtHop) -> tuple[list[Rule], list[Order]]:
         wanted: list[_Wanted] = []
         for policy, call in here.calls():
             source = Source(policy.name, call.index)
@@ -103,29 +147,18 @@ class _Resolver:
             wanted += self._bounded(here.hop, source, partial(self._of_default, here, index, default, pattern))
         if len(wanted) > 1:
             wanted = self._apart(here.hop, self._fold(here.hop, wanted))
-        first = len(self.rules)
+        rules: list[Rule] = []
         for w in wanted:
             patterns, cases = self._cases(w.when, here.hop)
             terminal = any(self._is_terminal(write) for write in w.writes)
             outward = any("outward" in self.program.attribute(write.attr).roles for write in w.writes)
-            self.rules.append(
-                Rule(
-                    here.hop,
-                    w.operation,
-                    w.args,
-                    w.writes,
-                    terminal,
-                    outward,
-                    w.side,
-                    w.sources,
-                    w.carries,
-                    patterns,
-                    cases,
-                )
-            )
-        pairs = zip(wanted, self.rules[first:], strict=True)
+            said = (here.hop, w.operation, w.args, w.writes, terminal, outward, w.side, w.sources, w.carries)
+            rules.append(Rule(*said, patterns, cases))
+        if len(rules) < 2:
+            return rules, []
+        pairs = zip(wanted, rules, strict=True)
         made = [Ordered(w.when, r.writes, r.terminal, r.outward, r.sources) for w, r in pairs]
-        self.orders += orders_of(self.program, here, made, partial(self._meet, here.hop), first)
+        return rules, orders_of(self.program, here, made, partial(self._meet, here.hop))
 
     def _meet(self, hop: Hop, *conds: Cond) -> bool:
         """Can conditions hold together on the hop? Where the paths are too many to say: yes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from m4c.paths.callpath import CallPath, Hop, Version
@@ -49,8 +49,8 @@ class Rule:
     side: Side | None
     sources: tuple[Source, ...]  # the first names the rule; the others ask for the same
     carries: tuple[Source, ...]  # calls that need no operation of their own: they only keep this one from running
-    patterns: tuple[int, ...]
-    cases: tuple[Case, ...]
+    patterns: tuple[int, ...] = field(compare=False)  # what they are called depends on what was planned before
+    cases: tuple[Case, ...] = field(compare=False)
 
     @property
     def contextual(self) -> bool:

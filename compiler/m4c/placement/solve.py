@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, TypeAlias
 
@@ -26,6 +26,7 @@ from m4c.placement.rules import Order
 
 Owner: TypeAlias = tuple[Literal["rule", "component"], int]
 _QUICK = 60  # quick choices
+_FEW = 3  # components with which the first choice is not a quick one
 
 
 class NoPlanInTime(Exception):
@@ -46,31 +47,28 @@ class Solution:
     dropped: tuple[Owner, ...] = ()
 
 
-@dataclass(slots=True)
-class Memory:
-    """What is kept between the solutions of like problems: parts that were solved, and rows, as candidates."""
-
-    parts: dict[tuple[object, ...], Cover] = field(default_factory=dict)
-
-
 def solve(
     problem: Problem,
     time_limit: float = 60.0,
     gap: float = 0.0,
-    memory: Memory | None = None,
+    covers: dict[object, Cover] | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> Solution:
     """The cheapest feasible choice, or with a `gap` one that is proven to cost at most so much more, relatively.
 
-    `time_limit`: seconds after which the best choice so far is taken; see NoPlanInTime. `checkpoint` is called now and
-    then, and may raise.
-    """
-    return _Search(problem, time.monotonic() + time_limit, gap, memory or Memory(), checkpoint).run()
+    `time_limit`: seconds after which the best choice so far is taken; see NoPlanInTime. `covers`: parts that were
+    solved for like problems, to be used and added to. `checkpoint` is called now and then, and may raise."""
+    return _Search(problem, time.monotonic() + time_limit, gap, {} if covers is None else covers, checkpoint).run()
 
 
 class _Search:
     def __init__(
-        self, problem: Problem, end: float, gap: float, memory: Memory, checkpoint: Callable[[], None]
+        self,
+        problem: Problem,
+        end: float,
+        gap: float,
+        covers: dict[object, Cover],
+        checkpoint: Callable[[], None],
     ) -> None:
         self.problem = problem
         self.end = end
@@ -80,11 +78,11 @@ class _Search:
         costs = [problem.candidates[c] for c in problem.columns]
         rank = [int(problem.dataplane(c).tier == "proxy") for c in problem.columns]
         rivals = tuple(_rivals(problem))
-        key = (tuple(problem.columns), tuple(costs), tuple(rank), rivals)
-        if key not in memory.parts:
-            memory.parts.clear()
-            memory.parts[key] = Cover(costs, rank, rivals)
-        self.cover = memory.parts[key]
+        key = (problem.columns, tuple(costs), tuple(rank), rivals)
+        if key not in covers:
+            covers.clear()
+            covers[key] = Cover(costs, rank, rivals)
+        self.cover = covers[key]
 
     def run(self) -> Solution:
         problem = self.problem
@@ -92,9 +90,12 @@ class _Search:
             self._add(row, owner)
         for violation in fixed_rows(problem):
             self._add(_columns(violation.row), ("component", violation.component))
-        best: set[int] | None = None
-        if problem.components:
-            best = self._quick(set())
+        new = False
+        for i, component in enumerate(problem.components):
+            for mask in component.context.rows:
+                self._add(_columns(mask), ("component", i))
+            new |= component.context.carried is None
+        best = self._quick(set()) if new and len(problem.components) > _FEW else None
         while True:
             # What is asked for of the cover leaves room for what it does not know yet.
             found = self.cover.cheapest(self.rows, 0.5 * self.gap, self._left(), self.checkpoint)
@@ -104,14 +105,16 @@ class _Search:
                 if not found.optimal:
                     raise NoPlanInTime("the solver found no plan within its time limit")
                 return self._elastic()
-            broken = self._violated(found.columns)
-            if not broken:
-                best = set(found.columns) if best is None or self._better(found.columns, best) else best
+            if best is not None and self.gap and self._close(best, found.bound):
+                return self._solution(best, found.bound)
+            if not self._violated(found.columns):  # the first of the cheapest, whatever quick choices there were
+                if best is None or not self._better(best, found.columns):
+                    best = set(found.columns)
                 return self._solution(best, found.bound)
             repaired = self._quick(set(found.columns))
             if repaired is not None and (best is None or self._better(repaired, best)):
                 best = repaired
-            if best is not None and (self._close(best, found.bound) or self._left() <= 0):
+            if best is not None and ((self.gap and self._close(best, found.bound)) or self._left() <= 0):
                 return self._solution(best, found.bound)
             if self._left() <= 0:
                 raise NoPlanInTime("the solver found no plan within its time limit")

@@ -10,8 +10,8 @@ the tag before it is updated again is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from m4c.paths.callpath import Hop, Version
@@ -24,13 +24,11 @@ from m4c.placement.rules import Effect
 
 NODE_LIMIT = 200_000  # (service, classes, value) that are looked at before the context counts as too large
 
-Vector: TypeAlias = tuple[tuple[int, State], ...]
-"""The class at one service of each component that has several there, as (component, first state of the class); those in
-the class that most are in are left out."""
-Key: TypeAlias = tuple[object, ...]  # a value before it has a number
+Vector: TypeAlias = int  # the classes of all components at one service (`_Vectors`)
+Key: TypeAlias = int  # a value before it has its number
 
-ZERO: Key = ("no tag",)
-ANY: Key = ("whatever comes from outside",)
+ZERO: Key = 0  # no tag
+ANY: Key = -1  # whatever comes from outside, or what decides nothing
 
 
 class TooManyTags(Exception):
@@ -62,32 +60,147 @@ class Tagging:
     """For each contextual rule: the tags that its position sees, grouped by what the rule does then."""
 
 
-@dataclass(slots=True)
-class _Flow:
-    """Every way in which values travel. `held`: what a service sends along, for each of its classes. `over`: what
-    becomes of a class on a hop, as (version of the callee, class there, new value; None: the old one)."""
-
-    held: dict[str, dict[Vector, dict[Key, None]]] = field(default_factory=dict)
-    over: dict[Hop, dict[Vector, tuple[tuple[Version, Vector, Key | None], ...]]] = field(default_factory=dict)
-    order: dict[Key, None] = field(default_factory=dict)
-    nodes: int = 0
-
-
 def assign(problem: Problem, chosen: Collection[Candidate], at: Mapping[int, Position]) -> Tagging:
     """The tag functions of chosen elements that are feasible, with each rule at its position. Raises TooManyTags."""
     return _Assignment(problem, chosen, at).run()
 
 
-class _Way:
-    """What becomes of classes over one hop to one version of the callee: for each component that has classes behind it,
-    what the class that is left out becomes, and what others do."""
+class _Vectors:
+    """The classes of all components at one service as one bit set, and what becomes of them over a hop.
 
-    __slots__ = ("entering", "moves", "version")
+    Of each component, the class that most services have says nothing; each other class is the bit of its first state.
+    What a bit becomes depends on the callee alone; what becomes of a class that says nothing also on the caller, but
+    only where that is not as it is with most."""
 
-    def __init__(self, version: Version) -> None:
-        self.version = version
-        self.entering: dict[int, State] = {}  # component -> class, where what is left out before is not left out behind
-        self.moves: dict[int, dict[State, State | None]] = {}  # None: left out
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.letters = problem.letters
+        self.spreads = [c.classes.spread for c in problem.components]
+        self.splitting: dict[str, list[int]] = {}  # the components that have several classes at a service
+        self.first: list[int] = []  # the bit of a component's first state
+        self.own: list[int] = []  # all bits of a component
+        self.usual: list[State] = []
+        self.odd: dict[str, dict[int, State]] = {}  # where a component's usual state does not occur, one that does
+        self._said: dict[tuple[int, str], dict[State, Vector]] = {}
+        self._onto: dict[int, _Onto] = {}
+        at = 0
+        for i, component in enumerate(problem.components):
+            spread = self.spreads[i]
+            count = len(spread.reach)
+            self.first.append(at)
+            self.own.append(((1 << count) - 1) << at)
+            at += count
+            usual = max(range(count), key=lambda s: (spread.reach[s].bit_count(), -s))
+            self.usual.append(usual)
+            for service in component.classes.of:
+                self.splitting.setdefault(service, []).append(i)
+            everywhere = self.letters.whole(spread.reach[usual])
+            for state, mask in enumerate(spread.reach):
+                for x in bits(mask & ~everywhere):
+                    self.odd.setdefault(self.letters.all_letters[x][0], {}).setdefault(i, state)
+
+    def said(self, component: int, service: str) -> dict[State, Vector]:
+        """What stands for each state of a component at a service; nothing for those in the class that says nothing."""
+        key = (component, service)
+        found = self._said.get(key)
+        if found is None:
+            of = self.problem.components[component].classes.of[service]
+            silent = of[self.base(component, service)]
+            bit: dict[int, Vector] = {}
+            for state, number in of.items():
+                bit.setdefault(number, 0 if number == silent else 1 << (self.first[component] + state))
+            found = self._said[key] = {state: bit[number] for state, number in of.items()}
+        return found
+
+    def base(self, component: int, service: str) -> State:
+        """A state of the class that says nothing at a service."""
+        odd = self.odd.get(service)
+        return self.usual[component] if odd is None else odd.get(component, self.usual[component])
+
+    def state(self, component: int, service: str, vector: Vector) -> State:
+        """A state of a component's class at a service."""
+        said = vector & self.own[component]
+        return lowest(said) - self.first[component] if said else self.base(component, service)
+
+    def begun(self, letter: int, outside: bool) -> Vector:
+        """The classes at an instance with which a chain begins."""
+        service, vector = self.letters.all_letters[letter][0], 0
+        for i in self.splitting.get(service, ()):
+            spread = self.spreads[i]
+            vector |= self.said(i, service)[spread.step(spread.from_outside if outside else spread.by_itself, letter)]
+        return vector
+
+    def onto(self, letter: int) -> _Onto:
+        found = self._onto.get(letter)
+        if found is None:
+            found = self._onto[letter] = _Onto(self, letter)
+        return found
+
+
+class _Onto:
+    """What becomes of classes over the hops to one instance."""
+
+    def __init__(self, vectors: _Vectors, letter: int) -> None:
+        self.letter = letter
+        service, self.version = vectors.letters.all_letters[letter]
+        self.vectors = vectors
+        self.same = 0
+        self.moved: dict[int, Vector] = {}  # by bit
+        self.moving = 0
+        self.after: dict[int, list[Vector]] = {}  # of each component that has classes here, by the state before
+        self.entering: dict[int, Vector] = {}  # what a usual state becomes, by component
+        for i in vectors.splitting.get(service, ()):
+            spread, said = vectors.spreads[i], vectors.said(i, service)
+            cell, first = spread.cell(letter), vectors.first[i]
+            column = self.after[i] = [said.get(to[cell], 0) for to in spread.moves]
+            for state, then in enumerate(column):
+                if then == 1 << (first + state):
+                    self.same |= then
+                elif then:
+                    self.moved[first + state] = then
+                    self.moving |= 1 << (first + state)
+            if column[vectors.usual[i]]:
+                self.entering[i] = column[vectors.usual[i]]
+        self._from: dict[str, list[tuple[int, Vector]]] = {}
+
+    def entering_from(self, caller: str) -> list[tuple[int, Vector]]:
+        """(the bits of a component, what its class that says nothing at the caller becomes)"""
+        found = self._from.get(caller)
+        if found is None:
+            entering = dict(self.entering)
+            for i, state in self.vectors.odd.get(caller, {}).items():
+                column = self.after.get(i)
+                if column is not None:
+                    entering[i] = column[state]
+            own = self.vectors.own
+            found = self._from[caller] = [(own[i], then) for i, then in entering.items() if then]
+        return found
+
+    def behind(self, caller: str, vector: Vector) -> Vector:
+        """The classes behind a hop."""
+        after = vector & self.same
+        if vector & self.moving:
+            for bit in bits(vector & self.moving):
+                after |= self.moved[bit]
+        for own, then in self.entering_from(caller):
+            if not vector & own:
+                after |= then
+        return after
+
+
+class _Over:
+    """What goes over one hop. `became` has, for each class of the caller, (version of the callee, class there, new
+    value; None: the old one) for each version."""
+
+    __slots__ = ("became", "callee", "hop", "landings", "rules", "updater")
+
+    def __init__(self, hop: Hop, updater: Position | None, rules: list[int], landings: list[_Onto]) -> None:
+        self.hop = hop
+        self.callee = hop[1]
+        self.updater = updater
+        self.rules = rules  # those behind the update: what they do they have to read off the new tag
+        self.landings = landings
+        self.became: dict[Vector, tuple[tuple[Version, Vector, Key | None], ...]] = {}
 
 
 class _Assignment:
@@ -96,20 +209,19 @@ class _Assignment:
         self.graph = problem.program.graph
         self.at = at
         self.component_of = {r: i for i, c in enumerate(problem.components) for r in c.rules}
+        self.effects = {r: c.effects(r) for c in problem.components for r in c.rules}
         self.on_hop: dict[Hop, list[int]] = {}  # the contextual rules of a hop
         for r in self.component_of:
             self.on_hop.setdefault(problem.rules[r].hop, []).append(r)
-        self.splitting: dict[str, list[int]] = {}  # the components that have several classes at a service
-        for i, component in enumerate(problem.components):
-            for service in component.classes.of:
-                self.splitting.setdefault(service, []).append(i)
+        self.vectors = _Vectors(problem)
         self.elements = set(chosen)
-        self.updaters: dict[Hop, Position | None] = {}
         self.silence = Silence(problem, sum(1 << problem.column[c] for c in self.elements))
         self.concerned = self._concerned()
-        self.flow = _Flow()
-        self.ways: dict[Hop, list[_Way]] = {}
-        self.firsts: dict[tuple[int, str], dict[State, State | None]] = {}
+        self.held: dict[str, dict[Vector, dict[Key, None]]] = {}  # what a service sends along, by its class
+        self.overs: dict[Hop, _Over] = {}
+        self.keys: dict[tuple[object, ...], Key] = {}  # (callee, class there, what is still to be read), by first sight
+        self.open: list[object] = [()]  # of each value
+        self.nodes = 0
 
     def run(self) -> Tagging:
         if not self.problem.components:
@@ -118,26 +230,25 @@ class _Assignment:
         self._check()
         number = self._numbers()
         arriving = self._arriving(number)
-        tables = [t for hop in self.flow.over if (t := self._table(hop, number, arriving)) is not None]
+        tables = [t for over in self.overs.values() if (t := self._table(over, number, arriving)) is not None]
         tables.sort(key=lambda t: (t.hop[0] or "", t.hop[1]))
         meaning = {r: self._meaning(r, number) for r in self.component_of}
-        return Tagging(max(number.values()).bit_length(), tuple(tables), meaning)
+        return Tagging(max(number).bit_length(), tuple(tables), meaning)
 
     # --- how values travel ---
 
-    def updater(self, hop: Hop) -> Position | None:
-        if hop not in self.updaters:
-            able = (
-                []
-                if hop[1] not in self.concerned
-                else [
-                    p
-                    for p in self.problem.all_positions(hop)
-                    if p.at in self.elements and self.problem.updates(p.at, p.side)
-                ]
-            )
-            self.updaters[hop] = max(able, default=None)
-        return self.updaters[hop]
+    def over(self, hop: Hop) -> _Over:
+        found = self.overs.get(hop)
+        if found is None:
+            able: list[Position] = []
+            if hop[1] in self.concerned:
+                all_ = self.problem.all_positions(hop)
+                able = [p for p in all_ if p.at in self.elements and self.problem.updates(p.at, p.side)]
+            updater = max(able, default=None)
+            rules = [] if updater is None else [r for r in self.on_hop.get(hop, ()) if self.at[r].rank > updater.rank]
+            landings = [self.vectors.onto(x) for x in bits(self.problem.letters.service(hop[1]))]
+            found = self.overs[hop] = _Over(hop, updater, rules, landings)
+        return found
 
     def _concerned(self) -> set[str]:
         """The services behind which somebody looks at the tag before it is updated again. Elsewhere it can stay as it
@@ -145,175 +256,93 @@ class _Assignment:
         letters = self.problem.letters
         known = 0
         fresh = 0
-        for service in self.splitting:
+        for service in self.vectors.splitting:
             fresh |= letters.service(service)
         while fresh:
             known |= fresh
             fresh = letters.whole(self.silence.before(fresh)) & ~known
         return {letters.all_letters[i][0] for i in bits(known)}
 
-    def _classes_at(self, component: int, service: str) -> dict[State, State | None]:
-        """For each state at a service the first state of its class; None for the class of the first of all."""
-        key = (component, service)
-        found = self.firsts.get(key)
-        if found is None:
-            first: dict[int, State] = {}
-            found = self.firsts[key] = {}
-            for state, number in self.problem.components[component].classes.of[service].items():
-                one = first.setdefault(number, state)
-                found[state] = one if number else None
-        return found
-
-    def _over(self, hop: Hop) -> list[_Way]:
-        """What becomes of classes over a hop, for each version of the callee."""
-        found = self.ways.get(hop)
-        if found is None:
-            found = self.ways[hop] = [self._way(hop, x) for x in bits(self.problem.letters.service(hop[1]))]
-        return found
-
-    def _way(self, hop: Hop, letter: int) -> _Way:
-        letters = self.problem.letters
-        way = _Way(letters.all_letters[letter][1])
-        for i in self.splitting.get(hop[1], ()):
-            spread = self.problem.components[i].classes.spread
-            behind = self._classes_at(i, hop[1])
-            if hop[0] is None:
-                self._enter(way, i, behind[spread.step(spread.from_outside, letter)])
-                continue
-            if hop[0] in self.problem.components[i].classes.of:
-                before = self._classes_at(i, hop[0])
-                moves = way.moves[i] = {}
-                for state, one in before.items():
-                    to = behind[spread.step(state, letter)]
-                    if one is None:
-                        self._enter(way, i, to)
-                    else:
-                        moves[one] = to
-            else:
-                state = next(s for s, mask in enumerate(spread.reach) if mask & letters.service(hop[0]))
-                self._enter(way, i, behind[spread.step(state, letter)])
-        return way
-
-    def _enter(self, way: _Way, component: int, to: State | None) -> None:
-        if to is not None:
-            way.entering[component] = to
-
-    def _behind_way(self, way: _Way, vector: Vector) -> Vector:
-        after = dict(way.entering)
-        for component, state in vector:
-            moves = way.moves.get(component)
-            if moves is None:
-                continue
-            to = moves[state]
-            if to is None:
-                after.pop(component, None)
-            else:
-                after[component] = to
-        return tuple(sorted(after.items()))
-
     def _explore(self) -> None:
-        flow = self.flow
-        flow.order[ZERO] = None
         queue: list[tuple[str, Vector, Key]] = []
-        quiet: dict[str, list[str]] = {}  # the callees to which hops do not update
+        services, concerned, held_by = self.graph.services, self.concerned, self.held
+        carried = {n: ZERO if not s.propagates else None if n in concerned else ANY for n, s in services.items()}
 
         def arrive(service: str, vector: Vector, key: Key) -> None:
-            flow.order.setdefault(key)
-            if not self.graph.services[service].propagates:
-                key = ZERO
-            elif service not in self.concerned:  # what it carries decides nothing (`_arriving`)
-                key = ANY
-            keys = flow.held.setdefault(service, {}).setdefault(vector, {})
+            instead = carried[service]  # of ANY at a service that is not concerned `_arriving` knows more
+            if instead is not None:
+                key = instead
+            held = held_by.get(service)
+            if held is None:
+                held = held_by[service] = {}
+            keys = held.get(vector)
+            if keys is None:
+                keys = held[vector] = {}
             if key not in keys:
                 keys[key] = None
                 queue.append((service, vector, key))
-                flow.nodes += 1
-                if flow.nodes > NODE_LIMIT:
-                    raise TooManyTags
 
-        for name, service in self.graph.services.items():
+        for name, service in services.items():
             if service.origin:
-                arrive(name, next(self._own(name)), ZERO)
+                arrive(name, self.vectors.begun(lowest(self.problem.letters.service(name)), False), ZERO)
             if service.entry:
                 came = ZERO if service.trusted else ANY
-                for _, behind, new in self._pass((None, name), ()):
+                for _, behind, new in self._pass(self.over((None, name)), 0):
                     arrive(name, behind, came if new is None else new)
+        onward: dict[str, list[_Over]] = {}
+        silent: dict[str, list[_Over]] = {}
         for caller, vector, key in queue:
-            of = quiet.get(caller)
-            if of is None:
-                callees = self.problem.callees[caller]
-                of = quiet[caller] = [callee for callee in callees if self.updater((caller, callee)) is None]
-            if next(iter(flow.held[caller][vector])) == key:  # what updates make of the class does not depend on it
-                for callee in self.problem.callees[caller]:
-                    for _, behind, new in self._pass((caller, callee), vector):
-                        if new is not None:
-                            arrive(callee, behind, new)
-            for callee in of:
-                for _, behind, _ in self._pass((caller, callee), vector):
-                    arrive(callee, behind, key)
+            if caller not in onward:
+                onward[caller] = [self.over((caller, callee)) for callee in self.problem.callees[caller]]
+                silent[caller] = [over for over in onward[caller] if over.updater is None]
+            first = next(iter(held_by[caller][vector])) == key
+            for over in (
+                onward[caller] if first else silent[caller]
+            ):  # updates make the same of a class, whatever it carries
+                for _, behind, new in over.became.get(vector) or self._pass(over, vector):
+                    arrive(over.callee, behind, key if new is None else new)
+            if len(queue) > NODE_LIMIT:
+                raise TooManyTags
 
-    def _own(self, service: str) -> Iterator[Vector]:
-        """The classes in which a service starts chains by itself: the same for all its versions."""
-        for letter in bits(self.problem.letters.service(service)):
-            vector = []
-            for i in self.splitting.get(service, ()):
-                spread = self.problem.components[i].classes.spread
-                one = self._classes_at(i, service)[spread.step(spread.by_itself, letter)]
-                if one is not None:
-                    vector.append((i, one))
-            yield tuple(vector)
-
-    def _pass(self, hop: Hop, vector: Vector) -> tuple[tuple[Version, Vector, Key | None], ...]:
+    def _pass(self, over: _Over, vector: Vector) -> tuple[tuple[Version, Vector, Key | None], ...]:
         """One class over one hop: what becomes of it and of what it carries, for each version of the callee."""
-        over = self.flow.over.setdefault(hop, {})
-        found = over.get(vector)
-        if found is None:
-            updater = self.updater(hop)
-            open_ = None if updater is None else self._still_open(hop, updater, vector)
-            ways = ((way.version, self._behind_way(way, vector)) for way in self._over(hop))
-            found = tuple((v, behind, None if updater is None else (hop[1], behind, open_)) for v, behind in ways)
-            over[vector] = found
+        caller = over.hop[0]
+        reads: object = ()
+        if over.rules:
+            reads = tuple((r, self._effect(r, over.hop, vector)) for r in over.rules)
+        out: list[tuple[Version, Vector, Key | None]] = []
+        for onto in over.landings:
+            behind = self.vectors.begun(onto.letter, True) if caller is None else onto.behind(caller, vector)
+            key: Key | None = None
+            if over.updater is not None:
+                value = (over.callee, behind, reads)
+                key = self.keys.get(value)
+                if key is None:
+                    key = self.keys[value] = len(self.open)
+                    self.open.append(reads)
+            out.append((onto.version, behind, key))
+        found = over.became[vector] = tuple(out)
         return found
 
     def _leaving(self, hop: Hop, vector: Vector) -> Iterable[Key]:
         """What requests in a class carry as they leave the caller of a hop."""
         if hop[0] is None:
             return (ZERO if self.graph.services[hop[1]].trusted else ANY,)
-        return self.flow.held[hop[0]][vector]
-
-    def _still_open(self, hop: Hop, updater: Position, vector: Vector) -> tuple[object, ...]:
-        """What rules behind the update do on the hop; they have to read it off the new tag."""
-        rules = self.on_hop.get(hop)
-        if not rules:
-            return ()
-        return tuple((r, self._effect(r, hop, vector)) for r in rules if self._behind(r, updater))
+        return self.held[hop[0]][vector]
 
     def _effect(self, rule: int, hop: Hop, vector: Vector) -> Effect:
         """What a rule does on its hop if the request leaves the caller in some classes."""
-        component = self.component_of[rule]
-        effects = self.problem.components[component].effects[rule]
-        return effects[self._state(component, hop, vector)]
+        return self.effects[rule][self._state(self.component_of[rule], hop, vector)]
 
     def _state(self, component: int, hop: Hop, vector: Vector) -> State:
         """A state of the class in which a request leaves the caller of a hop."""
-        spread = self.problem.components[component].classes.spread
         if hop[0] is None:
-            return spread.from_outside
-        for i, state in vector:
-            if i == component:
-                return state
-        of = self.problem.components[component].classes.of.get(hop[0])
-        if of is not None:
-            return next(state for state, number in of.items() if not number)
-        here = self.problem.letters.service(hop[0])
-        return next(s for s, mask in enumerate(spread.reach) if mask & here)
-
-    def _behind(self, rule: int, updater: Position | None) -> bool:
-        return updater is not None and self.at[rule].rank > updater.rank
+            return self.problem.components[component].classes.spread.from_outside
+        return self.vectors.state(component, hop[0], vector)
 
     def _check(self) -> None:
         """The choice of elements is feasible exactly if this holds, so a failure is an error of the planner."""
-        for service, held in self.flow.held.items():
+        for service, held in self.held.items():
             seen: dict[Key, Vector] = {}
             for vector, keys in held.items():
                 for key in keys:
@@ -322,71 +351,69 @@ class _Assignment:
 
     # --- numbers ---
 
-    def _numbers(self) -> dict[Key, int]:
+    def _numbers(self) -> list[int]:
+        """The number of each value."""
         groups: list[dict[Key, object]] = []  # keys in one group with different meanings must differ
-        for held in self.flow.held.values():
-            groups.append({key: vector for vector, keys in held.items() for key in keys if key != ANY})
-        for over in self.flow.over.values():
-            arriving: dict[Key, object] = {}
-            for became in over.values():
-                arriving |= {new: new[2] for _, _, new in became if new is not None}
-            if len(set(arriving.values())) > 1:
-                groups.append(arriving)
-        of_key: dict[Key, list[int]] = {}
+        for held in self.held.values():
+            if len(held) > 1:
+                groups.append({key: vector for vector, keys in held.items() for key in keys if key != ANY})
+        for over in self.overs.values():
+            if over.rules:
+                of = over.became.values()
+                groups.append({new: self.open[new] for became in of for _, _, new in became if new is not None})
+        of_key: list[list[int]] = [[] for _ in self.open]
         for i, group in enumerate(groups):
             for key in group:
-                of_key.setdefault(key, []).append(i)
+                of_key[key].append(i)
         taken = [0] * len(groups)  # numbers as bit sets, by group
         shared: list[dict[object, int]] = [{} for _ in groups]  # the same, by meaning
-        number: dict[Key, int] = {}
-        for key in self.flow.order:
-            if key == ANY:
-                continue
+        number: list[int] = []
+        for key, in_groups in enumerate(of_key):
             barred = 0
-            for i in of_key.get(key, ()):
+            for i in in_groups:
                 barred |= taken[i] & ~shared[i].get(groups[i][key], 0)
-            n = 0 if key == ZERO else lowest(~barred)
-            number[key] = n
-            for i in of_key.get(key, ()):
-                taken[i] |= 1 << n
-                shared[i][groups[i][key]] = shared[i].get(groups[i][key], 0) | 1 << n
+            number.append(0 if key == ZERO else lowest(~barred))
+            bit = 1 << number[key]
+            for i in in_groups:
+                taken[i] |= bit
+                shared[i][groups[i][key]] = shared[i].get(groups[i][key], 0) | bit
         return number
 
-    def _arriving(self, number: Mapping[Key, int]) -> dict[str, set[int | None]]:
+    def _arriving(self, number: Sequence[int]) -> dict[str, set[int | None]]:
         """The tags that requests may carry at each service at which they decide nothing; None: any."""
         out: dict[str, set[int | None]] = {}
         queue: list[tuple[str, int | None]] = []
 
         def arrive(service: str, tag: int | None) -> None:
-            if service not in self.concerned and tag not in out.setdefault(service, set()):
+            if tag not in out.setdefault(service, set()):
                 out[service].add(tag)
                 queue.append((service, tag))
 
-        for name, service in self.graph.services.items():
+        idle = {n: s for n, s in self.graph.services.items() if n not in self.concerned}
+        for name, service in idle.items():
             if service.origin or not service.propagates:
                 arrive(name, 0)
-        for hop, over in self.flow.over.items():
-            caller, callee = hop
-            if self.graph.services[callee].propagates and (caller is None or caller in self.concerned):
-                for vector, became in over.items():
-                    for _, _, new in became:
-                        for key in self._leaving(hop, vector) if new is None else (new,):
-                            arrive(callee, None if key == ANY else number[key])
+        for over in self.overs.values():
+            caller, callee = over.hop
+            if callee in idle and idle[callee].propagates and (caller is None or caller in self.concerned):
+                for key in {k for vector in over.became for k in self._leaving(over.hop, vector)}:
+                    arrive(callee, None if key == ANY else number[key])
         for at, tag in queue:
             for callee in self.problem.callees[at]:
-                if self.graph.services[callee].propagates:
+                if callee in idle and idle[callee].propagates:
                     arrive(callee, tag)
         return out
 
-    def _table(self, hop: Hop, number: Mapping[Key, int], arriving: Mapping[str, set[int | None]]) -> Table | None:
-        updater = self.updater(hop)
-        if updater is None:
+    def _table(self, over: _Over, number: Sequence[int], arriving: Mapping[str, set[int | None]]) -> Table | None:
+        if over.updater is None:
             return None
         known: dict[Version, dict[int, int]] = {}
         results: dict[Version, set[int]] = {}
         anything = False
-        for vector, became in self.flow.over[hop].items():
-            tags = [old for key in self._leaving(hop, vector) for old in self._carried(hop, key, number, arriving)]
+        for vector, became in over.became.items():
+            tags = [
+                old for key in self._leaving(over.hop, vector) for old in self._carried(over.hop, key, number, arriving)
+            ]
             anything |= None in tags
             for version, _, new in became:
                 if new is not None:
@@ -401,26 +428,29 @@ class _Assignment:
             update = Update(_entries(at), None) if constant is None else Update((), constant)
             updates.setdefault(update, []).append(version)
         if len(updates) == 1:
-            return Table(hop, updater, ((None, next(iter(updates))),))
-        return Table(hop, updater, tuple((tuple(versions), update) for update, versions in updates.items()))
+            return Table(over.hop, over.updater, ((None, next(iter(updates))),))
+        return Table(over.hop, over.updater, tuple((tuple(versions), update) for update, versions in updates.items()))
 
     def _carried(
-        self, hop: Hop, key: Key, number: Mapping[Key, int], arriving: Mapping[str, set[int | None]]
+        self, hop: Hop, key: Key, number: Sequence[int], arriving: Mapping[str, set[int | None]]
     ) -> Iterable[int | None]:
         """The tags that a value stands for as it leaves the caller of a hop; None: any."""
         if key != ANY:
             return (number[key],)
         return (None,) if hop[0] is None or hop[0] in self.concerned else arriving[hop[0]]
 
-    def _meaning(self, rule: int, number: Mapping[Key, int]) -> tuple[tuple[tuple[int, ...], Effect], ...]:
+    def _meaning(self, rule: int, number: Sequence[int]) -> tuple[tuple[tuple[int, ...], Effect], ...]:
         """The tags with which requests come to a rule, by what it does to them."""
-        hop = self.problem.rules[rule].hop
-        behind = self._behind(rule, self.updater(hop))
+        over = self.overs.get(self.problem.rules[rule].hop)
         tags: dict[Effect, set[int]] = {}
-        if hop[0] is not None:  # on an entry hop nothing depends on the path
-            for vector, became in self.flow.over.get(hop, {}).items():
-                carried = [new for _, _, new in became if new is not None] if behind else self._leaving(hop, vector)
-                tags.setdefault(self._effect(rule, hop, vector), set()).update(number[k] for k in carried)
+        if over is not None and over.hop[0] is not None:  # on an entry hop nothing depends on the path
+            behind = rule in over.rules
+            for vector, became in over.became.items():
+                if behind:
+                    keys: Iterable[Key] = [new for _, _, new in became if new is not None]
+                else:
+                    keys = self._leaving(over.hop, vector)
+                tags.setdefault(self._effect(rule, over.hop, vector), set()).update(number[k] for k in keys)
         return tuple((tuple(sorted(numbers)), effect) for effect, numbers in tags.items())
 
 
