@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from local_kit import free_base
+from ports import free_base
 
 from tests.law.holds import Tried, hold
 from tests.law.worlds import World, dataplane_sets, worlds
