@@ -119,7 +119,8 @@ def _proof(scenery: Scenery, row: Row, call: OpCall) -> Proof | None:
     if call.entity.startswith(STATE):
         return None
     ends = any(scenery.program.is_terminal(w.attr, w.value) for w in call.writes)
-    travels = any(program.attribute(w.attr).travels for w in call.writes)
+    # What travels counts although the request ends, but all else that the call writes does not.
+    travels = all(program.attribute(w.attr).travels for w in call.writes)
     asked = Asked(frozenset(w.attr for w in call.writes), not (ends or travels))
     own = [c for i, c in enumerate(policy.calls) if c is not call and asked.concerns(row, i)]
     silent = [negate(c.guard) for c in own if c.guard != call.guard]
