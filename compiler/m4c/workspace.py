@@ -11,7 +11,7 @@ import contextlib
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -65,6 +65,8 @@ class Workspace:
         self._looked_for: set[str] = set()  # files of which only matters whether they are there
         self._beside: dict[str, tuple[str, ...]] = {}  # the names of the files in folders that fixes asked for
         self._lines: dict[str, tuple[str, list[int]]] = {}
+        # What was found in each file as it came, and in order, with the offsets by which that is the order.
+        self._ordered: dict[str, tuple[dict[str, int], list[Problem], list[Problem]]] = {}
         shipped = shipped_specs()
         self.db.set("shipped", tuple((n, p.as_posix()) for n, p in shipped.items()), durability=Durability.SHIPPED)
         self.db.set("shipped_folder", specs_dir().as_posix(), durability=Durability.SHIPPED)
@@ -79,6 +81,7 @@ class Workspace:
         other._consequences, other._listed = self._consequences, self._listed
         other.paths, other.closed = list(self.paths), self.closed
         other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
+        other._ordered = dict(self._ordered)
         other._beside, other._unchanged = dict(self._beside), set(self._unchanged)
         other._open, other._loaded, other._looked_for = dict(self._open), set(self._loaded), set(self._looked_for)
         return other
@@ -269,16 +272,24 @@ class Workspace:
         return out
 
     def in_order(self, problems: Iterable[Problem]) -> list[Problem]:
-        """Problems by file and place."""
-        offsets: dict[str, dict[str, int]] = {}
+        """Problems by file and place. What was found in a file that has not changed since is in order already."""
+        of_file: dict[str, list[Problem]] = {}
+        for p in problems:
+            of_file.setdefault(p.place.file, []).append(p)
+        before, self._ordered = self._ordered, {}
+        out: list[Problem] = []
+        for file in sorted(of_file):
+            found, offsets = of_file[file], project.offsets(self.db, file)
+            known = before.get(file)
+            if known is None or known[0] is not offsets or known[1] != found:
 
-        def place(p: Problem) -> tuple[str, int, str, str]:
-            file = p.place.file
-            if file not in offsets:
-                offsets[file] = project.offsets(self.db, file)
-            return file, offsets[file].get(p.place.decl, 0) + p.place.start, p.code, p.message
+                def place(p: Problem, offsets: Mapping[str, int] = offsets) -> tuple[int, str, str]:
+                    return offsets.get(p.place.decl, 0) + p.place.start, p.code, p.message
 
-        return sorted(problems, key=place)
+                known = offsets, found, sorted(found, key=place)
+            self._ordered[file] = known
+            out += known[2]
+        return out
 
     def severity(self, problem: Problem) -> Severity:
         """How bad a problem is, by the settings for its file."""

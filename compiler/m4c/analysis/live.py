@@ -97,9 +97,9 @@ class Analysis:
         old, new, moved = self._difference(parts)
         near = self._questions.near
         changed = {n for n, p in new.items() if old.get(n) is not p and old.get(n) != p} | (old.keys() - new.keys())
-        ordered = [p for n in changed for p in (old.get(n), new.get(n)) if p is not None]
-        orders_changed = any(p.overrides or p.after for p in ordered) or bool(
-            self._ordered and changed and (old.keys() ^ new.keys())
+        round_ = {n for p in self._cycles for n in p.policies}
+        orders_changed = not round_.isdisjoint(changed | moved) or any(
+            _clauses(old.get(n)) != _clauses(new.get(n)) for n in changed
         )
         for name in changed:
             self._wrong.pop(name, None)
@@ -120,7 +120,7 @@ class Analysis:
         changed |= bad ^ self._bad
         self._bad = bad
         if changed:
-            self._replace(changed, orders_changed or bool(changed & near.clauses.keys()))
+            self._replace(changed)
         self._open.turned.update(dict.fromkeys(moved & near.rows.keys()))
 
     def _difference(self, parts: Sequence[Sequence[Policy]]) -> tuple[dict[str, Policy], dict[str, Policy], set[str]]:
@@ -165,16 +165,19 @@ class Analysis:
         self._twice = frozenset(twice)
         return old, new, moved
 
-    def _replace(self, changed: set[str], orders_changed: bool) -> None:
+    def _replace(self, changed: set[str]) -> None:
         questions, near = self._questions, self._questions.near
+        orders = {n: (near.clauses.get(n), n in near.rows) for n in changed}
         influenced = near.influence({n: near.rows[n].ends for n in changed if n in near.rows})
         gone = [questions.remove(name) for name in changed & near.rows.keys()]
         for name in changed:
             policy = self._policies.get(name)
             if policy is not None and name not in self._bad:
                 questions.add(policy)
-        if orders_changed or any(n in near.clauses for n in changed):
-            near.reorder()
+        for name, (clauses, was_here) in orders.items():
+            if near.clauses.get(name) != clauses or (was_here != (name in near.rows) and name in near.mentioned):
+                near.reorder()
+                break
         changed, influenced = self._affected(changed, influenced, gone)
         for name in changed:
             questions.forget(name)
@@ -316,6 +319,10 @@ class Analysis:
                 questions.ask_pair(rows[unit[1]], rows[unit[2]])
         if questions.proven.get(name) is None:
             questions.ask_point(row)
+
+
+def _clauses(policy: Policy | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return (policy.overrides, policy.after) if policy is not None else ((), ())
 
 
 def _same_ground(a: Program, b: Program) -> bool:

@@ -6,8 +6,10 @@ listed by these (`postings`). What is found is a superset of what meets, never l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import chain
 
 from m4c.analysis.effects import Effects
 from m4c.analysis.postings import Postings
@@ -71,6 +73,7 @@ class Near:
         self.followers: Mapping[str, frozenset[str]] = {}  # those that are after a policy
         self.overridden: Mapping[str, frozenset[str]] = {}
         self.clauses: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # `overrides` and `after`, where said
+        self.mentioned = Counter[str]()  # the names in them
         self._writers = Postings[AttrKey, Row]()
         self._readers = Postings[AttrKey, Row]()
         self._everyone = Postings[AttrKey, Row]()
@@ -89,6 +92,7 @@ class Near:
             self.states.setdefault(state, {})[name] = row
         if row.policy.overrides or row.policy.after:
             self.clauses[name] = (row.policy.overrides, row.policy.after)
+            self.mentioned.update((*row.policy.overrides, *row.policy.after))
 
     def remove(self, name: str) -> Row:
         row = self.rows.pop(name)
@@ -99,7 +103,10 @@ class Near:
             self._enders.remove((_EVERY,), name, row.ends)
         for state in row.states:
             del self.states[state][name]
-        self.clauses.pop(name, None)
+        for mentioned in chain(*self.clauses.pop(name, ())):
+            self.mentioned[mentioned] -= 1
+            if not self.mentioned[mentioned]:
+                del self.mentioned[mentioned]
         return row
 
     def reorder(self) -> None:
