@@ -207,7 +207,7 @@ def _keep(workspace: Workspace) -> None:
 def _forget(workspace: Workspace) -> None:
     _ask_again(workspace)
     workspace.db.checkpoint()
-    workspace.db.sweep()
+    workspace.tidy()
 
 
 def _ask_again(workspace: Workspace) -> None:

@@ -356,6 +356,12 @@ def findings(db: Database, mesh_name: str) -> tuple[Problem, ...]:
     return analysis.update(empty, _parts(db, mesh_name), db.checkpoint)
 
 
+def tidy(db: Database) -> None:
+    """Has the analyses forget what they were quicker by, where it is about what is not there any more."""
+    for mesh_name in mesh_names(db):
+        db.kept("analysis", mesh_name, make=Analysis).tidy()
+
+
 @query
 def plan(db: Database, mesh_name: str) -> Plan | None:
     """The cheapest plan for a mesh; None without a graph, without a dataplane, or with policies that contradict."""

@@ -26,7 +26,7 @@ from m4c.fixes import fixes
 from m4c.resources import shipped_specs, specs_dir
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Fix, Problem
-from m4c.syntax.cache import store, uncollected
+from m4c.syntax.cache import retain, store, uncollected
 from m4c.syntax.items import head
 
 
@@ -110,6 +110,13 @@ class Workspace:
     def remember(self) -> None:
         """Keeps what the files on the disk were parsed to for the next start."""
         store(self.text(f) for f in self._loaded if f.endswith(".m4") and f not in self._open)
+
+    def tidy(self) -> None:
+        """Forgets what is known of earlier texts. What is asked again and again has to have been asked since the last
+        time."""
+        self.db.sweep()
+        project.tidy(self.db)
+        retain(self.text(f) for f in {*self._loaded, *self._open} if f.endswith(".m4"))
 
     def inputs(self) -> Inputs | None:
         """What everything that has been said rests on; None where it cannot be told: some of it could not be read, or

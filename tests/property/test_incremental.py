@@ -178,7 +178,7 @@ class Editing(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.workspace.db.sweep()
+        self.workspace.tidy()
 
     @invariant()
     def says_what_a_new_one_says(self) -> None:

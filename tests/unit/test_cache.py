@@ -27,7 +27,7 @@ OTHER = TEXT.replace("403", "404")
 
 def afresh() -> None:
     """What a new process knows."""
-    parse_file.cache_clear()
+    cache.forget()
     parser.forget()
     disk._opened.clear()
 
@@ -290,7 +290,7 @@ def test_several_processes_at_once(folder: Path) -> None:
         texts = [sys.argv[1].replace("403", str(400 + i)) for i in range(12)]
         wanted = [repr(cache.parse_file(t)) for t in texts]
         for _ in range(15):
-            cache.parse_file.cache_clear(), parser.forget(), disk._opened.clear()
+            cache.forget(), disk._opened.clear()
             assert [repr(cache.parse_file(t)) for t in texts] == wanted
             cache.store(texts)
         print("done")

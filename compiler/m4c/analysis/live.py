@@ -91,6 +91,11 @@ class Analysis:
         wrong = [p for n in sorted(self._wrong, key=rank.__getitem__) for p in self._wrong[n]]
         return (*wrong, *self._cycles, *self._questions.findings())
 
+    def tidy(self) -> None:
+        """Forgets what was worked out about conditions and patterns, where it is more than those that are here need."""
+        if self._program is not None:
+            self._questions.tidy()
+
     # --- what has changed ---
 
     def _take(self, parts: Sequence[Sequence[Policy]]) -> None:

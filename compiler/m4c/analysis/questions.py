@@ -38,6 +38,7 @@ from m4c.semantics.problems import Problem
 
 Problems: TypeAlias = tuple[Problem, ...]
 Unit: TypeAlias = tuple[str, str, str]  # a kind of question, and the two policies that it is about, in its order
+_EACH = 16  # conditions and pairs of patterns that are remembered for a policy
 KINDS = ("meeting", "inversion", "amplification", "lost")
 ROLES = {"inversion": "deadline", "amplification": "repeats", "lost": "propagates"}  # what makes a policy matter later
 
@@ -92,6 +93,13 @@ class Questions:
         self._about: dict[str, Program] = {}
         self._grounds: dict[int, Ground] = {}
         self._scenery: dict[str, Scenery] = {}
+
+    def tidy(self) -> None:
+        """Forgets what is known of conditions and patterns if most of it is of policies that are gone."""
+        limit = _EACH * (len(self.near.rows) + 100)
+        self._solver.tidy(limit)
+        for ground in self._grounds.values():
+            ground.letters.tidy(limit)
 
     # --- the policies ---
 

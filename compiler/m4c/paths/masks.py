@@ -178,6 +178,13 @@ class Letters:
                     grown = True
         return [reach[name] for name, _ in self.all_letters]
 
+    def tidy(self, limit: int) -> None:
+        """Forgets the patterns that were asked about, if those, or the pairs of them, are more."""
+        if max(len(self._shapes), len(self._known_ends), len(self._known_pairs)) > limit:
+            self._shapes.clear()
+            self._known_ends.clear()
+            self._known_pairs.clear()
+
     # --- sets ---
 
     def service(self, name: str) -> int:

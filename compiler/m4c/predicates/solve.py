@@ -141,6 +141,11 @@ class Solver:
         self._domains: dict[AttrKey, Domain] = {}
         self._compiled: dict[tuple[int, bool], _Compiled] = {}
 
+    def tidy(self, limit: int) -> None:
+        """Forgets the conditions that were asked about, if those are more."""
+        if len(self._compiled) > limit:
+            self._compiled.clear()
+
     def satisfy(self, cond: Cond, prefer: Mapping[AttrKey, Value | Absent] = _NOTHING) -> Assignment | None:
         """The plainest assignment that satisfies a condition; None exactly if there is none. See `satisfy`."""
         return self._assignment(cond, prefer, plainest=True)

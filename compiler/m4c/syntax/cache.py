@@ -10,13 +10,15 @@ import contextlib
 import gc
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from m4c.syntax import parser
 from m4c.syntax.disk import folder_of
 from m4c.syntax.items import split
 from m4c.syntax.parser import parse_item
@@ -25,14 +27,39 @@ if TYPE_CHECKING:
     from m4c.syntax.encoding import Parsed
 
 KIND = "items"
+KNOWN = 1 << 13  # files that are remembered
+
+_known: dict[str, Parsed] = {}
 
 
-@lru_cache(maxsize=1 << 13)
 def parse_file(text: str) -> Parsed:
     """The items of a file, in order, each with its tree: as remembered, as on the disk, or parsed."""
+    known = _known.get(text)
+    if known is not None:
+        return known
     with uncollected():
         found = load(text)
-        return tuple((item, parse_item(item.text)) for item in split(text)) if found is None else found
+        if found is None:
+            found = tuple((item, parse_item(item.text)) for item in split(text))
+    if len(_known) >= KNOWN:
+        for old in tuple(islice(_known, KNOWN // 2)):
+            _known.pop(old, None)
+    _known[text] = found
+    return found
+
+
+def retain(texts: Iterable[str]) -> None:
+    """Forgets all but some files and their items."""
+    left = {text: parsed for text in texts if (parsed := _known.get(text)) is not None}
+    _known.clear()
+    _known.update(left)
+    parser.retain(item.text for parsed in left.values() for item, _ in parsed)
+
+
+def forget() -> None:
+    """Every file is read and parsed again."""
+    _known.clear()
+    parser.forget()
 
 
 def load(text: str) -> Parsed | None:

@@ -88,6 +88,13 @@ def remember(text: str, parsed: ParsedItem) -> ParsedItem:
     return _known.setdefault(text, parsed)
 
 
+def retain(texts: Iterable[str]) -> None:
+    """Forgets what is known of all other texts."""
+    left = {text: parsed for text in texts if (parsed := _known.get(text)) is not None}
+    _known.clear()
+    _known.update(left)
+
+
 def forget() -> None:
     """Every text is parsed again."""
     _known.clear()
