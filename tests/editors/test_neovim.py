@@ -391,6 +391,25 @@ def test_colours(shop: Editor) -> None:
     assert groups == ["m4Declaration", "m4Operator"]
 
 
+def test_names_have_the_colours_of_what_they_stand_for(shop: Editor) -> None:
+    shop.put_cursor("on e ->", len("on "))
+    told = "vim.iter(vim.lsp.semantic_tokens.get_at_pos() or {}):any(function(t) return t.type == 'service' end)"
+    shop.wait(told)
+    assert shop.lua("return vim.api.nvim_get_hl(0, { name = '@lsp.type.service.m4mesh' }).link") == "Type"
+
+
+def test_rename_changes_the_graph_too(shop: Editor, workspace: Path) -> None:
+    shop.put_cursor("on e ->", len("on "))
+    shop.lua("vim.lsp.buf.rename('edge')")
+    shop.wait("table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false)):find(..., 1, true) ~= nil", "on edge -> f")
+    graph = shop.lua(
+        "return vim.api.nvim_buf_get_lines(vim.fn.bufnr(...), 0, -1, false)", str(workspace / "shop.graph.yaml")
+    )
+    assert "  edge: {versions: [v1, v2]}" in graph
+    assert "  - [web, edge]" in graph
+    shop.lua("vim.cmd('silent! wall')")
+
+
 def test_health_and_a_missing_server(start: Any, workspace: Path, server: Path) -> None:
     editor: Editor = start(workspace / "shop.m4", server=Path("/nowhere/m4ls"))
     editor.wait("vim.api.nvim_exec2('messages', { output = true }).output:find('pip install xmesh') ~= nil")

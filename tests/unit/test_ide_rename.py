@@ -323,6 +323,7 @@ def test_a_service_is_renamed_from_its_graph_and_in_all_meshes_that_share_it(des
     [
         ("services: {&a cart : {}}\ncalls: [[*a, db]]\n", "services: {&a basket : {}}\ncalls: [[*a, db]]\n"),
         ('services: {"cart": {}, db: {}}\n', 'services: {"basket": {}, db: {}}\n'),
+        ("# é 😀\nservices: {😀: {}, cart: {}}\n", "# é 😀\nservices: {😀: {}, basket: {}}\n"),
         ("services:\n  ? cart\n  : {}\n", "services:\n  ? basket\n  : {}\n"),
     ],
 )  # fmt: skip

@@ -46,4 +46,9 @@ for name, group in pairs({
   vim.cmd(('highlight default link m4%s %s'):format(name, group))
 end
 
+-- What the server says of names, where Neovim has no colour of its own for that.
+for name, group in pairs({ service = 'Type', group = 'Identifier', version = 'Constant', label = 'Identifier' }) do
+  vim.cmd(('highlight default link @lsp.type.%s.m4mesh %s'):format(name, group))
+end
+
 vim.b.current_syntax = 'm4mesh'
