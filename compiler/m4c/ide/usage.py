@@ -59,15 +59,19 @@ def uses_of_some(db: Database, some: int) -> Uses:
 
 
 @query
+def all_uses(db: Database) -> Uses:
+    """What the workspace uses."""
+    return _together(uses_of_some(db, some) for some in range(project.some_files_count(db)))
+
+
 def keys_used(db: Database) -> Mapping[tuple[str, str], tuple[int, str]]:
     """The keys that the workspace names."""
-    return _together(uses_of_some(db, some) for some in range(project.some_files_count(db))).keys
+    return all_uses(db).keys
 
 
 def near(db: Database, file: str) -> Uses:
-    """What a file and those around it use: of a large workspace this is a part, and costs as much as one."""
-    sources = project.sources(db)
-    return uses_of_some(db, sources.index(file) // project.SOME) if file in sources else uses_in(db, file)
+    """What the workspace uses; of a large one, what the file uses: that costs little also the first time."""
+    return all_uses(db) if len(db.input("files")) <= project.SOME else uses_in(db, file)
 
 
 def _together(parts: Iterable[Uses]) -> Uses:
