@@ -1,4 +1,4 @@
-"""Where the shipped specs are: inside the installed package, or in the checkout."""
+"""What is shipped beside the code: the specs (in the package, or in the checkout), and the script of maps."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def shipped_specs() -> dict[str, Path]:
     root = specs_dir()
     found = {p.parent.name: p for p in sorted(root.glob("*/spec.m4"))}
     return {"core": root / CORE, **found}
+
+
+def map_script() -> str:
+    """The script that draws a map in a page. It is built from `vscode-extension/map` and kept in `web/`."""
+    return (Path(__file__).resolve().parent / "web/map.js").read_text("utf-8")

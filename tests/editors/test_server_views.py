@@ -155,3 +155,26 @@ async def test_preview_of_a_text_that_is_not_saved(client: LanguageClient, works
         with pytest.raises(JsonRpcException) as caught:
             await run(client, "m4.preview", *arguments)
         assert message in str(caught.value)
+
+
+@pytest.mark.asyncio
+async def test_map(client: LanguageClient, workspace: Path) -> None:
+    uri = opened(client, workspace / "shop.m4")
+    await until(lambda: client.asked["planned"])
+    (mesh,) = (await run(client, "m4.map"))["meshes"]
+    assert (mesh["mesh"], mesh["planned"], mesh["graph"]) == ("shop", False, (workspace / "shop.graph.yaml").as_uri())
+    assert {tuple(c["path"]) for c in mesh["conflicts"]} == {("e", "f")}
+    assert {p["name"]: p["source"]["uri"] for p in mesh["policies"]}["send_some"] == uri
+    (workspace / "even.m4").unlink()
+    client.workspace_did_change_watched_files(
+        types.DidChangeWatchedFilesParams(
+            [types.FileEvent((workspace / "even.m4").as_uri(), types.FileChangeType.Deleted)]
+        )
+    )
+    before = client.asked["planned"]
+    await until(lambda: client.asked["planned"] > before)
+    (mesh,) = (await run(client, "m4.map", uri))["meshes"]
+    elements = {s["name"]: [e["dataplane"] for e in s["elements"]] for s in mesh["services"]}
+    assert (mesh["planned"], elements) == (True, {"web": [], "e": ["envoy"], "f": []})
+    with pytest.raises(JsonRpcException, match="takes the URI of a file"):
+        await run(client, "m4.map", 1)

@@ -12,13 +12,14 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from editor_tools import missing, undeploy
+from editor_tools import beside, missing, undeploy
 from ports import addresses
 
 HERE = Path(__file__).parent
@@ -217,3 +218,26 @@ def test_window(window: VsCode, server: Path, tmp_path: Path) -> None:
         window.run("window", application, M4_RAN=str(ran), M4_SILENT=str(silent))
     finally:
         undeploy(application, Path(window.environment["XDG_STATE_HOME"]))
+
+
+def test_map_page(tmp_path: Path) -> None:
+    """The page of `m4 graph show --web` in the same browser, without VS Code."""
+    chromium = tools()
+    calls = "".join(f"  - [s{number * 7 // 10}, s{number}]\n" for number in range(1, 500))
+    services = "".join(f"  s{number}: {{}}\n" for number in range(500))
+    (tmp_path / "big.graph.yaml").write_text(f"services:\n{services}calls:\n{calls}")
+    for source, page in ((ROOT / "examples", "page.html"), (tmp_path / "big.graph.yaml", "big.html")):
+        made = [beside("m4"), "graph", "show", source, "--web", tmp_path / page]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+    pages = {"M4_PAGE": str(tmp_path / "page.html"), "M4_BIG": str(tmp_path / "big.html")}
+    print(VsCode(0, chromium, {**os.environ, "PATH": SEARCH}, tmp_path).run("map", tmp_path, **pages))
+
+
+def test_the_map_of_the_command_line_is_the_one_of_the_extension(package: Path) -> None:
+    """`npm run build` writes it to compiler/m4c/web, where it is kept: what is kept is what is built."""
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "compiler/m4c/web"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert changed.stdout == "", "commit what `npm run build` has written"
+    with zipfile.ZipFile(package) as packed:
+        assert packed.read("extension/out/map.js") == (ROOT / "compiler/m4c/web/map.js").read_bytes()

@@ -7,7 +7,8 @@ import * as path from "node:path";
 
 import * as vscode from "vscode";
 
-import { Evaluations } from "./evaluate";
+import { Evaluations, policyAtCursor } from "./evaluate";
+import type { MapPanel } from "./map";
 import { Plans } from "./plan";
 import { Previews } from "./preview";
 import type { Server } from "./server";
@@ -35,7 +36,7 @@ interface Tested {
   readonly text: string;
 }
 
-export function registerCommands(server: Server, memory: vscode.Memento): vscode.Disposable {
+export function registerCommands(server: Server, memory: vscode.Memento, map: MapPanel): vscode.Disposable {
   const report = vscode.window.createOutputChannel("M4");
   const evaluations = new Evaluations(server, memory);
   const previews = new Previews(server);
@@ -86,6 +87,10 @@ export function registerCommands(server: Server, memory: vscode.Memento): vscode
     registerOnTarget("m4.ui.test", test),
     registerOnTarget("m4.ui.evaluate", (target, policy, request) => evaluations.run(target, policy, request)),
     registerOnTarget("m4.ui.preview", (target, policy) => previews.show(target, policy)),
+    vscode.commands.registerCommand("m4.ui.map", async (policy?: string) => {
+      const uri = vscode.window.activeTextEditor?.document.uri;
+      await map.show(typeof policy === "string" ? policy : uri && (await policyAtCursor(uri)));
+    }),
     vscode.commands.registerCommand("m4.ui.clear", () => { evaluations.clear(); }),
     vscode.commands.registerCommand("m4.ui.restart", () => server.restart()),
   );

@@ -4,7 +4,10 @@ import * as vscode from "vscode";
 
 import { registerCommands } from "./commands";
 import { looksLikeM4, LOOKED_AT } from "./language";
+import { MapPanel } from "./map";
+import { Meshes, showMeshes } from "./meshes";
 import { Server } from "./server";
+import { showTests } from "./testing";
 
 let server: Server | undefined;
 
@@ -26,8 +29,14 @@ export function activate(context: vscode.ExtensionContext): void {
     }
   };
 
+  const meshes = new Meshes(running);
+  const map = new MapPanel(running, meshes, context.extensionUri);
   context.subscriptions.push(
-    registerCommands(running, context.workspaceState),
+    meshes,
+    map,
+    showMeshes(meshes),
+    showTests(running, meshes),
+    registerCommands(running, context.workspaceState, map),
     vscode.workspace.onDidOpenTextDocument(look),
     vscode.workspace.onDidChangeTextDocument(async ({ document }) => {
       // A new file tells what it is only while it is written.

@@ -20,12 +20,20 @@ ENDINGS = (".yaml", ".yml", ".json")
 
 def run(args: argparse.Namespace) -> int:
     """0: shown. 1: a graph file has errors; what can be read is shown."""
+    workspace, mesh = None, ""
     if args.path.endswith(ENDINGS) and Path(args.path).is_file():
         graph, sound = _of_file(args.path)
     else:
         workspace = open_workspace([args.path])
-        graph, sound = sound_program(workspace, choose_mesh(workspace, args.mesh)).graph, True
-    if args.format == "json":
+        mesh = choose_mesh(workspace, args.mesh)
+        graph, sound = sound_program(workspace, mesh).graph, True
+    if args.web is not None:
+        from m4c.cli.graph_page import of_graph, of_mesh, write_page
+
+        found = of_mesh(workspace, mesh) if workspace is not None else of_graph(graph, Path(args.path).name)
+        write_page(found, Path(args.web))
+        print(f"the map is in {relative(args.web)}")
+    elif args.format == "json":
         print_json(as_json(graph))
     else:
         print(describe(graph), end="")

@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     show = kinds.add_parser("show", help=help_, description=help_)
     mesh(show)
     show.add_argument("--format", choices=("text", "json"), default="text")
+    show.add_argument("--web", metavar="FILE", help="write a page with the map of the mesh, to open in a browser")
     help_ = "make a graph file from Kubernetes manifests, Compose files, Jaeger's dependencies or Kiali's graph"
     import_ = kinds.add_parser("import", help=help_, description=help_)
     import_.set_defaults(module="graph_import")

@@ -49,13 +49,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class MeshSurvey:
-    """What is known of one mesh. `planned`: there is a plan; `bits`: of the tag that tells call paths apart."""
+    """What is known of one mesh. `planned`: there is a plan; `bits`: of the tag that tells call paths apart. `tests`:
+    file and key of each."""
 
     planned: bool
     bits: int
     elements: tuple[Element, ...]
     graph: Graph | None
     policies: Mapping[str, Facts]
+    tests: tuple[tuple[str, str], ...]
 
     def of(self, policy: str) -> Facts:
         return self.policies.get(policy, _NOTHING)
@@ -94,9 +96,10 @@ def _survey(db: Database, mesh: str) -> MeshSurvey:
         for name in sorted({*conflicts, *runs, *refused})
     }
     graph = project.mesh_graph(db, mesh)
+    tests = tuple((ref.file, ref.key) for ref in project.test_refs(db, mesh))
     if plan is None:
-        return MeshSurvey(False, 0, (), graph, facts)
-    return MeshSurvey(True, plan.context.bits, plan.elements, graph, facts)
+        return MeshSurvey(False, 0, (), graph, facts, tests)
+    return MeshSurvey(True, plan.context.bits, plan.elements, graph, facts, tests)
 
 
 # --- call paths -------------------------------------------------------------------------------------------------------

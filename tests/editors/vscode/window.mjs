@@ -8,6 +8,7 @@ import {
   squiggles, step, until, workspace,
 } from "./browser.mjs";
 import { untrusted } from "./untrusted.mjs";
+import { views } from "./views.mjs";
 
 const PATH = "outside -> frontend -> checkoutservice -> paymentservice";
 const SPLIT = "v1: 80%, v2: 20%";
@@ -66,6 +67,8 @@ await run("window", async (page) => {
   await screenshot(page, "07-fixed");
   await page.keyboard.press("Control+J"); // closes the panel
   await problems.waitFor({ state: "hidden" });
+
+  await views(page);
 
   await clickInLine(page, "r.SetTimeout(1s)", "SetTimeout");
   await page.keyboard.press("End");

@@ -167,6 +167,15 @@ const checks = {
     await vscode.commands.executeCommand("workbench.action.closeAllEditors");
   },
 
+  async "the map opens, and the server says what is in it"() {
+    await show(inFolder("shop.m4"));
+    const { meshes } = await vscode.commands.executeCommand("m4.map");
+    assert.deepStrictEqual(meshes.map((mesh) => mesh.mesh), ["shop"]);
+    await vscode.commands.executeCommand("m4.ui.map");
+    await until("a panel", () => vscode.window.tabGroups.all.some((group) => group.tabs.some((tab) => tab.label === "M4: Map")));
+    await vscode.commands.executeCommand("workbench.action.closeAllEditors");
+  },
+
   async "only files of ours are claimed"() {
     const now = (uri) => vscode.workspace.textDocuments.find((document) => document.uri.path === uri.path)?.languageId;
     const samples = (kind) =>
