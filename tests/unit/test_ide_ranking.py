@@ -82,9 +82,11 @@ def test_what_the_graph_allows_comes_first(desk: Desk, pattern: str, first: set[
     [
         (
             'policy p (HttpRequest r) on * -> db when r.header["$0"] == "x" { }',
-            ["x-team", "x-from", "x-user", "traceparent"],
+            ["x-team", "x-user", "x-from", "traceparent"],
         ),
-        ('policy p (HttpRequest r) on * -> db { r.SetHeader("$0") }', ["x-team", "x-from", "x-user", "traceparent"]),
+        ('policy p (HttpRequest r) on * -> db { r.SetHeader("$0") }', ["x-from", "x-team", "x-user", "traceparent"]),
+        ('test "t" { request GET "/" on web -> cart with header["$0"] = "x"; }', ["x-team", "x-user", "x-from"]),
+        ('test "t" { request GET "/" on web -> cart; expect header["$0"] = "x"; }', ["x-from", "x-team", "x-user"]),
         ("policy p (HttpRequest r) on * -> db { r.$0 }", ["SetTimeout", "DropRequest", "SetHeader"]),
         ("policy p (HttpRequest r) on * -> db when r.$0 { }", ["header", "method"]),
         ("policy p ($0", ["HttpRequest"]),
@@ -93,13 +95,18 @@ def test_what_the_graph_allows_comes_first(desk: Desk, pattern: str, first: set[
         ('test "t" { $0', ["request", "expect"]),
         ('test "t" { request GET "/" on web -> cart; $0', ["expect", "request"]),
         ('test "t" { request GET "/" on web -> cart; expect allow; $0', ["request", "expect"]),
-        ("mesh m { $0", ["dataplanes", "graph"]),
+        ("mesh m { }\n$0", ["policy"]),
+        ("mesh m { $0", ["graph", "dataplanes"]),
         ('mesh m { graph "g.yaml"; $0', ["dataplanes"]),
         ("policy p (HttpRequest r) on * -> db $0", ["when"]),
     ],
 )  # fmt: skip
 def test_what_is_usual_comes_first(desk: Desk, text: str, first: list[str]) -> None:
     assert desk.labels(text)[: len(first)] == first
+
+
+def test_without_a_mesh_there_has_to_be_one_first(tmp_path: Path) -> None:
+    assert Desk(tmp_path, {}).labels("$0")[0] == "mesh"
 
 
 def test_a_key_that_is_being_written_is_not_proposed_to_itself(desk: Desk) -> None:
@@ -125,8 +132,8 @@ def test_the_measure_is_the_mean_reciprocal_rank() -> None:
     assert mean([Outcome(at, 0, 1), Outcome(at, 0, 2), Outcome(at, 0, 0), Outcome(at, 0, 1000)]) == 0.375
 
 
-# Measured: 0.77 and 0.91. Before the order of proposals minded the graph and what is used: 0.52 and 0.83.
-@pytest.mark.parametrize(("typed", "floor"), [(0, 0.74), (1, 0.88)])
+# Measured: 0.80 and 0.92. Before the order of proposals minded the graph and what is used: 0.52 and 0.83.
+@pytest.mark.parametrize(("typed", "floor"), [(0, 0.77), (1, 0.89)])
 def test_what_stood_there_is_proposed_early(typed: int, floor: float) -> None:
     found = [o for folder in EXAMPLES for o in outcomes(ROOT / folder, typed)]
     assert len(found) > 250

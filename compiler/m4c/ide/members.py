@@ -20,6 +20,7 @@ from m4c.syntax import words
 
 _TEXT_COMPARISONS = ("starts_with", "ends_with", "contains", "matches")
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=", "in", *_TEXT_COMPARISONS)
+_ALIKE = 4  # how much more a use counts that is of the same kind as the one at the cursor
 _MEANINGS = {
     "==": "equal",
     "!=": "not equal, or absent",
@@ -183,12 +184,12 @@ def keys(scene: Scene) -> Iterator[Proposal]:
     return keys_of(scene, attribute) if attribute else iter(())
 
 
-def keys_of(scene: Scene, attribute: Attribute) -> Iterator[Proposal]:
+def keys_of(scene: Scene, attribute: Attribute, written: bool = False) -> Iterator[Proposal]:
     if attribute.key is not None and attribute.key.name == "service":
         for name in scene.graph.services:
             yield Proposal(name, "service", insert=name if scene.cursor.quoted else words.quoted(name))
     else:
-        yield from _keys(scene, f"{attribute.entity}.{attribute.name}")
+        yield from _keys(scene, f"{attribute.entity}.{attribute.name}", written)
 
 
 def all_keys(scene: Scene) -> Iterator[Proposal]:
@@ -201,25 +202,26 @@ def default_keys(scene: Scene) -> Iterator[Proposal]:
     return keys_of(scene, attribute) if attribute else iter(())
 
 
-def _keys(scene: Scene, scope: str) -> Iterator[Proposal]:
+def _keys(scene: Scene, scope: str, written: bool = False) -> Iterator[Proposal]:
     """The keys of an attribute ("HttpRequest.header"), or of all: what policies write, what they name, and what
-    applications hand on."""
+    applications hand on. `written`: where one is written, what others write is likelier than what they read."""
     cursor = scene.cursor
     typed = symbol_at(scene.workspace, scene.file, cursor.offset) if cursor.quoted else None
     found: dict[str, str] = {}
     uses: Counter[str] = Counter()
-    for (of, key), (number, writer) in keys_used(scene.db).items():
+    for (of, key), known in keys_used(scene.db).items():
         here = typed is not None and (typed.symbol.scope, typed.symbol.name) == (of, key)
-        if scope in ("", of) and number > here:
-            uses[key] += number - here
-            found[key] = found.get(key) or (f"written by {writer}" if writer else "")
+        if scope in ("", of) and known.named > here:
+            alike = known.written if written else known.read
+            uses[key] += _ALIKE * alike + known.named - here
+            found[key] = found.get(key) or (f"written by {known.writer}" if known.writer else "")
     for mesh in project.mesh_names(scene.db) if _handed_on(scene, scope) else ():
         checked = project.mesh(scene.db, mesh)
         for key in checked.mesh.propagate if checked else ():
             found.setdefault(key, "handed on by applications")
     for key, detail in found.items():
-        written = words.quoted(key)
-        text = written[1:-1] if cursor.quoted else written
+        quoted = words.quoted(key)
+        text = quoted[1:-1] if cursor.quoted else quoted
         yield Proposal(key, "key", detail, insert=text, rank=4, uses=uses[key])
 
 
@@ -256,7 +258,7 @@ def argument_values(scene: Scene) -> Iterator[Proposal]:
     if param.type.name in ("string", "istring") and isinstance(called, Operation):
         for write in called.writes:
             if write.key_is_param and write.key == param.name:
-                yield from _keys(scene, f"{called.entity}.{write.attribute}")
+                yield from _keys(scene, f"{called.entity}.{write.attribute}", written=True)
     if param.type.name == "service":
         yield from _service_values(scene)
     if not scene.cursor.quoted:

@@ -121,8 +121,10 @@ PLACES = (
 # Words that are proposed with the values and comparisons of a type, where they apply to it, and words that are kept for
 # a later version of the language.
 _ELSEWHERE = frozenset(("true", "false", "exists", "in", "matches", "during", "extends", "template", "apply"))
-# What is said once, and early, of a mesh and of a spec.
-_ONCE = ("graph", "dataplanes", "tier")
+# What is said once, and early, of a mesh and of a spec: the ranks of these words until then.
+_ONCE = {"graph": 6, "dataplanes": 7, "tier": 6}
+# Declarations of which one is seldom alone.
+_FOLLOW = ("policy", "test", "state", "entity", "enum", "import")
 _OF_TESTS = ("test_request", "test_expect", "REQUEST", "EXPECT")
 _SOON, _USUAL, _LATE = 7, 8, 9  # ranks of words
 
@@ -154,20 +156,21 @@ def _rank(scene: Scene, word: str) -> int:
     """How likely a word is where it may stand: declarations of one kind follow one another, what is said once comes
     early, and what a test expects follows what it requests."""
     if scene.head < 0:
-        return _SOON if word == _item_before(scene) else _USUAL
+        likely = _item_before(scene) if project.mesh_names(scene.db) else "mesh"  # nothing else means anything before
+        return _SOON if word == likely else _USUAL
     if scene.item == "TEST":
         said = [kind_of(p) for p in scene.pieces if kind_of(p) in _OF_TESTS]
         return _USUAL if (word == "expect") == (said[-1:] in (["test_request"], ["REQUEST"])) else _LATE
     if word in _ONCE and scene.item in ("MESH", "SPEC"):
         forms = (f"mesh_{word}", f"spec_{word}", word.upper())
-        return _LATE if any(kind_of(p) in forms for p in scene.pieces) else _SOON
+        return _LATE if any(kind_of(p) in forms for p in scene.pieces) else _ONCE[word]
     return _USUAL
 
 
 def _item_before(scene: Scene) -> str:
-    """The kind of the declaration before the cursor."""
+    """The kind of the declaration before the cursor, if another one is likely to follow it."""
     before = [i.kind for i in project.items(scene.db, scene.file) if i.end <= scene.cursor.word_start and i.kind]
-    return before[-1] if before else ""
+    return before[-1] if before and before[-1] in _FOLLOW else ""
 
 
 def _frame(scene: Scene, word: str) -> str:

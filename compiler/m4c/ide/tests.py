@@ -172,8 +172,10 @@ def said_members(scene: Scene) -> Iterator[Proposal]:
 
 
 def said_keys(scene: Scene) -> Iterator[Proposal]:
+    """The keys of an attribute: of a request those that policies read, of what it comes to those that they write."""
     attribute = _attribute(scene)
-    return members.keys_of(scene, attribute) if attribute is not None else iter(())
+    said = [kind_of(p) for p in scene.pieces if kind_of(p) in ("WITH", "EXPECT")]
+    return members.keys_of(scene, attribute, written=said[-1:] == ["EXPECT"]) if attribute is not None else iter(())
 
 
 def said_values(scene: Scene) -> Iterator[Proposal]:

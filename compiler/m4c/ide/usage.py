@@ -9,10 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from m4c import project
 from m4c.db import Database, query
 from m4c.ide.cursor import keywords
+from m4c.ide.occurrences import Occurrence
 from m4c.ide.symbols import names_in
 
 _NO_CODE = re.compile(r'//[^\r\n]*|/\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/)?|"(?:[^"\\\r\n]|\\[^\r\n])*"?')
@@ -22,26 +24,46 @@ _WORD = re.compile(r"[a-z_]+|[=!<>]=|->|&&|\|\||[<>]")
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=", "starts_with", "ends_with", "contains")  # one terminal
 
 
+class KeyUses(NamedTuple):
+    """How often a key of an attribute is read, written and named in tests, and a policy that writes it, or ""."""
+
+    read: int = 0
+    written: int = 0
+    tested: int = 0
+    writer: str = ""
+
+    @property
+    def named(self) -> int:
+        return self.read + self.written + self.tested
+
+    def and_also(self, other: KeyUses) -> KeyUses:
+        return KeyUses(
+            self.read + other.read,
+            self.written + other.written,
+            self.tested + other.tested,
+            self.writer or other.writer,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Uses:
     """What some files use. `counts`: how often each name, by its kind, and each word of the language (of kind
-    "keyword") stands there; `keys`: for each key, by its attribute, how often, and a policy that writes it or ""."""
+    "keyword") stands there; `keys`: how each key is used, by its attribute."""
 
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    keys: Mapping[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    keys: Mapping[tuple[str, str], KeyUses] = field(default_factory=dict)
 
 
 @query
 def uses_in(db: Database, file: str) -> Uses:
     """What a file uses. Where a name is made up it is not used."""
     counts: Counter[tuple[str, str]] = Counter()
-    keys: dict[tuple[str, str], tuple[int, str]] = {}
+    keys: dict[tuple[str, str], KeyUses] = {}
     for ref, o in names_in(db, file):
         symbol = o.symbol
         if symbol.kind == "key":
-            number, writer = keys.get((symbol.scope, symbol.name), (0, ""))
-            writes = project.named(ref) if o.declares else ""
-            keys[symbol.scope, symbol.name] = number + 1, writer or writes
+            key = symbol.scope, symbol.name
+            keys[key] = keys.get(key, KeyUses()).and_also(_used(ref, o))
         elif not o.declares:
             counts[symbol.kind, symbol.name] += 1
     text = str(db.input_or("text", file, default=None) or "")
@@ -49,6 +71,12 @@ def uses_in(db: Database, file: str) -> Uses:
     words = Counter(_WORD.findall(_NO_CODE.sub(" ", text)))
     counts.update({("keyword", word): n for word, n in words.items() if word in known})
     return Uses(dict(counts), keys)
+
+
+def _used(ref: project.DeclRef, o: Occurrence) -> KeyUses:
+    if ref.key.startswith("test:"):
+        return KeyUses(tested=1)
+    return KeyUses(written=1, writer=project.named(ref)) if o.declares else KeyUses(read=1)
 
 
 @query
@@ -64,7 +92,7 @@ def all_uses(db: Database) -> Uses:
     return _together(uses_of_some(db, some) for some in range(project.some_files_count(db)))
 
 
-def keys_used(db: Database) -> Mapping[tuple[str, str], tuple[int, str]]:
+def keys_used(db: Database) -> Mapping[tuple[str, str], KeyUses]:
     """The keys that the workspace names."""
     return all_uses(db).keys
 
@@ -76,10 +104,9 @@ def near(db: Database, file: str) -> Uses:
 
 def _together(parts: Iterable[Uses]) -> Uses:
     counts: Counter[tuple[str, str]] = Counter()
-    keys: dict[tuple[str, str], tuple[int, str]] = {}
+    keys: dict[tuple[str, str], KeyUses] = {}
     for part in parts:
         counts.update(part.counts)
-        for key, (number, writer) in part.keys.items():
-            known, first = keys.get(key, (0, ""))
-            keys[key] = known + number, first or writer
+        for key, uses in part.keys.items():
+            keys[key] = keys.get(key, KeyUses()).and_also(uses)
     return Uses(dict(counts), keys)
