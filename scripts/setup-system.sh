@@ -3,14 +3,14 @@
 # Usage: scripts/setup-system.sh [python] [kernel] [tests]
 #   python    the module venv, if this Python comes without it
 #   kernel    clang, libbpf and headers: what compiles and loads the programs in the kernel
-#   tests     Chromium, which the VS Code tests drive, a compiler for a part of that VS Code, and bpftool
+#   tests     Chromium, which the VS Code tests drive, a compiler for a part of that VS Code, bpftool, and Emacs with eglot
 # Without root (or sudo that asks nothing) it says what is missing and goes on: everything else works without.
 set -euo pipefail
 
 declare -A packages=(
     [python]=""
     [kernel]="clang-14 libbpf1 libbpf-dev linux-libc-dev"
-    [tests]="chromium g++ make bpftool"
+    [tests]="chromium g++ make bpftool emacs-nox elpa-eglot"
 )
 
 say() { printf 'setup-system: %s\n' "$*"; }
