@@ -12,8 +12,10 @@ from budget import many
 from hypothesis import assume, given, note
 from m4c.analysis.run import analyse
 from m4c.paths.callpath import CallPath
+from m4c.paths.pattern import compile_pattern
+from m4c.paths.product import JointPaths
 from m4c.reference import run_hop
-from m4c.semantics.model import AttrKey, Program, StateAtom, Value, atoms
+from m4c.semantics.model import AttrKey, Pattern, Program, StateAtom, Value, atoms
 from m4c.semantics.problems import Answers, Problem, Witness
 
 MANY = many(150)
@@ -100,15 +102,26 @@ def test_orders_that_nobody_gave_are_found(program: Program):
     assert {tuple(p.policies) for p in of(problems, "order-dependent")} == world.order_dependent()
 
 
+def is_far(program: Program, pattern: Pattern) -> bool:
+    """Whether a pattern matches call paths, but only such as are too long to try all of that length."""
+    firings = JointPaths(program.graph, [compile_pattern(pattern, program.graph)]).firings([0])
+    lengths = [len(path.services) for _, path in firings]
+    assert not lengths or min(lengths) > 5, "all paths of that length were tried"
+    return bool(lengths)
+
+
 @given(programs(stateful=True))
 @MANY
 def test_what_never_happens_is_found(program: Program):
     problems, world = analyse(program), tried(program)
-    assert {p.policies[0] for p in of(problems, "dead-path")} == world.dead_paths()
+    far = {name for name in world.dead_paths() if is_far(program, world.policies[name].pattern)}
+    assert {p.policies[0] for p in of(problems, "dead-path")} == world.dead_paths() - far
     dead: dict[str, set[str]] = {}
     for p in of(problems, "dead-condition"):
         assert p.policies
         policy = world.policies[p.policies[0]]
+        if policy.name in far:
+            continue
         always = "always" in p.message
         which = "when" if p.place == policy.when_place else "if 0"
         dead.setdefault(policy.name, set()).add(f"{which} {'always' if always else 'never'}")

@@ -67,7 +67,8 @@ def _meeting(effects: Effects, pairs: list[_Pair], attr: AttrKey) -> Problem | N
         return None
     names = dict.fromkeys((one.name, two.name))
     related = effects.relevant(names)
-    if not related:
+    after = effects.orders.after
+    if not related and one.name not in after[two.name] and two.name not in after[one.name]:  # they see the same
         pairs = [(a, b) for a, b in pairs if effects.possible(one.when, a.call.guard, two.when, b.call.guard)]
     if not pairs:
         return None
