@@ -138,6 +138,15 @@ def _expression(lexer: Any) -> tuple[Match, tuple[str, ...], tuple[dict[str, str
     return expression.match, kinds, tuple(words.get(kind, {}) for kind in kinds)
 
 
+class Glued(Exception):
+    """A keyword that goes on as a name would: `policyp`. lark takes it for the keyword where no name can stand."""
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__(start, end)
+        self.start = start
+        self.end = end  # of the keyword
+
+
 class FastParser:
     """The tables of a grammar, and the loop that runs them."""
 
@@ -154,12 +163,18 @@ class FastParser:
                     leads[str(symbol)] = states[target]
         self.start = states[table.start_states["item"]]
         self.end = states[table.end_states["item"]]
+        fixed = (p for p in grammar.terminals if p.pattern.type == "str")
+        self.keywords = frozenset(("CMP", *(str(p.name) for p in fixed if p.pattern.value.isidentifier())))
         # the tokens of which somebody sees the text
         self.kept = frozenset(str(s.name) for r in rules for s in r.expansion if s.is_term and _is_kept(r, s))
 
     def parse(self, text: str) -> tuple[t.Decl, list[SyntaxProblem]] | None:
-        """The declaration that a text is, and what is wrong within its tokens; None if it is none, or is too large."""
+        """The declaration that a text is, and what is wrong within its tokens; None if it is none, or is too large.
+
+        Raises `Glued`.
+        """
         builder, span, kept, final = Builder(text), Span(0, 0), self.kept, self.end
+        keywords, size = self.keywords, len(text)
         state = self.start
         at = end = 0  # where to go on, and the end of the last token
         # The stack: for each symbol the state behind it, its value, where it starts, and the levels of its tree.
@@ -179,8 +194,8 @@ class FastParser:
                 kind = words.get(found[group], kind)
             # What the token shows to be complete …
             while isinstance(action := state.actions.get(kind), Reduction):
-                size, pick = action.size, action.pick
-                depth = depths[-1] if size == 1 else max(depths[-size:])
+                length, pick = action.size, action.pick
+                depth = depths[-1] if length == 1 else max(depths[-length:])
                 if pick is not None:
                     value: Any = pick(values)
                 else:
@@ -193,11 +208,11 @@ class FastParser:
                 if action.build is not None:
                     if depth == MAX_DEPTH or (action.limited and len(value) > MAX_OPERANDS):
                         return None
-                    span.start, span.end = starts[-size], end
+                    span.start, span.end = starts[-length], end
                     value = action.build(builder, span, value)
                     depth += 1
-                if size > 1:
-                    cut = 1 - size
+                if length > 1:
+                    cut = 1 - length
                     del states[cut:], values[cut:], starts[cut:], depths[cut:]
                 below, origin = states[-2], action.origin
                 try:
@@ -211,6 +226,8 @@ class FastParser:
                 return (values[-1], builder.problems) if state is final else None
             start, end = found.span(group)
             at = end
+            if kind in keywords and end < size and (text[end].isalnum() or text[end] == "_") and text[start].isalpha():
+                raise Glued(start, end)
             state = action
             states.append(state)
             values.append(Token(kind, found[group], start, end) if kind in kept else None)

@@ -53,7 +53,8 @@ def grammar() -> Lark:
 
 
 @cache
-def _fast() -> FastParser:
+def fast() -> FastParser:
+    """The parser of texts that are items."""
     from m4c.syntax.fastparse import FastParser
 
     return FastParser(grammar())
@@ -71,7 +72,12 @@ def known(text: str) -> ParsedItem | None:
 
 def parse_anew(text: str) -> ParsedItem:
     """As `parse_item`, whatever is remembered."""
-    found = _fast().parse(text)
+    from m4c.syntax.fastparse import Glued
+
+    try:
+        found = fast().parse(text)
+    except Glued:
+        found = None
     if found is None:
         from m4c.syntax.recovery import parse_thoroughly
 

@@ -18,10 +18,10 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 
 from m4c.syntax import tree as t
 from m4c.syntax.build import Builder, Span
-from m4c.syntax.fastparse import CHAINS, MAX_DEPTH, MAX_OPERANDS
+from m4c.syntax.fastparse import CHAINS, MAX_DEPTH, MAX_OPERANDS, Glued
 from m4c.syntax.items import BEFORE_VALUE, KEYWORDS, RESERVED, TOKEN, Head, is_closed
 from m4c.syntax.literals import UNITS, SyntaxProblem, Token, unescape
-from m4c.syntax.parser import ParsedItem, grammar, in_order
+from m4c.syntax.parser import ParsedItem, fast, grammar, in_order
 
 MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
 _CLOSED = re.compile(r'r?"(?:[^"\\]|\\.)*"')
@@ -73,9 +73,15 @@ def parse_thoroughly(text: str) -> ParsedItem:
     for _ in range(MAX_ERRORS):
         try:
             tree = grammar().parse(source)
+            fast().parse(source)
             _check_size(tree, len(text))
         except UnexpectedInput as e:
             problem, mended = _recover(source, e)
+        except Glued as e:
+            word = source[e.start : e.end]
+            message = f"a space is missing behind `{word}`"
+            problem = SyntaxProblem(message, e.start, e.end, insert=(e.end, " "))
+            mended = _blank_statement(source, e.start)
         except _TooMuch as e:
             problem, mended = e.problem, _blank_statement(source, e.problem.start)
         else:
