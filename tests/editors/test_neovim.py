@@ -421,4 +421,7 @@ def test_health_and_a_missing_server(start: Any, workspace: Path, server: Path) 
     editor.edit(workspace / "shop.m4")
     editor.wait_for_diagnostic("contradiction")
     editor.nvim.command("checkhealth m4")
-    assert any("runs for" in line for line in editor.nvim.current.buffer[:])
+    shown = editor.nvim.current.buffer[:]
+    assert any("runs for" in line for line in shown)
+    assert any("hints are not drawn" in line for line in shown)
+    assert not any("older than this plugin" in line for line in shown)

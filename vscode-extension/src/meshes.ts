@@ -53,6 +53,9 @@ export interface Mesh {
 /** How long nothing is typed before the server is asked again, in milliseconds. */
 const PAUSE = 500;
 
+/** Of more policies the answer is long: it is asked for only when plans say something else. */
+const MANY = 2000;
+
 /** Asks the server for its meshes, and again when they may have changed. */
 export class Meshes implements vscode.Disposable {
   private readonly changed = new vscode.EventEmitter<void>();
@@ -65,7 +68,7 @@ export class Meshes implements vscode.Disposable {
     this.listening = vscode.Disposable.from(
       server.onPlanned(() => { this.soon(0); }),
       vscode.workspace.onDidChangeTextDocument(({ document, contentChanges }) => {
-        if (document.uri.scheme === "file" && contentChanges.length > 0 && this.known.length > 0) {
+        if (document.uri.scheme === "file" && contentChanges.length > 0 && this.known.length > 0 && !this.known.some((mesh) => mesh.policies.length > MANY)) {
           this.soon(PAUSE);
         }
       }),

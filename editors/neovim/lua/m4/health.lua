@@ -27,9 +27,26 @@ function M.check()
     health.error('not switched on', { "vim.lsp.enable('m4ls') in your init file" })
   end
 
+  if vim.g.m4_codelens == false then
+    health.info('lenses are switched off (vim.g.m4_codelens)')
+  else
+    health.ok('lenses are drawn; :M4Lens does what stands above a policy')
+  end
+  if vim.lsp.inlay_hint.is_enabled() then
+    health.ok('hints are drawn')
+  else
+    health.info('hints are not drawn; vim.lsp.inlay_hint.enable() in your init file draws them')
+  end
+
   local clients = vim.lsp.get_clients({ name = 'm4ls' })
   for _, client in ipairs(clients) do
     health.ok(('runs for %s (%s)'):format(client.root_dir, client.offset_encoding))
+    local offered = vim.tbl_get(client.server_capabilities, 'executeCommandProvider', 'commands') or {}
+    for _, command in ipairs({ 'm4.plan', 'm4.test', 'm4.evaluate', 'm4.preview', 'm4.deploy' }) do
+      if not vim.tbl_contains(offered, command) then
+        health.warn(('it does not know %s: it is older than this plugin'):format(command), { 'pip install --upgrade xmesh' })
+      end
+    end
   end
   if #clients == 0 then
     health.info('runs for no folder yet; it starts with the first file of M4')

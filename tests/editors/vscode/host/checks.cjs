@@ -42,6 +42,15 @@ const checks = {
     const extension = vscode.extensions.getExtension("xmesh.xmesh-m4");
     assert.ok(extension);
     assert.ok(extension.extensionPath.startsWith(process.env.M4_EXTENSIONS), extension.extensionPath);
+    const { walkthroughs, commands } = extension.packageJSON.contributes;
+    const known = new Set(await vscode.commands.getCommands(true));
+    assert.deepStrictEqual(commands.map((one) => one.command).filter((id) => !known.has(id)), []);
+    for (const { media, description } of walkthroughs.flatMap((one) => one.steps)) {
+      assert.ok(fs.existsSync(path.join(extension.extensionPath, media.markdown)), media.markdown);
+      for (const [, id] of description.matchAll(/command:([\w.]+)/g)) {
+        assert.ok(known.has(id), id);
+      }
+    }
   },
 
   async "the conflict is shown at both policies with its witness"() {
