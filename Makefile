@@ -45,11 +45,13 @@ setup-test:
 extension: setup-test
 	@PATH=$(CURDIR)/.tools/bin:$$PATH npm --prefix vscode-extension run --silent package
 
-# The picture of a conflict in VS Code, for README.md and docs/editors.md
+# The pictures of VS Code, for README.md and docs/editors.md
 picture: setup-test
 	@M4_SCREENSHOTS=$(CURDIR)/out/pictures .venv/bin/python -m pytest -q tests/editors/test_vscode.py -k test_window
 	@mkdir -p docs/images
 	@cp out/pictures/vscode-06-quick-fix.png docs/images/vscode-conflict.png
+	@cp out/pictures/vscode-31-evaluate.png docs/images/vscode-evaluate.png
+	@cp out/pictures/vscode-33-map-dark.png docs/images/vscode-map.png
 
 # The Python package: dist/*.whl
 package:

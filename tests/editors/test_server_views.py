@@ -178,3 +178,41 @@ async def test_map(client: LanguageClient, workspace: Path) -> None:
     assert (mesh["planned"], elements) == (True, {"web": [], "e": ["envoy"], "f": []})
     with pytest.raises(JsonRpcException, match="takes the URI of a file"):
         await run(client, "m4.map", 1)
+
+
+ODD = {
+    "nothing": "",
+    "no mesh": "policy label (HttpRequest r) on web -> e { r.DropRequest(); }\n",
+    "no graph": 'mesh shop { graph "gone.yaml"; dataplanes envoy; }\npolicy label (HttpRequest r) on web -> e { }\n',
+    "no dataplane": 'mesh shop { graph "shop.graph.yaml"; dataplanes nobody; }\n'
+    "policy label (HttpRequest r) on web -> e { r.DropRequest(); }\n",
+    "broken": 'mesh shop { graph\r\n\tpolicy label (HttpRequest r) on web -> "é 😀\r\n\ttest "x" { request',
+    "no operation": 'mesh shop { graph "shop.graph.yaml"; dataplanes envoy; }\n'
+    "policy label (Http r) on web -> e { r.No(); }\n",
+    "GNU m4": "dnl\npolicy label (HttpRequest r) on web -> e { r.DropRequest(); }\n",
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD.keys())
+async def test_odd_workspaces_are_answered(client: LanguageClient, workspace: Path, text: str) -> None:
+    """Every view has an answer, or an error that is for people: whatever the workspace lacks."""
+    (workspace / "even.m4").unlink()
+    file = workspace / "shop.m4"
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    event = types.FileEvent(file.as_uri(), types.FileChangeType.Changed)
+    client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams([event]))
+    for shown in (False, True):  # first as it is on the disk, with its byte order mark
+        if shown:
+            item = types.TextDocumentItem(file.as_uri(), "m4", 1, text)
+            client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+        await lenses(client, file.as_uri())
+        await hints(client, file.as_uri())
+        meshes = (await run(client, "m4.map"))["meshes"]
+        assert [m["mesh"] for m in meshes] == (["shop"] if text.startswith("mesh") else [])
+        for command in ("m4.evaluate", "m4.preview"):
+            try:
+                assert (await run(client, command, file.as_uri(), "label"))["policy"] == "label"
+            except JsonRpcException as error:
+                assert error.code == -32803, error  # RequestFailed
+                assert "language server failed" not in error.message
