@@ -31,7 +31,7 @@ def measure(size: Size, args: argparse.Namespace, editing: bool = True) -> dict[
         folder = Path(name) / "shop"
         write(folder, size, args.seed)
         _say(f"{size.policies:,} policies: full checks")
-        figures, facts = core.full_checks(folder, args.checks, args.limit)
+        figures, facts = core.full_checks(folder, args.checks, args.limit, args.seed)
         _say(f"{size.policies:,} policies: edits in process")
         count = args.edits if editing else min(args.edits, LARGE_EDITS)
         figures += core.edits_in_process(folder, count, args.seed, args.limit)

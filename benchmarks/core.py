@@ -142,23 +142,38 @@ def _alarm(limit: float, process: subprocess.Popen[Any]) -> Iterator[list[bool]]
         timer.cancel()
 
 
-def full_checks(folder: Path, rounds: int, limit: float) -> tuple[list[Figure], dict[str, Any]]:
-    """`m4 check` from nothing, without a cache and with one that an earlier check has left; and what it found."""
+def full_checks(folder: Path, rounds: int, limit: float, seed: int = 0) -> tuple[list[Figure], dict[str, Any]]:
+    """`m4 check` from nothing: without a cache, with one that an earlier check has left, and with that after an edit of
+    one file; and what it found."""
     command = [str(M4), "check", "--format", "json", str(folder)]
     figures: list[Figure] = []
     facts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="m4-cache-") as cache:
         first = run(command, limit, {"M4_CACHE": cache})  # leaves the cache, if there is one
-        for key, folder_of_cache in (("check", ""), ("check-cached", cache)):
+        changes = edits(texts(folder), rounds, seed)
+        for key, folder_of_cache in (("check", ""), ("check-cached", cache), ("check-edited", cache)):
             runs: list[Run] = []
             while len(runs) < rounds and first.output is not None and all(r.output is not None for r in runs):
-                runs.append(run(command, limit, {"M4_CACHE": folder_of_cache}))
+                with _edited(next(changes)) if key == "check-edited" else contextlib.nullcontext():
+                    runs.append(run(command, limit, {"M4_CACHE": folder_of_cache}))
             figures.append(_figure(key, [first] if first.output is None else runs, limit))
             if runs and runs[0].output and not facts and runs[0].code in (0, 1):
                 facts = found(json.loads(runs[0].output))
         if facts and not any(Path(cache).iterdir()):
-            figures[-1] = Figure("check-cached", "s", note="not there yet: no cache was written")
+            figures = [f if f.key == "check" else Figure(f.key, "s", note="no cache was written") for f in figures]
     return figures, facts
+
+
+@contextlib.contextmanager
+def _edited(edit: Edit) -> Iterator[None]:
+    """Makes an edit on the disk, and takes it back at the end."""
+    file = Path(edit.file)
+    text = file.read_text("utf-8")
+    file.write_text(edit.of(text), "utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(text, "utf-8")
 
 
 def _figure(key: str, runs: list[Run], limit: float) -> Figure:

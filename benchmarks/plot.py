@@ -51,6 +51,7 @@ PANELS = (
         "s",
         (
             Curve("check", "median", "no cache"),
+            Curve("check-edited", "median", "with the cache, one file edited"),
             Curve("check-cached", "median", "with the cache"),
             Curve("peer", "median", "the peer's comparison of strings"),
         ),

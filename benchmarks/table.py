@@ -36,6 +36,7 @@ ROWS = (
     Row("rename", "rename of a policy that many files use", 100),
     Row("check", "full check from nothing, no cache", 6),
     Row("check-cached", "full check, with the cache", 1.5),
+    Row("check-edited", "full check, with the cache, after an edit of one file"),
     Row("peer", "the peer's comparison of path strings, in place of it"),
     Row("editor-ready", "a workspace opened -> its diagnostics, in an editor"),
     Row("start", "start of m4ls -> answer to `initialize`", against="start-bare"),
