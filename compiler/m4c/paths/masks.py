@@ -119,7 +119,8 @@ class Letters:
                 self._of_label[label] = self._of_label.get(label, 0) | self._of_service[name]
         self.to = to = callees(graph)
         after = {name: self._union(to[name]) for name in to}
-        self._several = sum(mask for mask in self._of_service.values() if mask.bit_count() > 1)
+        self._versions = max((mask.bit_count() for mask in self._of_service.values()), default=1)
+        self._not_first = self.everything & ~sum(mask & -mask for mask in self._of_service.values())
         self._after = _Calls([after[name] for name, _ in self.all_letters])
         self._before = _Calls(self._reversed(to))
         self._reach = self._closure(to, after)
@@ -196,13 +197,14 @@ class Letters:
         return self._of_service[self.all_letters[letter.bit_length() - 1][0]]
 
     def whole(self, mask: int) -> int:
-        """All letters of the services of some."""
-        several = mask & self._several
-        while several:
-            service = self._of_service[self.all_letters[several.bit_length() - 1][0]]
-            mask |= service
-            several &= ~service
+        """All letters of the services of some: those of one service stand side by side."""
+        for _ in range(self._versions - 1):
+            mask |= ((mask << 1) & self._not_first) | ((mask & self._not_first) >> 1)
         return mask
+
+    def services(self, mask: int) -> list[str]:
+        """The services of some letters, by name."""
+        return list(dict.fromkeys(self.all_letters[i][0] for i in bits(mask)))
 
     def names(self, mask: int) -> frozenset[str]:
         """The services of some letters."""

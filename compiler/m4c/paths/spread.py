@@ -36,6 +36,7 @@ class Spread:
     _numbers: dict[tuple[int, ...], State] = field(default_factory=dict)
     _columns: list[tuple[int, ...]] = field(default_factory=list)  # for each cell, its column in each automaton
     _cell_at: dict[int, int] = field(default_factory=dict)
+    _landings: dict[str, list[tuple[str | None, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         everything = self.letters.everything
@@ -124,10 +125,13 @@ class Spread:
 
     def landings(self, service: str) -> list[tuple[str | None, int]]:
         """The versions of a service that the automata tell apart, the first of each group, with its cell."""
-        found: dict[int, str | None] = {}
-        for letter in bits(self.letters.service(service)):
-            found.setdefault(self.cell(letter), self.letters.all_letters[letter][1])
-        return [(version, cell) for cell, version in found.items()]
+        known = self._landings.get(service)
+        if known is None:
+            found: dict[int, str | None] = {}
+            for letter in bits(self.letters.service(service)):
+                found.setdefault(self.cell(letter), self.letters.all_letters[letter][1])
+            known = self._landings[service] = [(version, cell) for cell, version in found.items()]
+        return known
 
     def versions_like(self, service: str, version: str | None) -> tuple[str | None, ...]:
         """All versions of a service that the automata do not tell from this one."""

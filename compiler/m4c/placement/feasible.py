@@ -21,12 +21,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from m4c.paths.callpath import Hop
+from m4c.paths.machine import lowest
 from m4c.paths.masks import bits
 from m4c.paths.spread import State
 from m4c.placement.model import Component, Problem
 
 Row = int
 _ROWS = 12  # rows of one component in one round
+_PASSED = 100  # violations that are passed over for what mends others, before no more are looked for
 _CHECK = 16  # components between two looks at whether to go on
 
 
@@ -73,7 +75,7 @@ class Silence:
 def violations(problem: Problem, chosen: int, checkpoint: Callable[[], None] = lambda: None) -> list[Violation]:
     """Broken conditions of every component, several at once, without repeated rows; none: the choice is feasible."""
     silence = Silence(problem, chosen)
-    forged = [_forged(problem, silence, entry) for entry in _untrusted(problem, silence)]
+    forged = [_Forged(problem, silence, entry) for entry in _untrusted(problem, silence)]
     out: list[Violation] = []
     for i, component in enumerate(problem.components):
         if i % _CHECK == 0:
@@ -83,9 +85,12 @@ def violations(problem: Problem, chosen: int, checkpoint: Callable[[], None] = l
         carried = context.carried
         if carried is not None and not carried[0] & ~updating[0] and not carried[1] & ~updating[1]:
             continue  # more updates than in a choice that carries it
-        taken = rows = 0
+        taken = rows = passed = 0
         for why, row in _of_component(problem, component, silence, forged):
             if row & taken:  # what mends the others may mend it
+                passed += 1
+                if passed > _PASSED:
+                    break
                 continue
             taken |= row
             rows += 1
@@ -129,27 +134,37 @@ def _lands_apart(problem: Problem, component: Component, service: str) -> bool:
 
 
 def _of_component(
-    problem: Problem, component: Component, silence: Silence, forged: Sequence[dict[str, Row]]
+    problem: Problem, component: Component, silence: Silence, forged: Sequence[_Forged]
 ) -> Iterator[tuple[str, Row]]:
     """What is broken: (why, what would mend it)."""
     classes = component.classes
     if not classes.of:
         return
     broken = False
+    leading = _silently_to(problem, silence, classes.split_letters)
     if _zero_meets(problem, component, silence):
-        for row, service in _meet(problem, component, silence, _zero(problem, component, silence)):
+        for row, service in _meet(problem, component, silence, leading, _zero(problem, component, silence)):
             broken = True
             yield f"requests without a tag reach {service} in ways that later hops must tell apart", row
-    for reached in forged:
-        at = next((service for service in reached if service in classes.of), None)
-        if at is not None:
+    for tag in forged:
+        if tag.reached & classes.split_letters:
             broken = True
-            yield f"a tag forged outside would reach {at}", reached[at]
+            at, row = tag.nearest(classes.split_letters)
+            yield f"a tag forged outside would reach {at}", row
     if broken:
         return
     for service, state in _branching(problem, component, silence):
-        for row, at in _meet(problem, component, silence, [(service, state, 0)]):
+        for row, at in _meet(problem, component, silence, leading, [(service, state, 0)]):
             yield f"requests through {service} reach {at} in ways that later hops must tell apart", row
+
+
+def _silently_to(problem: Problem, silence: Silence, mask: int) -> int:
+    """The letters from which silent hops lead to some, these included."""
+    known, fresh = 0, mask
+    while fresh:
+        known |= fresh
+        fresh = problem.letters.whole(silence.before(fresh) & ~problem.ending) & ~known
+    return known | problem.letters.whole(silence.before(known))
 
 
 def _zero(problem: Problem, component: Component, silence: Silence) -> Iterator[tuple[str, State, Row]]:
@@ -213,33 +228,48 @@ def _zero_meets(problem: Problem, component: Component, silence: Silence) -> boo
 
 
 def _meet(
-    problem: Problem, component: Component, silence: Silence, sources: Iterable[tuple[str, State, Row]]
+    problem: Problem,
+    component: Component,
+    silence: Silence,
+    leading: int,
+    sources: Iterable[tuple[str, State, Row]],
 ) -> Iterator[tuple[Row, str]]:
-    """Breadth first over silent hops; where a second class of a service is reached, what would change either way."""
+    """Breadth first over silent hops, among the letters that lead to a service with several classes; where a second
+    class of a service is reached, what would change either way."""
     spread, classes = component.classes.spread, component.classes
-    services = problem.program.graph.services
-    reached: dict[str, tuple[int, Row]] = {}
-    queue = [(service, state, row, True) for service, state, row in sources]
-    for service, state, row, source in queue:
+    services, letters = problem.program.graph.services, problem.letters
+    queue: list[tuple[str, State, int]] = []  # with the number of the one before
+    first: dict[int, Row] = {}
+    for service, state, row in sources:
+        if letters.service(service) & leading:
+            first[len(queue)] = row
+            queue.append((service, state, -1))
+
+    def change(at: int) -> Row:
+        service, _, before = queue[at]
+        row = first.get(at, 0)
+        while before >= 0:
+            row |= problem.silencers((queue[before][0], service)) | first.get(before, 0)
+            service, _, before = queue[before]
+        return row
+
+    reached: dict[str, tuple[int, int]] = {}
+    for number, (service, state, before) in enumerate(queue):
         here = classes.at(service, state)
         known = reached.get(service)
         if known is not None:
             if known[0] != here:
-                yield known[1] | row, service
+                yield change(known[1]) | change(number), service
             continue
-        reached[service] = (here, row)
-        if not services[service].propagates and not source:
+        reached[service] = (here, number)
+        own = letters.service(service)
+        if (not services[service].propagates and before >= 0) or own & silence.loud_out:
             continue
-        if problem.letters.service(service) & silence.loud_out:
-            continue
-        for callee in problem.callees[service]:
-            if problem.letters.service(callee) & silence.loud_in:
-                continue
-            on = row | problem.silencers((service, callee))
+        for callee in letters.services(silence.after(own) & leading):
             states = [spread.moves[state][cell] for _, cell in spread.landings(callee)]
             if len(states) > 1:
                 states = list({classes.at(callee, s): s for s in reversed(states)}.values())
-            queue.extend((callee, s, on, False) for s in states)
+            queue.extend((callee, s, number) for s in states)
 
 
 def _branching(problem: Problem, component: Component, silence: Silence) -> Iterator[tuple[str, State]]:
@@ -247,7 +277,7 @@ def _branching(problem: Problem, component: Component, silence: Silence) -> Iter
     several: the nodes that lead to each of its classes."""
     classes, spread, letters = component.classes, component.classes.spread, problem.letters
     found: set[tuple[str, State]] = set()
-    if not component.context.diverges:
+    if not component.context.diverges or not _may_branch(problem, component, silence):
         return
     for service, states in classes.of.items():
         here = letters.service(service)
@@ -273,6 +303,26 @@ def _branching(problem: Problem, component: Component, silence: Silence) -> Iter
                             found.add(node)
                             yield node
                         break
+
+
+def _may_branch(problem: Problem, component: Component, silence: Silence) -> bool:
+    """Whether silent hops from the nodes of one state, taken together, lead to several classes of a service."""
+    classes, spread = component.classes, component.classes.spread
+    for begin, mask in enumerate(spread.reach):
+        reach: dict[State, int] = {}
+        fresh = {begin: mask}
+        while fresh:
+            state, new = fresh.popitem()
+            new &= ~reach.get(state, 0)
+            if new:
+                reach[state] = reach.get(state, 0) | new
+                after = silence.after(new & ~problem.ending)
+                for target, cell in zip(spread.moves[state], spread.cells, strict=True):
+                    if after & cell & ~reach.get(target, 0):
+                        fresh[target] = fresh.get(target, 0) | (after & cell)
+        if classes.clash(reach):
+            return True
+    return False
 
 
 def _leading(problem: Problem, component: Component, silence: Silence, at: dict[State, int]) -> dict[State, int]:
@@ -309,16 +359,28 @@ def _untrusted(problem: Problem, silence: Silence) -> Iterator[str]:
             yield service
 
 
-def _forged(problem: Problem, silence: Silence, entry: str) -> dict[str, Row]:
-    """The services to which a tag from outside comes over silent hops, the nearest first, with what would change
-    that."""
-    services = problem.program.graph.services
-    reached = {entry: problem.silencers((None, entry))}
-    for service in (queue := [entry]):
-        if not services[service].propagates or problem.letters.service(service) & silence.loud_out:
-            continue
-        for callee in problem.callees[service]:
-            if callee not in reached and not problem.letters.service(callee) & silence.loud_in:
-                reached[callee] = reached[service] | problem.silencers((service, callee))
-                queue.append(callee)
-    return reached
+class _Forged:
+    """Where a tag from outside comes to over silent hops from one entry, a set of letters for each number of hops."""
+
+    def __init__(self, problem: Problem, silence: Silence, entry: str) -> None:
+        self.problem, self.silence, self.entry = problem, silence, entry
+        letters = problem.letters
+        level = self.reached = letters.service(entry)
+        self.levels = [level]
+        while level:
+            level = silence.after(level & ~problem.ending) & ~self.reached
+            self.reached |= level
+            self.levels.append(level)
+
+    def nearest(self, letters: int) -> tuple[str, Row]:
+        """The nearest of some services, and what would keep the tag from it."""
+        every, silencers = self.problem.letters, self.problem.silencers
+        at = next(i for i, level in enumerate(self.levels) if level & letters)
+        service = found = every.all_letters[lowest(self.levels[at] & letters)][0]
+        row = 0
+        for level in reversed(self.levels[:at]):
+            ways = self.silence.before(every.service(service)) & ~self.problem.ending & level
+            caller = every.all_letters[lowest(ways)][0]
+            row |= silencers((caller, service))
+            service = caller
+        return found, row | silencers((None, self.entry))

@@ -108,10 +108,10 @@ class Patterns:
     def _on_last_hop(self, callers: int, callees: int, any_caller: bool) -> Hops:
         out: dict[Hop, bool] = {}
         if any_caller:
-            out = {(None, name): True for name in self._names(callees & self.letters.entries)}
+            out = {(None, name): True for name in self.letters.services(callees & self.letters.entries)}
         callers &= self._anywhere()
-        for callee in self._names(callees):
-            for caller in self._names(self.letters.before(self.letters.service(callee)) & callers):
+        for callee in self.letters.services(callees):
+            for caller in self.letters.services(self.letters.before(self.letters.service(callee)) & callers):
                 out[caller, callee] = True
         return out
 
@@ -122,7 +122,9 @@ class Patterns:
     def _hops(self, number: int) -> Hops:
         letters, spread = self.letters, self.spread((number,))
         of_entry = spread.fires_at_entry()
-        out: dict[Hop, bool] = {(None, name): not letters.service(name) & ~of_entry for name in self._names(of_entry)}
+        out: dict[Hop, bool] = {
+            (None, name): not letters.service(name) & ~of_entry for name in self.letters.services(of_entry)
+        }
         cells = list(spread.firing())
         for cell, firing, quiet in cells:
             for v in bits(cell & letters.after(firing)):
@@ -132,11 +134,6 @@ class Patterns:
                 if versions & ~cell:  # another version of it may be one for which the pattern does not fire
                     for other, _, also in cells:
                         silent |= also if other & versions else 0
-                for caller in self._names(letters.before(1 << v) & firing):
+                for caller in self.letters.services(letters.before(1 << v) & firing):
                     out[caller, callee] = not letters.service(caller) & silent
         return out
-
-    def _names(self, mask: int) -> list[str]:
-        """The services of some letters, by name."""
-        every = self.letters.all_letters
-        return list(dict.fromkeys(every[i][0] for i in bits(mask)))

@@ -22,7 +22,7 @@ from m4c.placement.feasible import Silence
 from m4c.placement.model import Candidate, Position, Problem
 from m4c.placement.rules import Effect
 
-NODE_LIMIT = 200_000  # (service, classes, value) that are looked at before the context counts as too large
+NODE_LIMIT = 1_000_000  # (service, classes, value) that are looked at before the context counts as too large
 
 Vector: TypeAlias = int  # the classes of all components at one service (`_Vectors`)
 Key: TypeAlias = int  # a value before it has its number
@@ -219,15 +219,20 @@ class _Assignment:
         self.concerned = self._concerned()
         self.held: dict[str, dict[Vector, dict[Key, None]]] = {}  # what a service sends along, by its class
         self.overs: dict[Hop, _Over] = {}
-        self.keys: dict[tuple[object, ...], Key] = {}  # (callee, class there, what is still to be read), by first sight
-        self.open: list[object] = [()]  # of each value
-        self.nodes = 0
+        self.keys: dict[tuple[object, ...], Key] = {}  # (callee or None, class there, what is still to be read)
+        self.values: list[tuple[Vector, object]] = [(0, ())]  # of each key
+        self.apart: set[tuple[Vector, object]] = set()  # values that have to be told apart by callee
 
     def run(self) -> Tagging:
         if not self.problem.components:
             return Tagging(0, (), {})
-        self._explore()
-        self._check()
+        while True:
+            self._explore()
+            if not self._mixed():
+                break
+            self.held, self.keys, self.values = {}, {}, [(0, ())]
+            for over in self.overs.values():
+                over.became.clear()
         number = self._numbers()
         arriving = self._arriving(number)
         tables = [t for over in self.overs.values() if (t := self._table(over, number, arriving)) is not None]
@@ -315,11 +320,12 @@ class _Assignment:
             behind = self.vectors.begun(onto.letter, True) if caller is None else onto.behind(caller, vector)
             key: Key | None = None
             if over.updater is not None:
-                value = (over.callee, behind, reads)
-                key = self.keys.get(value)
+                value = (behind, reads)
+                of = (over.callee if value in self.apart else None, *value)
+                key = self.keys.get(of)
                 if key is None:
-                    key = self.keys[value] = len(self.open)
-                    self.open.append(reads)
+                    key = self.keys[of] = len(self.values)
+                    self.values.append(value)
             out.append((onto.version, behind, key))
         found = over.became[vector] = tuple(out)
         return found
@@ -340,14 +346,23 @@ class _Assignment:
             return self.problem.components[component].classes.spread.from_outside
         return self.vectors.state(component, hop[0], vector)
 
-    def _check(self) -> None:
-        """The choice of elements is feasible exactly if this holds, so a failure is an error of the planner."""
+    def _mixed(self) -> bool:
+        """Whether some value that several callees share means two things somewhere; each callee has its own then.
+
+        Other mixtures there are not: that is what it is for a choice of elements to be feasible, so one is an error of
+        the planner."""
+        mixed: set[tuple[Vector, object]] = set()
         for service, held in self.held.items():
             seen: dict[Key, Vector] = {}
             for vector, keys in held.items():
                 for key in keys:
-                    if seen.setdefault(key, vector) != vector or (key == ANY and len(held) > 1):
+                    if seen.setdefault(key, vector) == vector and not (key == ANY and len(held) > 1):
+                        continue
+                    if key in (ZERO, ANY) or self.values[key] in self.apart:
                         raise RuntimeError(f"the context does not tell the call paths to {service} apart")
+                    mixed.add(self.values[key])
+        self.apart |= mixed
+        return bool(mixed)
 
     # --- numbers ---
 
@@ -360,8 +375,8 @@ class _Assignment:
         for over in self.overs.values():
             if over.rules:
                 of = over.became.values()
-                groups.append({new: self.open[new] for became in of for _, _, new in became if new is not None})
-        of_key: list[list[int]] = [[] for _ in self.open]
+                groups.append({new: self.values[new][1] for became in of for _, _, new in became if new is not None})
+        of_key: list[list[int]] = [[] for _ in self.values]
         for i, group in enumerate(groups):
             for key in group:
                 of_key[key].append(i)
