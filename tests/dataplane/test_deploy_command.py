@@ -350,3 +350,33 @@ def test_the_target_directory(shop: Shop, tmp_path: Path) -> None:
     undefined_in_a_template(shop)
     assert shop.m4("deploy", "--target", "directory", "-o", str(target))[0] == 2
     assert {p: p.read_bytes() for p in before} == before
+
+
+def test_what_the_machine_lacks_is_done_without(tmp_path: Path) -> None:
+    """A proxy with another name, and without a driver, is left out where Envoy can do its work, and only there."""
+    shop = Shop(tmp_path)
+    shop.renew()
+    spec = (shop.folder / "envoy/spec.m4").read_text("utf-8")
+    shutil.copytree(shop.folder / "envoy", shop.folder / "cheap")
+    (timeout,) = re.findall(r"\n +operation SetTimeout\b.*?;", spec)
+    shop.write("cheap/spec.m4", spec.replace("spec envoy", "spec cheap").replace("cost 50", "cost 10"))
+    shop.write("envoy/spec.m4", spec.replace(timeout, ""))
+    shop.change("shop.m4", "dataplanes envoy", "dataplanes cheap, envoy")
+    try:
+        code, out, err = shop.deploy()
+        assert code == 0, err
+        assert "without cheap: There is no driver for the dataplane cheap" in err
+        assert "  envoy at " in out
+        assert shop.answer() == WORKING
+        shop.write("more.m4", "policy patience (HttpRequest r) on web -> cart { r.SetTimeout(1s); }\n")
+        code, out, err = shop.deploy()
+        assert (code, out) == (2, "")
+        assert "without cheap, `patience` cannot be enforced on" in err
+        assert "without cheap: There is no driver" in err
+    finally:
+        shop.m4("undeploy")
+    (shop.folder / "more.m4").unlink()
+    shop.change("shop.m4", "dataplanes cheap, envoy", "dataplanes cheap")
+    code, out, err = shop.deploy()
+    assert (code, out) == (1, "")
+    assert "There is no driver for the dataplane cheap" in err

@@ -319,7 +319,10 @@ def prepare(
 ) -> Prepared:
     """Plans and builds."""
     lacking = unavailable(workspace, mesh) if target == "local" else {}
-    made = rendered(workspace, mesh, base_port, frozenset(lacking))
+    try:
+        made = rendered(workspace, mesh, base_port, frozenset(lacking))
+    except JobError as e:
+        raise JobError("\n".join((str(e), *(f"without {name}: {why}" for name, why in lacking.items())))) from None
     plan = describe(*(without(workspace, mesh, frozenset(lacking)) if lacking else planned(workspace, mesh)))
     return Prepared(mesh, target, state_dir(workspace, mesh), output, made, lacking, plan)
 
@@ -354,11 +357,14 @@ def deploy(
 
 
 def unavailable(workspace: Workspace, mesh: str) -> dict[str, str]:
-    """The kernel dataplanes of a mesh that this machine cannot run, with the reason: proxies do their work then."""
+    """The dataplanes of a mesh that this machine cannot run, with the reason: others do their work then. Proxies are
+    among them only if another one is left; else starting one says what it lacks."""
     program, _ = planned(workspace, mesh)
-    kernel = [d.name for d in program.dataplanes.values() if d.tier == "kernel"]
-    proxies = any(d.tier == "proxy" for d in program.dataplanes.values())
-    return provided().unavailable(kernel) if proxies else {}
+    lacking = provided().unavailable(program.dataplanes)
+    proxies = {d.name for d in program.dataplanes.values() if d.tier == "proxy"}
+    if proxies <= lacking.keys():
+        return {name: reason for name, reason in lacking.items() if proxies and name not in proxies}
+    return lacking
 
 
 def said(error: Exception) -> tuple[str, str]:
