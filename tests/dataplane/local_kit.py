@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from envoy_kit import CONTEXT, SPEC, render
+from envoy_kit import CONTEXT, PROXIES, SPEC, emitted, render
 from m4c.backends.wiring import wire
 from m4c.semantics.model import Call, Graph, Service
 
@@ -26,6 +26,11 @@ GRAPH = Graph(
     },
     tuple(Call(u, v) for u, v in (("cart", "db"), ("cart", "pay"), ("frontend", "cart"), ("frontend", "pay"))),
 )
+ARTIFACTS = {
+    "envoy": ("envoy.yaml",),
+    "haproxy": ("haproxy.cfg", "m4.lua"),
+    "ebpf": ("m4.bpf.c", "hops.json"),
+}
 Rules = dict[tuple[str, str, str], dict[str, Any]]
 """(dataplane, service, site) to what stands there: {"rules": [...], "tags": ...}"""
 
@@ -39,7 +44,7 @@ def hops(service: str) -> list[tuple[str, str]]:
 
 def build(out: Path, elements: Sequence[tuple[str, str]], rules: Rules, base_port: int) -> Path:
     """Writes what `m4 build` writes for these elements, (service, dataplane) each."""
-    wiring = wire(GRAPH, [s for s, d in elements if d == "envoy"], base_port)
+    wiring = wire(GRAPH, [s for s, d in elements if d in PROXIES], base_port)
     artifacts = []
     for service, dataplane in elements:
         sites = []
@@ -68,15 +73,16 @@ def build(out: Path, elements: Sequence[tuple[str, str]], rules: Rules, base_por
             "wiring": wiring[service].plain(),
             "sites": sites,
         }
-        names = ("envoy.yaml",) if dataplane == "envoy" else ("m4.bpf.c", "hops.json")
-        for name in names:
+        if dataplane in PROXIES:
+            element = emitted(element)
+        for name in ARTIFACTS[dataplane]:
             path = out / dataplane / service / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(render(SPEC.parent / dataplane, element, f"{name}.j2"), encoding="utf-8")
             artifacts.append(
                 {"path": str(path.relative_to(out)), "dataplane": dataplane, "service": service, "kind": name}
             )
-    tiers = {"envoy": "proxy", "ebpf": "kernel"}
+    tiers = {"ebpf": "kernel"}
     plain = {
         "mesh": "shop",
         "context": CONTEXT,

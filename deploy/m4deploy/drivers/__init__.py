@@ -13,6 +13,10 @@ def driver(dataplane: str) -> Driver:
             from m4deploy.drivers.envoy import EnvoyDriver
 
             return EnvoyDriver()
+        case "haproxy":
+            from m4deploy.drivers.haproxy import HaproxyDriver
+
+            return HaproxyDriver()
         case "ebpf":
             from m4deploy.drivers.kernel import KernelDriver
 

@@ -1,4 +1,4 @@
-"""The Envoy templates: every kind of rule, through a real Envoy, in front of a real server."""
+"""The templates of the proxies: every kind of rule, through a real Envoy and a real HAProxy, before a real server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from envoy_kit import (
+    PROXIES,
     SPEC,
     Bench,
     Client,
@@ -18,6 +19,7 @@ from envoy_kit import (
     declared,
     drop,
     element,
+    emitted,
     evaluate,
     render,
     rule,
@@ -28,6 +30,7 @@ from envoy_kit import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from m4deploy.drivers import haproxy
 from m4deploy.drivers.envoy import binary
 
 Json = dict[str, Any]
@@ -39,8 +42,16 @@ def negated(cond: Json) -> Json:
     return {"kind": "not", "of": cond}
 
 
+@pytest.fixture(params=PROXIES)
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Runs each of the proxies in turn."""
+    with Bench(tmp_path, request.param) as running:
+        yield running
+
+
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def envoy(tmp_path: Path) -> Iterator[Bench]:
+    """For what only Envoy can do."""
     with Bench(tmp_path) as running:
         yield running
 
@@ -76,7 +87,8 @@ COMPARISONS = [
 
 
 def observed(bench: Bench, conditions: list[Json], requests: list[tuple[str, list[tuple[str, str | bytes]]]]) -> None:
-    """Every condition decides a filter and a route of a real Envoy exactly as `evaluate` does."""
+    """Every condition that the proxy can read decides what it changes and what it denies exactly as `evaluate` does."""
+    conditions = [c for c in conditions if bench.can(c)]
     filters = [set_header(n, f"r-{n}", "1", cond) for n, cond in enumerate(conditions)]
     routes = [
         drop(n, {"kind": "all", "of": [cond, compare("==", str(n), "probe")]}, 451) for n, cond in enumerate(conditions)
@@ -155,6 +167,7 @@ FIELDS = st.lists(
 )
 
 
+@pytest.mark.parametrize("dataplane", PROXIES)
 @settings(max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     trees=st.lists(TREES, min_size=30, max_size=30),
@@ -162,10 +175,11 @@ FIELDS = st.lists(
 )
 def test_random_conditions(
     tmp_path_factory: pytest.TempPathFactory,
+    dataplane: str,
     trees: list[Json],
     requests: list[tuple[str, list[tuple[str, str | bytes]]]],
 ) -> None:
-    with Bench(tmp_path_factory.mktemp("envoy")) as bench:
+    with Bench(tmp_path_factory.mktemp(dataplane), dataplane) as bench:
         observed(bench, trees, requests)
 
 
@@ -198,7 +212,7 @@ def test_denials(bench: Bench) -> None:
     for client in (egress, ingress):
         for status in statuses:
             reply = client.send("/", [("want", str(status))], method="POST", body=b"some body")
-            assert (reply.status, reply.header("x-m4-denied-by")) == (status, "envoy")
+            assert (reply.status, reply.header("x-m4-denied-by")) == (status, bench.dataplane)
         reply = client.send()
         assert (reply.status, reply.header("x-m4-denied-by"), reply.seen.header("late")) == (200, None, "1")
 
@@ -230,7 +244,8 @@ def test_conditions_see_the_request_as_it_arrived(bench: Bench) -> None:
 
     def seen(*headers: tuple[str, str]) -> list[str | None]:
         request = client.send("/", [*headers, ("x-m4-rule-0", "1"), ("x-m4-rule-1", "1")]).seen
-        assert not [name for name, _ in request.headers if name.startswith("x-m4-")]
+        passed = [name for name, _ in request.headers if name.startswith("x-m4-")]
+        assert passed == ([] if bench.dataplane == "envoy" else ["x-m4-rule-0", "x-m4-rule-1"]), "Envoy takes its own"
         return [request.header(name) for name in ("a", "b", "c", "x-forwarded-proto")]
 
     assert seen(("a", "1"), ("b", "1")) == ["new", "new", "both", "gopher"]
@@ -254,11 +269,11 @@ def test_split(bench: Bench) -> None:
     assert without.count("v1") == without.count("v2") == 10
 
 
-def test_timeout(bench: Bench) -> None:
+def test_timeout(envoy: Bench) -> None:
     limited = rule(0, "SetTimeout", {"limit": 50_000_000}, compare("starts_with", "/limited", attribute="target"))
     tiny = rule(1, "SetTimeout", {"limit": 1}, compare("==", "/tiny", attribute="target"))
     large = rule(2, "SetTimeout", {"limit": 60_000_000_000}, compare("==", "/large", attribute="target"))
-    (client,) = bench.sites(site("egress", "db", [limited, tiny, large]))
+    (client,) = envoy.sites(site("egress", "db", [limited, tiny, large]))
     own = ("x-envoy-upstream-rq-timeout-ms", "1")
     reply = client.send("/limited", [sleeping(30)])
     assert (reply.status, reply.header("x-m4-denied-by")) == (504, None)
@@ -300,7 +315,7 @@ def test_versions_at_ingress(bench: Bench) -> None:
     assert v2.send().status == 410
 
 
-def test_a_new_operation_is_one_declaration_and_one_template(bench: Bench, tmp_path: Path) -> None:
+def test_a_new_operation_is_one_declaration_and_one_template(envoy: Bench, tmp_path: Path) -> None:
     spec = tmp_path / "spec"
     shutil.copytree(SPEC, spec)
     before = {path.name: path.read_bytes() for path in spec.iterdir() if path.name != "spec.m4"}
@@ -319,7 +334,7 @@ def test_a_new_operation_is_one_declaration_and_one_template(bench: Bench, tmp_p
         "{% endmacro %}\n"
     )
     limit = rule_of(declared(spec), 0, "LimitBody", {"bytes": 10}, negated(compare("==", "1", "big")))
-    (client,) = bench.sites(site("egress", "db", [limit, drop(1, compare("==", "1", "no"))]), spec=spec)
+    (client,) = envoy.sites(site("egress", "db", [limit, drop(1, compare("==", "1", "no"))]), spec=spec)
 
     def status(size: int, *headers: tuple[str, str | bytes]) -> int:
         return client.send("/", headers, method="POST", body=b"x" * size).status
@@ -328,7 +343,8 @@ def test_a_new_operation_is_one_declaration_and_one_template(bench: Bench, tmp_p
     assert {path.name: path.read_bytes() for path in spec.iterdir() if path.name in before} == before
 
 
-def test_everything_at_once_is_accepted_and_deterministic(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dataplane", PROXIES)
+def test_everything_at_once_is_accepted_and_deterministic(tmp_path: Path, dataplane: str) -> None:
     rules = [
         rule(0, "AllowRequest", {}),
         drop(1, compare("matches", '[^"]*\\\\.*', "x-odd"), 500),
@@ -354,11 +370,18 @@ def test_everything_at_once_is_accepted_and_deterministic(tmp_path: Path) -> Non
         rule(16, "Abort", {"status": 200, "share": 9999}),
         rule(17, "LogSample", {"share": 1}),
     ]
+    bench = Bench(tmp_path, dataplane)
+    rules = [r for r in rules if bench.can(r)]
     tags = {"map": [{"from": [0, 1], "to": 2}], "otherwise": 0}
     sites = [
         site("egress", "pay.ment-1", rules, versions=["v1", "v2"], tags=tags),
         site("egress", "db", []),
-        site("ingress", "outside", [{**r, "id": r["id"] + 100} for r in [*rules[:3], *rules[5:]]], versions=["v1"]),
+        site(
+            "ingress",
+            "outside",
+            [{**r, "id": r["id"] + 100} for r in rules if r["operation"] != "Split"],
+            versions=["v1"],
+        ),
     ]
     two = [{"version": v, "address": a} for v, a in zip(("v1", "v2"), addresses(2), strict=True)]
     listen = [
@@ -373,9 +396,16 @@ def test_everything_at_once_is_accepted_and_deterministic(tmp_path: Path) -> Non
     ]
     services = {name: [{"version": "", "address": "127.0.0.1:9"}] for name in ("shadow", "audit")}
     wiring = {"listen": listen, "services": services, "admin": None}
-    text = render(SPEC, element(sites, wiring))
-    assert text == render(SPEC, element(sites, wiring))
-    config = tmp_path / "envoy.yaml"
-    config.write_text(text, encoding="utf-8")
-    done = subprocess.run([binary(), "--mode", "validate", "-c", config], capture_output=True, text=True, check=False)
+    made = emitted(element(sites, wiring, dataplane=dataplane))
+    for name in [haproxy.CONFIG, haproxy.SCRIPT] if dataplane == "haproxy" else ["envoy.yaml"]:
+        text = render(SPEC.parent / dataplane, made, f"{name}.j2")
+        assert text == render(SPEC.parent / dataplane, made, f"{name}.j2")
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    asked = (
+        [*haproxy.command(tmp_path / haproxy.CONFIG), "-c"]
+        if dataplane == "haproxy"
+        else [str(binary()), "--mode", "validate", "-c", str(tmp_path / "envoy.yaml")]
+    )
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
