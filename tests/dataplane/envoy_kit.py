@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pytest
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from m4c.placement.elements import plain
@@ -28,11 +29,14 @@ from m4c.syntax.parser import parse_item
 from m4deploy import app
 from m4deploy.drivers import haproxy
 from m4deploy.drivers.envoy import binary
+from m4deploy.targets import unavailable
 from ports import addresses
 
 SPEC = Path(__file__).resolve().parents[2] / "specs" / "envoy"
 CORE = SPEC.parent / "core.m4"
 PROXIES = ("envoy", "haproxy")
+LACKING = unavailable(PROXIES)
+EACH_PROXY = [pytest.param(p, marks=pytest.mark.skipif(p in LACKING, reason=LACKING.get(p, ""))) for p in PROXIES]
 CONTEXT = {"header": "m4-ctx", "width": 4}
 TRUE = {"kind": "true"}
 

