@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from m4c.analysis.cycles import order_cycles
 from m4c.analysis.near import Row
@@ -18,6 +19,7 @@ from m4c.analysis.standing import still_holds
 from m4c.processes import shared
 from m4c.semantics.model import AttrKey, Policy, Program
 
+_BLOCK = 100  # policies that one process takes at a time
 MANY = 2000  # policies to ask about from which on it is worth it to start processes
 
 
@@ -264,7 +266,9 @@ class Analysis:
         undone stays open. Of what is between two policies, the one that comes later asks."""
         rank = self._questions.rank
         names = sorted(self._questions.near.rows, key=rank.__getitem__)
-        parts = [frozenset(names[i :: self._processes]) for i in range(self._processes)]
+        # Neighbours in the text are often neighbours in the mesh, and what is asked about them is the same.
+        blocks = [names[at : at + _BLOCK] for at in range(0, len(names), _BLOCK)]
+        parts = [frozenset(chain(*blocks[i :: self._processes])) for i in range(self._processes)]
 
         def work(part: int) -> Answers:
             for _ in self._work(parts[part]):
