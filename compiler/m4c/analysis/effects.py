@@ -68,6 +68,15 @@ class Effects:
         self._reads: dict[str, frozenset[AttrKey]] = {}
         self.orders: Orders = orders(self.whole) if order is None else order
 
+    @cached_property
+    def _rank(self) -> dict[str, int]:
+        return {p.name: i for i, p in enumerate(self.program.policies)}
+
+    def in_order(self, names: Iterable[str]) -> list[Policy]:
+        """The policies with some names, in the order of the text."""
+        rank, policies = self._rank, self.program.policies
+        return [policies[i] for i in sorted(rank[n] for n in names if n in rank)]
+
     # --- paths ---
 
     def dfa(self, pattern: Pattern) -> Dfa:

@@ -82,8 +82,8 @@ def _also(effects: Effects, winner: Policy, loser: Policy) -> list[tuple[str, st
     over = effects.orders.over
     if not over:
         return []
-    above = [p for p in effects.program.policies if p is winner or p.name in over[winner.name]]
-    below = [p for p in effects.program.policies if p is loser or loser.name in over.get(p.name, ())]
+    above = effects.in_order({winner.name, *over[winner.name]})
+    below = effects.in_order({loser.name, *(n for n, by in over.items() if loser.name in by)})
     return [
         (a.name, b.name)
         for a in above

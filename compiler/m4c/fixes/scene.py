@@ -176,7 +176,7 @@ def changed(effects: Effects, changes: Iterable[Policy], *names: str) -> Effects
         over, after = (tuple(n for n in some if n in kept) for some in (policy.overrides, policy.after))
         return replace(policy, overrides=over, after=after)
 
-    some = (among(new.get(p.name, p)) for p in effects.program.policies if p.name in kept)
+    some = (among(new.get(p.name, p)) for p in effects.in_order(kept))
     return Effects(replace(effects.program, policies=tuple(some)), ground=effects.ground)
 
 
