@@ -106,6 +106,18 @@ def test_findings_follow_a_program(history: list[Program], sizes: list[tuple[lis
         assert found == fresh
 
 
+@given(programs(most_policies=2), st.lists(st.tuples(SIZES, st.permutations(range(4))), min_size=2, max_size=4))
+@many(150)
+def test_policies_may_move_from_file_to_file(program: Program, moves: list[tuple[list[int], list[int]]]):
+    """Which of two equal ones is reported depends on where they stand."""
+    kept, files = Analysis(), Files()
+    everyone = [*program.policies, *(replace(p, name=f"as_{p.name}") for p in program.policies)]
+    for cut, order in moves:
+        policies = tuple(everyone[i] for i in order if i < len(everyone))
+        moved = replace(program, policies=policies)
+        assert kept.update(frame(moved), files.of(moved, cut)) == analyse(moved)
+
+
 @given(histories(), st.lists(st.integers(0, 30), min_size=6, max_size=6))
 @many(100)
 def test_work_that_is_stopped_is_taken_up(history: list[Program], steps: list[int]):

@@ -140,7 +140,10 @@ class Analysis:
         differing = [i for i, (a, b) in enumerate(zip(before, parts, strict=True)) if a is not b]
         old, new = ({p.name: p for i in differing for p in reversed(of[i])} for of in (before, parts))
         several = sum(len({p.name for p in parts[i]}) for i in differing) > len(new)
-        if several or not self._twice.isdisjoint((*old, *new)) or any(n not in old and n in rank for n in new):
+        elsewhere = any(p.name in old and rank[p.name][0] != i for i in differing for p in parts[i])
+        if several or elsewhere or not self._twice.isdisjoint((*old, *new)):
+            return self._whole_difference(parts)
+        if any(n not in old and n in rank for n in new):
             return self._whole_difference(parts)
         moved: set[str] = set()
         for i in differing:
@@ -154,7 +157,7 @@ class Analysis:
     def _whole_difference(
         self, parts: Sequence[Sequence[Policy]]
     ) -> tuple[dict[str, Policy], dict[str, Policy], set[str]]:
-        """As `_difference`, when parts have come or gone, or several have one name."""
+        """As `_difference`, when parts or policies have moved, or several policies have one name."""
         new: dict[str, Policy] = {}
         rank: dict[str, tuple[int, int]] = {}
         twice: set[str] = set()
