@@ -106,7 +106,7 @@ def advertised(capabilities: types.ServerCapabilities) -> set[str]:
 
 async def diagnosed(client: LanguageClient, desk: Desk, name: str, *codes: str) -> None:
     """Waits until a file has a finding of each of these kinds; without any, until it has none of an error."""
-    for _ in range(400):
+    for _ in range(2400):
         found = {str(d.code) for d in client.diagnostics.get(desk.uri(name), ())}
         if set(codes) <= found if codes else found.isdisjoint(("unknown-name", "missing-file")):
             return
