@@ -42,7 +42,7 @@ def test_the_commands_work_away_from_the_checkout(installed: Path) -> None:
     assert built.returncode == 0, built.stderr
     manifest = json.loads((installed / "out/manifest.json").read_text())
     kinds = {a["kind"] for a in manifest["artifacts"]}
-    assert kinds == {"envoy.yaml", "hops.json", "m4.bpf.c"}
+    assert kinds == {"envoy.yaml", "haproxy.cfg", "hops.json", "m4.bpf.c", "m4.lua"}
 
     asked = run(installed, "m4", "status", "shop")
     assert (asked.returncode, asked.stdout, asked.stderr) == (0, "nothing is deployed\n", "")
