@@ -96,9 +96,9 @@ def requests(program: Program) -> Iterator[tuple[CallPath, Request]]:
             if accepts(patterns[policy.name], path):
                 sent |= dict.fromkeys(_around(program, policy, tuple(before.values())))
         for request in sent:
-            if all(hop.value(FAULT) is None for hop in trace(program, path, request.values()).hops):
+            if all(hop.value(FAULT) is None for hop in trace(program, path, request.values(), ENTITY).hops):
                 yield path, request
-        last = trace(program, path, Request().values()).hops[-1]
+        last = trace(program, path, Request().values(), ENTITY).hops[-1]
         if last.value(FAULT) is not None:
             continue
         if last.hop == path.hop and not last.terminal:
@@ -162,7 +162,7 @@ def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, 
         for _ in range(request.repeats)
     ]
     path = _as_it_went(path, seen[0])
-    expected = trace(program, path, request.values())
+    expected = trace(program, path, request.values(), ENTITY)
     by = _by(plan, expected)
     if request.repeats > 1:
         return _shares_row(path, request, expected, seen, by)

@@ -69,7 +69,7 @@ def hold(world: World, base_port: int, tried: Tried) -> None:
                 if not row.same:
                     raise Broken(f"{_told(row)}\n\n{_text(world)}")
                 tried.requests += request.repeats
-                tried.ended += any(h.terminal for h in trace(program, path, request.values()).hops)
+                tried.ended += any(h.terminal for h in trace(program, path, request.values(), ENTITY).hops)
                 tried.by[" and ".join(world.dataplanes)] += request.repeats
         tried.meshes += len(world.parts)
         tried.acted += Counter(o.dataplane for o in plan.operations)
@@ -80,7 +80,7 @@ def _simulated(
 ) -> None:
     """What the plan does on every hop until something ends the request, without any dataplane."""
     values = {(a.attribute, a.key): value for a, value in request.values().items()}
-    expected = trace(program, path, request.values()).hops
+    expected = trace(program, path, request.values(), ENTITY).hops
     for said, done in zip(expected, simulate(made, program, path, values), strict=False):
         written = {a: v for a, v in said.writes.items() if not program.attribute(a).travels}
         placed = {AttrKey(ENTITY, n, key): _value(v) for (n, key), v in done.writes.items()}
