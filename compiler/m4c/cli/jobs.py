@@ -21,6 +21,7 @@ from m4c.cli.paths import relative
 from m4c.cli.plugins import plugin
 from m4c.placement.elements import elements
 from m4c.placement.plan import Plan, Stop
+from m4c.placement.whatif import where_policies_match
 from m4c.semantics.model import Place, Program
 from m4c.workspace import Workspace
 
@@ -237,9 +238,12 @@ def describe(program: Program, plan: Plan) -> str:
     lines = [
         f"mesh {program.mesh.name}: {counted(len(plan.elements), 'element')} for {len(program.graph.services)} services"
     ]
-    saved = f", so this is {100 - 100 * plan.cost // plan.baseline_cost}% less" if plan.baseline_cost else ""
+    share = min(100 - 100 * plan.cost // plan.baseline_cost, 99 if plan.cost else 100) if plan.baseline_cost else 0
+    saved = f", so this is {share}% less" if plan.baseline_cost else ""
     proof = "proven optimal" if plan.optimal else f"within {plan.gap:.1%} of the optimum"
     lines.append(f"cost {plan.cost} ({proof}); a sidecar everywhere would cost {plan.baseline_cost}{saved}")
+    if plan.runs:
+        lines.append(f"one wherever a policy matches would cost {where_policies_match(program, plan)}")
     for element in plan.elements:
         here = (element.service, element.dataplane)
         lines.append(f"\n{element.service}: {element.dataplane}")

@@ -49,6 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     plan = add("plan", "show the cheapest set of sidecars and kernel programs")
     mesh(plan)
     plan.add_argument("--format", choices=("text", "json"), default="text")
+    plan.add_argument("--why", metavar="SERVICE", help="why there is what there is beside a service")
+    plan.add_argument("--diff", action="store_true", help="what would change in the local deployment")
+    for option, name, what in (
+        ("--without", "POLICY", "as if a policy were not there"),
+        ("--cost", "DATAPLANE=N", "as if a dataplane had another cost"),
+        ("--pin", "SERVICE=DATAPLANE", "as if only this dataplane might be beside a service, or `none`"),
+    ):
+        plan.add_argument(option, metavar=name, action="append", default=[], help=f"{what} (repeatable)")
 
     trace = add("trace", "what one request (or connection, …) on one call path gets, by the reference interpreter")
     mesh(trace)
