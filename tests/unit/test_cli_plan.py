@@ -30,7 +30,7 @@ def test_why_says_what_is_needed_and_what_else_would_cost(folder: Path) -> None:
     assert "shut: DropRequest on cart -> db" in kernel.out
     proxy = m4("plan", BOUTIQUE, "--why", "checkoutservice")
     assert "ebpf at checkoutservice has no Split" in proxy.out
-    assert "without it this could not be enforced: payment_canary" in proxy.out
+    assert "without it this could not be enforced: payment_timeout on " in proxy.out
     nothing = m4("plan", folder, "--why", "db")
     assert nothing.out.startswith("db: nothing is needed\n    shut: DropRequest of cart -> db runs at cart")
 
