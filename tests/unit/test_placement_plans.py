@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from m4c import project
 from m4c.paths.callpath import CallPath
 from m4c.placement.elements import elements
-from m4c.placement.plan import Plan, Stop, plan
+from m4c.placement.plan import Plan, Planner, Stop, plan
 from m4c.placement.resolve import resolve
 from m4c.placement.simulate import simulate
 from m4c.semantics.model import Program
@@ -129,7 +130,9 @@ def test_context_that_is_lost_on_the_way_is_said(load):
     made = plan(load(ISOLATE, CHAIN.replace("relay: {", "relay: {propagates: false, ")))
     (problem,) = made.unenforceable
     assert problem.policy == "isolate"
-    assert problem.reasons == ("relay does not hand on the context that later hops need",)
+    assert problem.reasons == (
+        "relay does not hand on the context that tells batch -> relay from outside -> door -> relay",
+    )
     assert made.elements == ()
 
 
@@ -435,3 +438,34 @@ spec setter {
     made = plan(load(sets, mesh=mesh, header=HEADER.replace("ebpf, envoy", "setter")))
     assert {u.policy for u in made.unenforceable} == {'default HttpRequest.header["x-debug"]'}
     assert {o.operation for o in made.operations} == {"SetHeader"}
+
+
+def test_planning_can_be_stopped_anywhere_and_begun_again(load):
+    """Whatever question ends it, the plan after that is that from the beginning."""
+    graph = CHAIN.replace("relay: {", "relay: {versions: [v1, v2], ")
+    text = ISOLATE + 'policy p (HttpRequest r) on * -> relay:v2 -> vault { r.SetHeader("x", "1"); }'
+    program = load(text, graph)
+    asked = 0
+
+    def count() -> None:
+        nonlocal asked
+        asked += 1
+
+    expected = Planner().plan(program, checkpoint=count)
+    assert asked > 5
+    planner = Planner()
+    for last in range(asked):
+        left = last
+
+        def stop() -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            Planner().plan(program, checkpoint=stop)
+        left = last
+        with contextlib.suppress(InterruptedError):  # what is known already is not asked for again
+            planner.plan(program, checkpoint=stop)
+        assert planner.plan(program) == expected

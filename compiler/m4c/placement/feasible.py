@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from m4c.paths.callpath import Hop
+from m4c.paths.callpath import CallPath, Hop
 from m4c.paths.machine import lowest
 from m4c.paths.masks import bits
 from m4c.paths.spread import State
@@ -110,7 +110,8 @@ def fixed_rows(problem: Problem) -> Iterator[Violation]:
         classes = component.classes
         for service in sorted(classes.of):
             if not services[service].propagates:
-                yield Violation(i, 0, f"{service} does not hand on the context that later hops need")
+                one, other = _confused(problem, component, service)
+                yield Violation(i, 0, f"{service} does not hand on the context that tells {one} from {other}")
         for service in classes.of:
             if len(services[service].versions) < 2:
                 continue
@@ -120,6 +121,18 @@ def fixed_rows(problem: Problem) -> Iterator[Violation]:
             if _lands_apart(problem, component, service):
                 why = f"which version of {service} answers is known at its ingress only"
                 yield Violation(i, problem.updaters(service, "ingress"), why)
+
+
+def _confused(problem: Problem, component: Component, service: str) -> tuple[str, str]:
+    """Shortest paths to two classes of a service, which some continuation tells apart."""
+    classes, spread = component.classes, component.classes.spread
+    first: dict[int, State] = {}
+    for state, number in classes.of[service].items():
+        first.setdefault(number, state)
+    onward = problem.callees[service][0]  # there is one, for otherwise nothing would be told apart
+    paths = (spread.path((service, onward), [state]) for state in list(first.values())[:2])
+    one, other = sorted(CallPath(p.outside, p.services[:-1], p.versions[:-1]).by_service for p in paths)
+    return one, other
 
 
 def _lands_apart(problem: Problem, component: Component, service: str) -> bool:

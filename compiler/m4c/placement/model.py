@@ -7,7 +7,7 @@ an update needs an element that reads and writes the tag and knows the peer on i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -257,7 +257,13 @@ class Builder:
         self._first = Problem(program, (), (), candidates(program), (), patterns.letters)
         self._contexts: dict[tuple[int, ...], tuple[tuple[Rule, ...], Carried]] = {}
 
-    def build(self, program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...]) -> Problem:
+    def build(
+        self,
+        program: Program,
+        rules: tuple[Rule, ...],
+        orders: tuple[Order, ...],
+        checkpoint: Callable[[], None] = lambda: None,
+    ) -> Problem:
         """Rules with the same patterns share a component: one set of context classes."""
         by_patterns: dict[tuple[int, ...], list[int]] = {}
         for i, rule in enumerate(rules):
@@ -267,6 +273,7 @@ class Builder:
         for key, of in by_patterns.items():
             own = tuple(rules[i] for i in of)
             known = self._contexts.get(key)
+            checkpoint()
             if known is None or [id(r) for r in known[0]] != [id(r) for r in own]:
                 known = self._contexts[key] = (own, _context(self.patterns, key, own))
             components.append(Component(key, tuple(of), known[1]))

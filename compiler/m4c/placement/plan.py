@@ -120,14 +120,14 @@ class Planner:
         rules, orders = resolved.rules, resolved.orders
         while True:
             checkpoint()
-            problem = builder.build(program, rules, orders)
+            problem = builder.build(program, rules, orders, checkpoint)
             lost = _without_position(problem) or _without_order(problem) or _without_context(problem, resolved)
             solution = None if lost else solve(problem, time_limit, gap, self._covers, checkpoint)
             if solution is not None:
                 lost = _bought_off(problem, solution, resolved)
             if not lost and solution is not None:
                 at = _positions(problem, solution.chosen)
-                tagging = self._tagging(problem, solution, at)
+                tagging = self._tagging(problem, solution, at, checkpoint)
                 if tagging is not None and tagging.bits <= program.mesh.tag_bits:
                     return _plan(problem, solution, at, tagging, refused)
                 lost = _costliest(problem, program.mesh.tag_bits)
@@ -149,7 +149,9 @@ class Planner:
             self._builder = Builder(program, self._resolver.patterns)
         return self._resolver, self._builder
 
-    def _tagging(self, problem: Problem, solution: Solution, at: Mapping[int, Position]) -> Tagging | None:
+    def _tagging(
+        self, problem: Problem, solution: Solution, at: Mapping[int, Position], checkpoint: Callable[[], None]
+    ) -> Tagging | None:
         """None: more tags than can be."""
         contextual = [r for c in problem.components for r in c.rules]
         updating = tuple(c for c in solution.chosen if problem.updates(c, "egress") or problem.updates(c, "ingress"))
@@ -159,7 +161,7 @@ class Planner:
             meaning = dict(zip(contextual, found.meaning.values(), strict=True))
             return Tagging(found.bits, found.tables, meaning)
         try:
-            found = assign(problem, solution.chosen, at)
+            found = assign(problem, solution.chosen, at, checkpoint)
         except TooManyTags:
             return None
         found = Tagging(found.bits, found.tables, {r: found.meaning[r] for r in contextual})

@@ -101,7 +101,9 @@ class Resolver:
         ordering = orders(program)
         policies: dict[Hop, list[tuple[Policy, int | None]]] = {}
         defaults: dict[Hop, list[tuple[int, Default, int | None]]] = {}
-        for policy in program.policies:
+        for count, policy in enumerate(program.policies):
+            if count % _CHECK == 0:
+                checkpoint()
             number = self.patterns.number(policy.pattern)
             for hop, always in self.patterns.hops[number].items():
                 policies.setdefault(hop, []).append((policy, None if always else number))

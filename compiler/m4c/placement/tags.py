@@ -10,7 +10,7 @@ the tag before it is updated again is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,6 +23,7 @@ from m4c.placement.model import Candidate, Position, Problem
 from m4c.placement.rules import Effect
 
 NODE_LIMIT = 1_000_000  # (service, classes, value) that are looked at before the context counts as too large
+_CHECK = 1024  # of those between two looks at whether to go on
 
 Vector: TypeAlias = int  # the classes of all components at one service (`_Vectors`)
 Key: TypeAlias = int  # a value before it has its number
@@ -60,9 +61,15 @@ class Tagging:
     """For each contextual rule: the tags that its position sees, grouped by what the rule does then."""
 
 
-def assign(problem: Problem, chosen: Collection[Candidate], at: Mapping[int, Position]) -> Tagging:
-    """The tag functions of chosen elements that are feasible, with each rule at its position. Raises TooManyTags."""
-    return _Assignment(problem, chosen, at).run()
+def assign(
+    problem: Problem,
+    chosen: Collection[Candidate],
+    at: Mapping[int, Position],
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Tagging:
+    """The tag functions of chosen elements that are feasible, with each rule at its position. Raises TooManyTags.
+    `checkpoint` is called now and then, and may raise."""
+    return _Assignment(problem, chosen, at, checkpoint).run()
 
 
 class _Vectors:
@@ -204,8 +211,15 @@ class _Over:
 
 
 class _Assignment:
-    def __init__(self, problem: Problem, chosen: Collection[Candidate], at: Mapping[int, Position]) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        chosen: Collection[Candidate],
+        at: Mapping[int, Position],
+        checkpoint: Callable[[], None],
+    ) -> None:
         self.problem = problem
+        self.checkpoint = checkpoint
         self.graph = problem.program.graph
         self.at = at
         self.component_of = {r: i for i, c in enumerate(problem.components) for r in c.rules}
@@ -235,7 +249,12 @@ class _Assignment:
                 over.became.clear()
         number = self._numbers()
         arriving = self._arriving(number)
-        tables = [t for over in self.overs.values() if (t := self._table(over, number, arriving)) is not None]
+        tables: list[Table] = []
+        for i, over in enumerate(self.overs.values()):
+            if i % _CHECK == 0:
+                self.checkpoint()
+            table = self._table(over, number, arriving)
+            tables += [] if table is None else [table]
         tables.sort(key=lambda t: (t.hop[0] or "", t.hop[1]))
         meaning = {r: self._meaning(r, number) for r in self.component_of}
         return Tagging(max(number).bit_length(), tuple(tables), meaning)
@@ -296,7 +315,9 @@ class _Assignment:
                     arrive(name, behind, came if new is None else new)
         onward: dict[str, list[_Over]] = {}
         silent: dict[str, list[_Over]] = {}
-        for caller, vector, key in queue:
+        for number, (caller, vector, key) in enumerate(queue):
+            if number % _CHECK == 0:
+                self.checkpoint()
             if caller not in onward:
                 onward[caller] = [self.over((caller, callee)) for callee in self.problem.callees[caller]]
                 silent[caller] = [over for over in onward[caller] if over.updater is None]
