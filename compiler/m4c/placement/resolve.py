@@ -41,7 +41,7 @@ from m4c.semantics.model import (
 )
 from m4c.semantics.values import show
 
-_CHECK = 64  # hops between two looks at whether to go on
+_CHECK = 4  # hops, or policies, between two looks at whether to go on
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from m4c.placement.rules import Order
 
 Owner: TypeAlias = tuple[Literal["rule", "component"], int]
 _QUICK = 60  # quick choices
+_CHECK = 256  # rows between two looks at whether to go on
 _FEW = 3  # components with which the first choice is not a quick one
 
 
@@ -86,7 +87,9 @@ class _Search:
 
     def run(self) -> Solution:
         problem = self.problem
-        for row, owner in static_rows(problem):
+        for count, (row, owner) in enumerate(static_rows(problem)):
+            if count % _CHECK == 0:
+                self.checkpoint()
             self._add(row, owner)
         for violation in fixed_rows(problem):
             self._add(_columns(violation.row), ("component", violation.component))
