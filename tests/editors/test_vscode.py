@@ -203,10 +203,17 @@ def test_providers_and_commands(driven: VsCode, workspace: Path) -> None:
     assert output.count("ok: ") == (HERE / "vscode/host/checks.cjs").read_text().count('  async "')
 
 
+def shop(folder: Path) -> Path:
+    """A folder with the shop, and with the policy that it is in conflict with."""
+    for name in ("online-boutique", "online-boutique-conflict"):
+        shutil.copytree(ROOT / "examples" / name, folder / name)
+    return folder
+
+
 def test_window(window: VsCode, server: Path, tmp_path: Path) -> None:
     if not LOG_WRITER.exists():
         missing("the log writer of code-server, without which its Output panel is empty,", "setup-test")
-    application = Path(shutil.copytree(ROOT / "examples", tmp_path / "examples"))
+    application = shop(tmp_path / "examples")
     ran = tmp_path / "it-ran"
     for own in (application / ".venv/bin/m4ls", application / "own-server"):
         program(own, f'touch "{ran}"\nexec "{server}" "$@"')
@@ -226,7 +233,7 @@ def test_map_page(tmp_path: Path) -> None:
     calls = "".join(f"  - [s{number * 7 // 10}, s{number}]\n" for number in range(1, 500))
     services = "".join(f"  s{number}: {{}}\n" for number in range(500))
     (tmp_path / "big.graph.yaml").write_text(f"services:\n{services}calls:\n{calls}")
-    for source, page in ((ROOT / "examples", "page.html"), (tmp_path / "big.graph.yaml", "big.html")):
+    for source, page in ((shop(tmp_path / "examples"), "page.html"), (tmp_path / "big.graph.yaml", "big.html")):
         made = [beside("m4"), "graph", "show", source, "--web", tmp_path / page]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
     pages = {"M4_PAGE": str(tmp_path / "page.html"), "M4_BIG": str(tmp_path / "big.html")}

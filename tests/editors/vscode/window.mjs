@@ -102,7 +102,7 @@ await run("window", async (page) => {
 
   await command(page, "M4: Build artifacts");
   step(`M4: Build artifacts: ${await notification(page, "M4: wrote", "10-built", "Open…")}`);
-  await pick(page, "envoy/frontend/envoy.yaml", "11-artifacts");
+  await pick(page, "envoy/checkoutservice/envoy.yaml", "11-artifacts");
   await active(page, "envoy.yaml");
   await line(page, "static_resources").first().waitFor();
   step("a built artifact is opened");
@@ -114,7 +114,7 @@ await run("window", async (page) => {
   await command(page, "M4: Deploy");
   await notification(page, "where to deploy mesh", "12-where", `Into ${out}`);
   const question = await notification(page, "deploy mesh `boutique` into", "13-what-if", "Show differences");
-  check(question.includes("artifacts: 7 new"), question);
+  check(/artifacts: \d+ new/.test(question), question);
   await active(page, "boutique.diff");
   await until("the plan in what would change", async () => (await editorText(page)).includes("proven optimal"));
   await screenshot(page, "13-differences");
