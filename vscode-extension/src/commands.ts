@@ -7,7 +7,7 @@ import * as path from "node:path";
 
 import * as vscode from "vscode";
 
-import { Evaluations, policyAtCursor } from "./evaluate";
+import { editing, Evaluations, policyAtCursor } from "./evaluate";
 import type { MapPanel } from "./map";
 import { Plans } from "./plan";
 import { Previews } from "./preview";
@@ -88,7 +88,7 @@ export function registerCommands(server: Server, memory: vscode.Memento, map: Ma
     registerOnTarget("m4.ui.evaluate", (target, policy, request) => evaluations.run(target, policy, request)),
     registerOnTarget("m4.ui.preview", (target, policy) => previews.show(target, policy)),
     vscode.commands.registerCommand("m4.ui.map", async (policy?: string) => {
-      const uri = vscode.window.activeTextEditor?.document.uri;
+      const uri = editing()?.document.uri;
       await map.show(typeof policy === "string" ? policy : uri && (await policyAtCursor(uri)));
     }),
     vscode.commands.registerCommand("m4.ui.clear", () => { evaluations.clear(); }),

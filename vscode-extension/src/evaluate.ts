@@ -165,9 +165,15 @@ function decoration(color: string): vscode.TextEditorDecorationType {
 
 const key = (policy: string): string => `request of ${policy}`;
 
+/** The editor of an M4 file that is at work, else one that is shown: the palette and panels take the focus away. */
+export function editing(): vscode.TextEditor | undefined {
+  const shown = [vscode.window.activeTextEditor, ...vscode.window.visibleTextEditors];
+  return shown.find((editor) => editor?.document.languageId === "m4");
+}
+
 /** The policy around the cursor, if the file is being edited. */
 export async function policyAtCursor(uri: vscode.Uri): Promise<string | undefined> {
-  const editor = vscode.window.activeTextEditor;
+  const editor = editing();
   if (editor?.document.uri.toString() !== uri.toString()) {
     return undefined;
   }

@@ -46,7 +46,7 @@ export async function views(page) {
   await command(page, "M4: Clear evaluation");
   await active(page, "boutique.m4");
 
-  await clickInLine(page, "policy payment_canary", "payment_canary");
+  await command(page, "View: Focus Active Editor Group");
   await command(page, "M4: Show map");
   const map = await webview(page, "#list button[aria-pressed=true]");
   check((await map.locator("#details").innerText()).includes("payment_canary"), "the policy at the cursor is selected");
