@@ -224,7 +224,7 @@ def test_every_page_can_be_reached() -> None:
 
 def test_pictures_are_shown_and_light() -> None:
     linked = [(p.parent / link).resolve() for p in PAGES for link in links(p.read_text("utf-8"))]
-    shown = {file for file in linked if file.suffix == ".png"}
+    shown = {file for file in linked if file.suffix in (".png", ".svg")}
     assert shown == set((ROOT / "docs/images").iterdir())
     assert [name(p) for p in shown if p.stat().st_size > 150_000] == []
 
