@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
@@ -29,29 +29,29 @@ def register(server: M4Server) -> None:
 
     @server.feature(types.CALL_HIERARCHY_INCOMING_CALLS)
     async def incoming(params: types.CallHierarchyIncomingCallsParams) -> list[types.CallHierarchyIncomingCall]:
-        mesh, service = _data(params.item.data)
-
-        def question(workspace: Workspace) -> list[types.CallHierarchyIncomingCall]:
-            from m4c.ide.hierarchy import incoming
-
-            convert = server.converter(workspace)
-            hops = incoming(workspace, mesh, service)
-            return [types.CallHierarchyIncomingCall(_item(h.node, convert), _ranges(h, convert)) for h in hops]
-
-        return await server.ask(question)
+        found = await _hops(server, params.item, "incoming")
+        return [types.CallHierarchyIncomingCall(item, ranges) for item, ranges in found]
 
     @server.feature(types.CALL_HIERARCHY_OUTGOING_CALLS)
     async def outgoing(params: types.CallHierarchyOutgoingCallsParams) -> list[types.CallHierarchyOutgoingCall]:
-        mesh, service = _data(params.item.data)
+        found = await _hops(server, params.item, "outgoing")
+        return [types.CallHierarchyOutgoingCall(item, ranges) for item, ranges in found]
 
-        def question(workspace: Workspace) -> list[types.CallHierarchyOutgoingCall]:
-            from m4c.ide.hierarchy import outgoing
 
-            convert = server.converter(workspace)
-            hops = outgoing(workspace, mesh, service)
-            return [types.CallHierarchyOutgoingCall(_item(h.node, convert), _ranges(h, convert)) for h in hops]
+async def _hops(
+    server: M4Server, item: types.CallHierarchyItem, way: Literal["incoming", "outgoing"]
+) -> list[tuple[types.CallHierarchyItem, list[types.Range]]]:
+    """The other end of each hop of a service, with the policies there."""
+    mesh, service = _data(item.data)
 
-        return await server.ask(question)
+    def question(workspace: Workspace) -> list[tuple[types.CallHierarchyItem, list[types.Range]]]:
+        from m4c.ide import hierarchy
+
+        convert = server.converter(workspace)
+        hops = (hierarchy.incoming if way == "incoming" else hierarchy.outgoing)(workspace, mesh, service)
+        return [(_item(h.node, convert), _ranges(h, convert)) for h in hops]
+
+    return await server.ask(question)
 
 
 def _item(node: Node, convert: Converter) -> types.CallHierarchyItem:

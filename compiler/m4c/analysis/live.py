@@ -141,9 +141,8 @@ class Analysis:
         old, new = ({p.name: p for i in differing for p in reversed(of[i])} for of in (before, parts))
         several = sum(len({p.name for p in parts[i]}) for i in differing) > len(new)
         elsewhere = any(p.name in old and rank[p.name][0] != i for i in differing for p in parts[i])
-        if several or elsewhere or not self._twice.isdisjoint((*old, *new)):
-            return self._whole_difference(parts)
-        if any(n not in old and n in rank for n in new):
+        again = any(n not in old and n in rank for n in new)
+        if several or elsewhere or again or not self._twice.isdisjoint((*old, *new)):
             return self._whole_difference(parts)
         moved: set[str] = set()
         for i in differing:
