@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +40,6 @@ TAG = "m4-ctx"
 
 def negated(cond: Json) -> Json:
     return {"kind": "not", "of": cond}
-
-
-@pytest.fixture(params=EACH_PROXY)
-def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """Runs each of the proxies in turn."""
-    with Bench(tmp_path, request.param) as running:
-        yield running
-
-
-@pytest.fixture
-def envoy(tmp_path: Path) -> Iterator[Bench]:
-    """For what only Envoy can do."""
-    with Bench(tmp_path) as running:
-        yield running
 
 
 # --- conditions -----------------------------------------------------------------------------------------------------

@@ -4,13 +4,11 @@ what it does beside others."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-from envoy_kit import EACH_PROXY, Bench, Client, Reply, compare, drop, rule, set_header, site
+from envoy_kit import Bench, Client, Reply, compare, drop, rule, set_header, site
 
 Json = dict[str, Any]
 TAG = "m4-ctx"
@@ -18,20 +16,6 @@ ALWAYS = 10_000
 MILLISECOND = 1_000_000
 EARLY = 0.9  # of a time that is waited for: Envoy's timers and the clock of the tests are not the same
 DELAYED = 2 * EARLY  # seconds that a delay of 2s takes at least
-
-
-@pytest.fixture(params=EACH_PROXY)
-def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """Runs each of the proxies in turn."""
-    with Bench(tmp_path, request.param) as running:
-        yield running
-
-
-@pytest.fixture
-def envoy(tmp_path: Path) -> Iterator[Bench]:
-    """For what only Envoy can do."""
-    with Bench(tmp_path) as running:
-        yield running
 
 
 def want(value: str) -> Json:
