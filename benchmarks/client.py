@@ -13,6 +13,8 @@ from typing import Any
 
 from benchmarks.edits import Edit
 
+LATER = ("documentation", "additionalTextEdits")  # what editors ask for when a proposal is looked at
+
 
 class Client:
     """One connection to a server that was started for it. Messages get the time at which they had arrived."""
@@ -121,7 +123,7 @@ async def initialize(client: Client, folder: Path) -> tuple[float, dict[str, Any
             "textDocument": {
                 "publishDiagnostics": {"versionSupport": True, "relatedInformation": True},
                 "hover": {"contentFormat": ["markdown"]},
-                "completion": {"completionItem": {"snippetSupport": True}},
+                "completion": {"completionItem": {"snippetSupport": True, "resolveSupport": {"properties": LATER}}},
             },
         },
     }

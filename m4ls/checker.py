@@ -31,7 +31,7 @@ PAUSE = 0.5  # seconds without an edit before plans are made and tests are run
 LATE = 0.02  # seconds after which an edited file's own errors are published before the rest
 LONG = 0.5  # seconds after which a check shows its progress
 MANY = 500  # changes after which what was known about earlier texts is forgotten, also when nobody pauses
-SOON = 0.05  # seconds after which a file that was opened is taken as one that will be edited
+SOON = 0.03  # seconds after which a file that was opened is taken as one that will be edited
 IDLE = 2.0  # seconds without anything to check before there is time for housekeeping
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,9 @@ class Checker:
             try:
                 if not await self._stage(generation, quick=True):
                     continue
+                opened = self._edited is None
+                if opened and (await self._waits(SOON) or not await self._spare(generation, _expect)):
+                    continue
                 if generation - self._tidied > MANY and await self._spare(generation, _forget):
                     self._tidied = generation
                 if await self._waits(self._due - time.monotonic()):
@@ -102,9 +105,7 @@ class Checker:
                     continue
                 if not self._prepared:
                     self._prepared = await self._spare(generation, _prepare)
-                if await self._waits(SOON):
-                    continue
-                await self._spare(generation, _expect)
+                await self._spare(generation, _ask_again)
                 if not await self._waits(IDLE):
                     await self._spare(generation, _keep)
             except Exception as error:
@@ -192,8 +193,12 @@ def _prepare(workspace: Workspace) -> None:
 
 
 def _expect(workspace: Workspace) -> None:
-    """After files were opened: what rests on them is looked at as what changes often."""
+    """After files were opened: what rests on them is looked at as what changes often. That does not wait for plans,
+    since the first edit may not."""
+    from m4c.ide.diagnostics import diagnostics
+
     workspace.expect_edits()
+    diagnostics(workspace, quick=True)
     _ask_again(workspace)
 
 

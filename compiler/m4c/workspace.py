@@ -65,6 +65,7 @@ class Workspace:
         self._looked_for: set[str] = set()  # files of which only matters whether they are there
         self._beside: dict[str, tuple[str, ...]] = {}  # the names of the files in folders that fixes asked for
         self._lines: dict[str, tuple[str, list[int]]] = {}
+        self._read_at: dict[str, int] = {}  # of each file, the revision since which its text is what it is
         # What was found in each file as it came, and in order, with the offsets by which that is the order.
         self._ordered: dict[str, tuple[dict[str, int], list[Problem], list[Problem]]] = {}
         shipped = shipped_specs()
@@ -81,7 +82,7 @@ class Workspace:
         other._consequences, other._listed = self._consequences, self._listed
         other.paths, other.closed = list(self.paths), self.closed
         other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
-        other._ordered = dict(self._ordered)
+        other._ordered, other._read_at = dict(self._ordered), dict(self._read_at)
         other._beside, other._unchanged = dict(self._beside), set(self._unchanged)
         other._open, other._loaded, other._looked_for = dict(self._open), set(self._loaded), set(self._looked_for)
         return other
@@ -160,7 +161,7 @@ class Workspace:
             return
         self._unchanged.discard(file)
         self.read_problems.pop(file, None)
-        self.db.set("text", file, text)
+        self._set(file, text, Durability.EDITED)
         if not known and file.endswith(".m4") and file not in self.db.input("files"):
             files = tuple(sorted((*self.db.input("files"), file)))
             self.db.set("files", files, durability=Durability.STORED)
@@ -170,7 +171,7 @@ class Workspace:
         """Takes files that were opened as what is edited next. That costs a walk over what is known, which is not to be
         waited for when a file is opened, nor at its first edit, but done when there is time."""
         for file in self._unchanged:
-            self.db.set("text", file, self._open[file])
+            self._set(file, self._open[file], Durability.EDITED)
         self._unchanged.clear()
 
     def close(self, file: str) -> None:
@@ -202,7 +203,13 @@ class Workspace:
             except Unreadable as e:
                 self.read_problems[file] = _problem(file, e)
                 text = ""
-        self.db.set("text", file, text, durability=Durability.SHIPPED if file in self._shipped else Durability.STORED)
+        self._set(file, text, Durability.SHIPPED if file in self._shipped else Durability.STORED)
+
+    def _set(self, file: str, text: str | None, durability: Durability) -> None:
+        before = self.db.revision
+        self.db.set("text", file, text, durability=durability)
+        if self.db.revision != before:
+            self._read_at[file] = self.db.revision
 
     def _look_for(self, file: str) -> None:
         self._looked_for.add(file)
@@ -217,6 +224,10 @@ class Workspace:
 
     def text(self, file: str) -> str:
         return str(self.db.input_or("text", file, default=None) or "")
+
+    def read_since(self, revision: int) -> set[str]:
+        """The files whose texts may have changed since a revision of the database."""
+        return {file for file, at in self._read_at.items() if at > revision}
 
     def problems(self, quick: bool = False) -> list[Problem]:
         """Everything that is wrong, by file and place: what the settings leave, and no comment suppresses.

@@ -1,11 +1,13 @@
 """Diagnostics by file, as an editor shows them.
 
 They are made anew at each edit, so what has been made is kept: a finding that is the same object as last time is at the
-same places, as long as the texts of their files are the same objects.
+same places, as long as the texts of their files have not changed.
 """
 
 from __future__ import annotations
 
+import operator
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -13,6 +15,7 @@ from typing import TypeAlias
 from m4c import checks, project
 from m4c.diagnostics.aggregate import Group, at_policies, grouped
 from m4c.diagnostics.registry import Severity, rule
+from m4c.diagnostics.settings import NAME
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Problem
 from m4c.workspace import Span, Workspace
@@ -49,17 +52,27 @@ class _Shown:
     identities meanwhile."""
 
     problems: tuple[Problem, ...]
-    texts: tuple[tuple[str, str], ...]
+    files: frozenset[str]
     severity: Severity
     diagnostics: tuple[Diagnostic, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _OfFile:
+    """What was shown in a file, as it was found and by place."""
+
+    found: list[Diagnostic]
+    shown: tuple[Diagnostic, ...]
+
+
 @dataclass(slots=True)
 class _Known:
-    """What was shown last."""
+    """What was shown last, and the revision of the texts that it was made of."""
 
+    revision: int = -1
+    severities: dict[tuple[str, str], Severity] = field(default_factory=dict)  # of (code, file)
     shown: dict[_Identity, _Shown] = field(default_factory=dict)
-    files: dict[str, tuple[Diagnostic, ...]] = field(default_factory=dict)
+    files: dict[str, _OfFile] = field(default_factory=dict)
     own: dict[str, tuple[Problem, ...]] = field(default_factory=dict)  # of the files that are open, their own problems
 
 
@@ -71,8 +84,10 @@ def diagnostics(workspace: Workspace, quick: bool = False) -> dict[str, tuple[Di
     so is a tuple of them.
     """
     known = _known(workspace)
-    texts: dict[str, str] = {}
-    severities: dict[tuple[str, str], Severity] = {}
+    edited, revision = workspace.read_since(known.revision), workspace.db.revision
+    severities = known.severities
+    if any(posixpath.basename(file) == NAME for file in edited):
+        severities.clear()
     shown: dict[_Identity, _Shown] = {}
     out: dict[str, list[Diagnostic]] = {}
     for found in grouped(workspace.problems(quick)):
@@ -83,17 +98,17 @@ def diagnostics(workspace: Workspace, quick: bool = False) -> dict[str, tuple[Di
             severities[key] = workspace.severity(first)
         identity = tuple(map(id, problems))
         before = known.shown.get(identity)
-        if before is None or before.severity is not severities[key] or not _current(workspace, before, texts):
+        if before is None or before.severity is not severities[key] or not before.files.isdisjoint(edited):
             made = tuple(_of_group(workspace, found) if isinstance(found, Group) else shown_as(workspace, found))
-            about = {f: workspace.text(f) for f in {place.file for p in problems for place in _places(p)}}
-            before = _Shown(problems, tuple(about.items()), severities[key], made)
+            about = frozenset(place.file for p in problems for place in _places(p))
+            before = _Shown(problems, about, severities[key], made)
         shown[identity] = before
         for d in before.diagnostics:
             out.setdefault(d.span.file, []).append(d)
-    files = {file: _same(known.files.get(file), found) for file, found in sorted(out.items())}
+    files = {file: _by_place(known.files.get(file), found) for file, found in sorted(out.items())}
     own = {file: checks.file_problems(workspace.db, file) for file in workspace.opened if file.endswith(".m4")}
-    known.shown, known.files, known.own = shown, files, own
-    return files
+    known.shown, known.files, known.own, known.revision = shown, files, own, revision
+    return {file: of.shown for file, of in files.items()}
 
 
 def own_errors_first(workspace: Workspace, file: str) -> tuple[Diagnostic, ...]:
@@ -103,7 +118,8 @@ def own_errors_first(workspace: Workspace, file: str) -> tuple[Diagnostic, ...]:
     known = _known(workspace)
     own = [p for p in checks.file_problems(workspace.db, file) if not rule(p.code).configurable]
     before = {id(p) for p in known.own.get(file, ()) if not rule(p.code).configurable}
-    others = (d for d in known.files.get(file, ()) if not any(id(p) in before for p in d.problems))
+    shown = known.files[file].shown if file in known.files else ()
+    others = (d for d in shown if not any(id(p) in before for p in d.problems))
     found = [d for p in own for d in shown_as(workspace, p) if d.span.file == file]
     found += [_moved(workspace, d) for d in others if _is_there(workspace, d.place)]
     return tuple(sorted(found, key=lambda d: d.span.start))
@@ -129,22 +145,11 @@ def _places(problem: Problem) -> Iterator[Place]:
         yield related.place
 
 
-def _current(workspace: Workspace, shown: _Shown, texts: dict[str, str]) -> bool:
-    """Whether the texts are still those that something was made with."""
-    for file, text in shown.texts:
-        if file not in texts:
-            texts[file] = workspace.text(file)
-        if texts[file] is not text:
-            return False
-    return True
-
-
-def _same(before: tuple[Diagnostic, ...] | None, found: list[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """The diagnostics of a file by place; what it was before if it is still the same objects."""
-    found.sort(key=lambda d: d.span.start)
-    if before is not None and len(before) == len(found) and all(a is b for a, b in zip(before, found, strict=True)):
+def _by_place(before: _OfFile | None, found: list[Diagnostic]) -> _OfFile:
+    """The diagnostics of a file by place; what it was before if they are still the same objects."""
+    if before is not None and len(before.found) == len(found) and all(map(operator.is_, before.found, found)):
         return before
-    return tuple(found)
+    return _OfFile(found, tuple(sorted(found, key=lambda d: d.span.start)))
 
 
 def shown_as(workspace: Workspace, problem: Problem) -> tuple[Diagnostic, ...]:
