@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 OURS = ("--stdio",)  # what editors say, and the server does anyway
 
@@ -36,5 +37,12 @@ def _explain(given: Sequence[str]) -> None:
     parser.parse_args(given)
 
 
+def command() -> NoReturn:
+    """The `m4ls` of the command line."""
+    from m4c.ending import ending_at_once
+
+    ending_at_once(main)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -9,7 +9,6 @@ dataplanes validate what they would get, and says what would change. All of this
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +133,8 @@ async def _confirmed(server: M4Server, given: tuple[Any, ...], prepared: Prepare
         raise CommandFailed("\n".join(filter(None, (valid.message, valid.text.strip()))))
     where = f"into {prepared.output}" if prepared.output is not None else "on this machine"
     question = f"deploy mesh `{prepared.mesh}` {where}? {found.summary}"
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="m4-what-if-") as folder:
         differences = Path(folder, f"{prepared.mesh}.diff")
         differences.write_text(found.text, "utf-8")

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from m4c import VERSION
 from m4c.cli.errors import UsageError
@@ -166,6 +167,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def command() -> NoReturn:
+    """The `m4` of the command line."""
+    from m4c.ending import ending_at_once
+
+    ending_at_once(main)
+
+
 def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
@@ -216,4 +224,4 @@ def _discard_output() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()
