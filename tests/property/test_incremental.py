@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from m4c import project
+from m4c.ide.diagnostics import diagnostics
 from m4c.workspace import Workspace
 
 from tests.property.budget import many
@@ -64,6 +65,12 @@ ITEMS = (
     'import "other.m4";\n',
     "mesh shop;\n",
     "/// Nothing but a comment.\n",
+)
+SETTINGS = (
+    "",
+    '[diagnostics]\ndead-path = "error"\n',
+    '[diagnostics]\ncontradiction = "hint"\nredundant = "off"\n',
+    "[",
 )
 FILES = ("a.m4", "b.m4", "other.m4")
 
@@ -143,6 +150,14 @@ class Editing(RuleBasedStateMachine):
         self.write("graph.yaml", graph)
         self.workspace.refresh()
 
+    @rule(text=st.sampled_from((None, *SETTINGS)))
+    def change_settings(self, text: str | None) -> None:
+        if text is None:
+            (self.folder / "m4.toml").unlink(missing_ok=True)
+        else:
+            self.write("m4.toml", text)
+        self.workspace.refresh()
+
     @precondition(lambda self: self.open)
     @rule(save=st.booleans())
     def close(self, save: bool) -> None:
@@ -187,6 +202,7 @@ class Editing(RuleBasedStateMachine):
             fresh.set_text(self.path(name), text)
         assert self.workspace.problems() == fresh.problems()
         assert self.workspace.problems(quick=True) == fresh.problems()
+        assert diagnostics(self.workspace) == diagnostics(fresh)
         for mesh in fresh.meshes():
             for ask in (project.program, project.plan):
                 ask_of: Callable[..., object] = ask
