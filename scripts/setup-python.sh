@@ -24,4 +24,5 @@ fi
 }
 echo "setup-python: installing the project and its dependencies into .venv"
 .venv/bin/pip install --quiet --disable-pip-version-check -e ".[$extras]"
+.venv/bin/python -m compileall -q compiler m4ls bpf deploy # some environments keep Python from doing so at the first start
 printf '%s' "$wanted" > .venv/.installed
