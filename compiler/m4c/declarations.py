@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from m4c.db import Database, firewall, query
+from m4c.processes import shared
 from m4c.syntax import tree as t
-from m4c.syntax.cache import parse_file
+from m4c.syntax.cache import encoded, parse_file, parsed_elsewhere, unparsed
 from m4c.syntax.items import Item
-from m4c.syntax.parser import ParsedItem, parse_item
+from m4c.syntax.parser import ParsedItem, grammar, parse_item
 
 SOME = 32  # files that are looked at together: all of them are 500 looks, and 16 and 32 are few
+MUCH = 500_000  # characters to parse from which on it is worth it to start processes
+SENT = 1.4  # how much longer it takes to parse for another process
 _HEAD = re.compile(r"\bpolicy\s+[A-Za-z_]\w*\s*\(?\s*([A-Za-z_]\w*)", re.A)
 SPEC_DECLS = (t.SpecDecl, t.EntityDecl, t.EnumDecl, t.StateEntityDecl)
 
@@ -302,3 +306,32 @@ def specs_in(db: Database, file: str) -> tuple[str, ...]:
 @query
 def mesh_refs(db: Database) -> tuple[DeclRef, ...]:
     return tuple(r for o in layout(db).outlines for r in o.others if isinstance(r.parsed.decl, t.MeshDecl))
+
+
+# --- many files -------------------------------------------------------------------------------------------------------
+
+
+def parse_ahead(files: Iterable[str], processes: int, checkpoint: Callable[[], None]) -> None:
+    """Parses the texts of files that are going to be asked about, in several processes if it is much; what one of them
+    fails to do is done when it is asked for. `checkpoint`: as `shared` takes it."""
+    texts = unparsed(files)
+    if sum(map(len, texts)) < MUCH:
+        return
+    parts: list[list[str]] = [[] for _ in range(processes)]
+    loads = [0.0] * processes
+    for text in sorted(texts, key=len, reverse=True):
+        least = loads.index(min(loads))
+        parts[least].append(text)
+        loads[least] += len(text) * (SENT if least else 1)
+    grammar()  # before there are several that need it
+
+    def here() -> None:
+        for text in parts[0]:
+            parse_file(text)
+
+    def work(part: int) -> list[bytes]:
+        return [encoded(text) for text in parts[part + 1]]
+
+    for mine, sent in zip(parts[1:], shared(processes - 1, work, checkpoint, here), strict=True):
+        for text, data in zip(mine, sent or (), strict=False):
+            parsed_elsewhere(text, data)

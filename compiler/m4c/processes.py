@@ -25,10 +25,12 @@ def available() -> int:
     return min(len(os.sched_getaffinity(0)), MOST)
 
 
-def shared(parts: int, work: Callable[[int], T], checkpoint: Callable[[], None]) -> list[T | None]:
+def shared(
+    parts: int, work: Callable[[int], T], checkpoint: Callable[[], None], here: Callable[[], None] | None = None
+) -> list[T | None]:
     """What `work` gives for each number of a part, each found in a process of its own; None where one failed, for
     whatever reason: the caller can do that part itself. `checkpoint` is called again and again; what it raises ends
-    them all. Results go through pickle."""
+    them all. `here`: what this process does meanwhile. Results go through pickle."""
     import multiprocessing
     from multiprocessing.connection import wait
 
@@ -38,12 +40,14 @@ def shared(parts: int, work: Callable[[int], T], checkpoint: Callable[[], None])
     processes = []
     try:
         for i in range(parts):
-            here, there = context.Pipe(duplex=False)
+            ours, there = context.Pipe(duplex=False)
             process = context.Process(target=_work, args=(work, i, there), daemon=True)
             process.start()
             there.close()
             processes.append(process)
-            waiting[here] = i
+            waiting[ours] = i
+        if here is not None:
+            here()
         while waiting:
             ready = set(wait(list(waiting), _LOOK))
             for end in [end for end in waiting if end in ready]:

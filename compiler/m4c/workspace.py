@@ -18,6 +18,7 @@ from pathlib import Path
 
 from m4c import checks, project
 from m4c.db import Database, Durability, query
+from m4c.declarations import parse_ahead
 from m4c.diagnostics.registry import Severity, rule
 from m4c.diagnostics.settings import DEFAULT, NAME, read_settings
 from m4c.diagnostics.suppress import Judged, judge
@@ -106,6 +107,8 @@ class Workspace:
         roots = sorted({p.as_posix() for p in self.paths if p.is_dir()}, key=len, reverse=True)
         self.db.set("roots", tuple(roots), durability=Durability.STORED)
         with uncollected():
+            if (processes := self.db.input("processes")) > 1:
+                parse_ahead(map(self.text, files), processes, self.db.checkpoint)
             self.settle()
 
     def remember(self) -> None:

@@ -41,6 +41,38 @@ def parse_file(text: str) -> Parsed:
         found = load(text)
         if found is None:
             found = tuple((item, parse_item(item.text)) for item in split(text))
+    return _remember(text, found)
+
+
+def unparsed(texts: Iterable[str]) -> list[str]:
+    """Those of some files that are neither remembered nor on the disk."""
+    out = []
+    for text in dict.fromkeys(texts):
+        if text not in _known:
+            found = load(text)
+            if found is None:
+                out.append(text)
+            else:
+                _remember(text, found)
+    return out
+
+
+def parsed_elsewhere(text: str, data: bytes) -> None:
+    """Remembers the items of a file that another process has parsed and encoded."""
+    from m4c.syntax.encoding import decode
+
+    with uncollected():
+        _remember(text, decode(data, text))
+
+
+def encoded(text: str) -> bytes:
+    """The items of a file for another process."""
+    from m4c.syntax.encoding import encode
+
+    return encode(parse_file(text))
+
+
+def _remember(text: str, found: Parsed) -> Parsed:
     if len(_known) >= KNOWN:
         for old in tuple(islice(_known, KNOWN // 2)):
             _known.pop(old, None)
