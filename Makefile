@@ -2,15 +2,16 @@
 # make test    everything that is tested, with real Envoys, the real kernel, a real Neovim and a real VS Code
 # make bench   what takes too long for the tests: how fast all is, against its budgets (BENCH="--policies 1000 --large 0"
 #              for a short run), the planner by itself (PLAN="--only wire mixed" for some rows), each property with many
-#              new examples (ARGS), and the language server in a session of 20,000 edits (SOAK="--edits 1000" for a short
-#              one)
+#              new examples (ARGS), the language server in a session of 20,000 edits (SOAK="--edits 1000" for a short one),
+#              and in one of 20,000 messages of which most are wrong (FUZZ)
+# make fuzz    only the last of these (FUZZ="--messages 1000 --seed 7")
 # make bench-dataplane    what stands between services: nothing, the kernel, HAProxy, Envoys, and Online Boutique with each;
 #              about half an hour on a machine that does nothing else (DATAPLANE="--rounds 2 --seconds 1 --stalls 10000"
 #              for a first look)
 # make law     10,000 requests in new random meshes, held to the reference interpreter (LAW="--requests 1000 --seed 7")
 # They install what they need first; a second run skips what is there.
 
-.PHONY: demo test bench bench-dataplane law bench-docs setup-demo setup-test extension picture package clean
+.PHONY: demo test bench fuzz bench-dataplane law bench-docs setup-demo setup-test extension picture package clean
 
 demo: setup-demo
 	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
@@ -25,6 +26,10 @@ bench: setup-test
 	@.venv/bin/python -m benchmarks.placement $(PLAN)
 	@.venv/bin/python benchmarks/properties.py $(ARGS)
 	@.venv/bin/python -m benchmarks.soak $(SOAK)
+	@.venv/bin/python -m benchmarks.fuzz $(FUZZ)
+
+fuzz: setup-test
+	@.venv/bin/python -m benchmarks.fuzz $(FUZZ)
 
 bench-dataplane:
 	@scripts/setup-system.sh python kernel proxies bench

@@ -86,6 +86,8 @@ def _target(path: str, roots: list[str], texts: dict[str, str]) -> Target:
 
     if not Path(path).exists() and path not in texts:
         raise CommandFailed(f"there is no {path}")
+    if path == "/" or any(r.startswith(f"{path}/") for r in roots):  # it would be read through, and is not asked for
+        raise CommandFailed(f"{path} is more than the workspace; name a file or a folder of it")
     root = next((r for r in roots if path == r or path.startswith(f"{r}/")), None)
     workspace = Workspace([Path(r) for r in roots] if root is not None else [Path(path)])
     for file, text in texts.items():

@@ -6,15 +6,14 @@ import asyncio
 import gc
 import logging
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lsprotocol import types
 from m4c import VERSION
-from pygls.exceptions import JsonRpcException
-from pygls.io_ import StdoutWriter, run_async
+from pygls.exceptions import JsonRpcException, JsonRpcInternalError
+from pygls.io_ import StdoutWriter
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, default_converter
 from pygls.protocol.language_server import lsp_method
@@ -26,6 +25,7 @@ from m4ls.documents import Document, Documents, path_of
 from m4ls.errors import ContentModified, Failure
 from m4ls.features import FEATURES, diagnostics
 from m4ls.jobs import Jobs
+from m4ls.messages import Messages
 from m4ls.positions import choose
 from m4ls.reports import Reports
 from m4ls.stdio import Input
@@ -45,6 +45,21 @@ class M4Protocol(LanguageServerProtocol):
     and fails on documents that it does not know."""
 
     _server: M4Server
+
+    @property
+    def initialized(self) -> bool:
+        """Whether `initialize` was answered."""
+        return hasattr(self, "server_capabilities")
+
+    @property
+    def running(self) -> Container[str | int]:
+        """The ids of what has no answer yet, of either side."""
+        return self._request_futures
+
+    def refuse(self, identity: str | int | None, error: JsonRpcException) -> None:
+        """Answers a message that is none, or comes at the wrong time; without an id if it has none that can be read."""
+        answer = {"code": error.code, "message": error.message}
+        self._send_data({"jsonrpc": "2.0", "id": identity, "error": answer})
 
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
     def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
@@ -137,10 +152,8 @@ class M4Server(LanguageServer):
         """Serves one client on standard input and output until it ends the session, with `SystemExit`, or is gone."""
 
         async def run() -> None:
-            self._stop_event = threading.Event()
             self.protocol.set_writer(StdoutWriter(sys.stdout.buffer))
-            reader = Input(sys.stdin.buffer)
-            await run_async(self._stop_event, reader, self.protocol, log, self.report_server_error)
+            await Messages(cast(M4Protocol, self.protocol)).read(Input(sys.stdin.buffer))
 
         try:
             asyncio.run(run())
@@ -156,7 +169,8 @@ class M4Server(LanguageServer):
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Into the log; a request that fails is answered with an error anyway, and one that is refused is no error."""
-        log.log(logging.INFO if isinstance(error, Failure) else logging.ERROR, "%s", error)
+        wrong = isinstance(error, JsonRpcInternalError) or not isinstance(error, JsonRpcException)
+        log.log(logging.ERROR if wrong else logging.INFO, "%s", error)
 
 
 def _lifecycle(server: M4Server) -> None:
@@ -218,9 +232,11 @@ async def _watch(server: M4Server) -> None:
 
 
 class _Expected(logging.Filter):
-    """Leaves out the tracebacks of errors that were answered to the client as such."""
+    """Leaves out the tracebacks of errors that were answered to the client as such, or are told by `Messages`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.msg.startswith("Unable to deserialize message"):
+            return False
         return not (record.exc_info and isinstance(record.exc_info[1], JsonRpcException))
 
 
