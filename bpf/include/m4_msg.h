@@ -426,4 +426,12 @@ int m4_msg(struct sk_msg_md *m)
     return verdict;
 }
 
+// What sockets are given to. They keep it for good, so it only leads to the program that judges.
+SEC("sk_msg")
+int m4_entry(struct sk_msg_md *m)
+{
+    bpf_tail_call(m, &m4_judges, 0);
+    return SK_DROP;
+}
+
 char m4_license[] SEC("license") = "Dual BSD/GPL";

@@ -153,4 +153,12 @@ struct {
     __type(value, struct m4_work);
 } m4_works SEC(".maps");
 
+// The program that judges, in its only element: it is replaced in one step, for all connections.
+struct {
+    __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, u32);
+    __type(value, u32);
+} m4_judges SEC(".maps");
+
 #define M4_COUNT(counters, what) __sync_fetch_and_add(&(counters)->what, 1)

@@ -23,6 +23,14 @@ from m4bpf._errors import KernelError
 COUNTERS = ("seen", "allowed", "denied", "tagged", "errors")
 
 _CGROUP_PROGRAMS = ("m4_connected", "m4_connect4", "m4_connect6")
+_ENTRY, _JUDGE = "m4_entry", "m4_msg"  # what sockets are given to, and what it leads to
+_SHARED = (
+    "m4_hops",
+    "m4_sockets",
+    "m4_conns",
+    "m4_counts",
+    "m4_judges",
+)  # by all programs of a service, one after another
 _COOKIE = 8  # bytes of a key of m4_sockets
 _COUNTS = struct.Struct(f"={len(COUNTERS)}Q")
 
@@ -59,29 +67,24 @@ class Attached:
 
     def __init__(self, program: Path, cgroup: Path, hops: Mapping[str, Any] | Path) -> None:
         self._sites = read_hops(hops)
-        self._object = self._verdict = self._sockets = 0
+        self._object = self._judge = self._verdict = self._sockets = 0
         self._links: list[int] = []
         try:
-            self._object = libbpf.call(
-                f"{program} cannot be opened", "bpf_object__open_file", os.fsencode(program), None
-            )
+            self._object = _open(program)
             libbpf.call(f"the kernel refuses {program}", "bpf_object__load", self._object)
+            self._judge = self._object
             self._fill_hops()
+            self._put_judge()
             sockets = self._map("m4_sockets")
-            verdict = libbpf.call("m4_msg has no descriptor", "bpf_program__fd", self._program("m4_msg"))
+            verdict = _descriptor(self._object, _ENTRY)
             libbpf.call(
-                "m4_msg cannot be attached", "bpf_prog_attach", verdict, sockets, libbpf.ATTACH_SK_MSG_VERDICT, 0
+                f"{_ENTRY} cannot be attached", "bpf_prog_attach", verdict, sockets, libbpf.ATTACH_SK_MSG_VERDICT, 0
             )
             self._verdict, self._sockets = verdict, sockets
             self._attach_cgroup(cgroup)
         except BaseException:
             self.close()
             raise
-
-    def _program(self, name: str) -> int:
-        return libbpf.call(
-            f"the object has no program {name}", "bpf_object__find_program_by_name", self._object, name.encode()
-        )
 
     def _map(self, name: str) -> int:
         return libbpf.call(
@@ -90,9 +93,12 @@ class Attached:
 
     def _fill_hops(self) -> None:
         hops = self._map("m4_hops")
-        for _, index, addresses in self._sites:
-            for address in addresses:
-                libbpf.map_write(hops, remote_key(address), struct.pack("=I", index))
+        for address, index in _indices(self._sites).items():
+            libbpf.map_write(hops, address, struct.pack("=I", index))
+
+    def _put_judge(self) -> None:
+        judge = _descriptor(self._judge, _JUDGE)
+        libbpf.map_write(self._map("m4_judges"), struct.pack("=I", 0), struct.pack("=I", judge))
 
     def _attach_cgroup(self, cgroup: Path) -> None:
         try:
@@ -102,9 +108,54 @@ class Attached:
         try:
             for name in _CGROUP_PROGRAMS:
                 what = f"{name} cannot be attached to {cgroup}"
-                self._links.append(libbpf.call(what, "bpf_program__attach_cgroup", self._program(name), fd))
+                self._links.append(libbpf.call(what, "bpf_program__attach_cgroup", _program(self._object, name), fd))
         finally:
             os.close(fd)
+
+    def replacement(self, program: Path, hops: Mapping[str, Any] | Path) -> Replacement:
+        """Load another program for the same service, beside the one in force, which stays so until
+        :meth:`Replacement.swap`. Raises :class:`KernelError`, as :func:`attach` does."""
+        sites = read_hops(hops)
+        loaded = _open(program)
+        try:
+            for name in _SHARED:
+                theirs = _find_map(loaded, name)
+                ours = _find_map(self._object, name)
+                lib = libbpf.library()
+                for about in (lib.bpf_map__value_size, lib.bpf_map__max_entries):
+                    if about(theirs) != about(ours):
+                        raise KernelError(f"{program} cannot take over: its map {name} is of another kind")
+                libbpf.call(f"the map {name} cannot be shared", "bpf_map__reuse_fd", theirs, lib.bpf_map__fd(ours))
+            for name in _CGROUP_PROGRAMS:
+                libbpf.call(f"{name} is needed", "bpf_program__set_autoload", _program(loaded, name), False)
+            libbpf.call(f"the kernel refuses {program}", "bpf_object__load", loaded)
+        except BaseException:
+            libbpf.library().bpf_object__close(loaded)
+            raise
+        return Replacement(self, loaded, sites)
+
+    def use(self, judge: int, sites: list[tuple[str, int, list[str]]]) -> None:
+        """Put a loaded object in force: one step for all connections, also in the middle of a request, whose head was
+        judged by the program before."""
+        hops = self._map("m4_hops")
+        old, new = _indices(self._sites), _indices(sites)
+        for address in old.keys() - new.keys():
+            libbpf.map_delete(hops, address)
+        self._judge = judge
+        self._put_judge()
+        self._sites = sites
+        for address in new.keys() - old.keys():
+            libbpf.map_write(hops, address, struct.pack("=I", new[address]))
+
+    @property
+    def judged(self) -> tuple[int, list[tuple[str, int, list[str]]]]:
+        """The object in force, and its sites."""
+        return self._judge, self._sites
+
+    def discard(self, loaded: int) -> None:
+        """Close an object that is not in force. The first one stays: connections were given to its programs."""
+        if loaded not in (self._judge, self._object):
+            libbpf.library().bpf_object__close(loaded)
 
     def counters(self) -> dict[str, dict[str, int]]:
         """Per site: requests ``seen``, of them ``allowed``, ``denied``; ``tagged`` (context tag written); ``errors``
@@ -129,9 +180,9 @@ class Attached:
         if self._verdict:
             lib.bpf_prog_detach2(self._verdict, self._sockets, libbpf.ATTACH_SK_MSG_VERDICT)
             libbpf.map_clear(self._sockets, _COOKIE)
-        if self._object:
-            lib.bpf_object__close(self._object)
-        self._object = self._verdict = self._sockets = 0
+        for loaded in {self._object, self._judge} - {0}:
+            lib.bpf_object__close(loaded)
+        self._object = self._judge = self._verdict = self._sockets = 0
         self._links = []
 
     def __enter__(self) -> Attached:
@@ -141,6 +192,49 @@ class Attached:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Replacement:
+    """A program that is loaded and verified, to take the place of the one in force."""
+
+    def __init__(self, attached: Attached, loaded: int, sites: list[tuple[str, int, list[str]]]) -> None:
+        self._attached = attached
+        self._old = attached.judged
+        self._new = (loaded, sites)
+
+    def swap(self) -> None:
+        """Put it in force."""
+        self._attached.use(*self._new)
+
+    def revert(self) -> None:
+        """Put the one of before in force again."""
+        self._attached.use(*self._old)
+
+    def settle(self) -> None:
+        """Close the one that is not in force."""
+        for loaded, _ in (self._old, self._new):
+            self._attached.discard(loaded)
+
+
+def _open(program: Path) -> int:
+    return libbpf.call(f"{program} cannot be opened", "bpf_object__open_file", os.fsencode(program), None)
+
+
+def _program(loaded: int, name: str) -> int:
+    return libbpf.call(f"the object has no program {name}", "bpf_object__find_program_by_name", loaded, name.encode())
+
+
+def _descriptor(loaded: int, name: str) -> int:
+    return libbpf.call(f"{name} has no descriptor", "bpf_program__fd", _program(loaded, name))
+
+
+def _find_map(loaded: int, name: str) -> int:
+    return libbpf.call(f"the object has no map {name}", "bpf_object__find_map_by_name", loaded, name.encode())
+
+
+def _indices(sites: list[tuple[str, int, list[str]]]) -> dict[bytes, int]:
+    """The number of each address's site, by its key."""
+    return {remote_key(address): index for _, index, addresses in sites for address in addresses}
 
 
 def attach(program: Path, cgroup: Path, hops: Mapping[str, Any] | Path) -> Attached:

@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 import threading
-from ctypes import c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import c_bool, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import cache
 
 from m4bpf._errors import KernelError
@@ -29,7 +29,13 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_object__close": (None, (c_void_p,)),
     "bpf_object__find_program_by_name": (c_void_p, (c_void_p, c_char_p)),
     "bpf_object__find_map_fd_by_name": (c_int, (c_void_p, c_char_p)),
+    "bpf_object__find_map_by_name": (c_void_p, (c_void_p, c_char_p)),
+    "bpf_map__fd": (c_int, (c_void_p,)),
+    "bpf_map__reuse_fd": (c_int, (c_void_p, c_int)),
+    "bpf_map__value_size": (c_uint32, (c_void_p,)),
+    "bpf_map__max_entries": (c_uint32, (c_void_p,)),
     "bpf_program__fd": (c_int, (c_void_p,)),
+    "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
     "bpf_program__attach_cgroup": (c_void_p, (c_void_p, c_int)),
     "bpf_link__destroy": (c_int, (c_void_p,)),
     "bpf_prog_attach": (c_int, (c_int, c_int, c_int, c_uint32)),
@@ -104,6 +110,11 @@ def map_read(fd: int, key: bytes, size: int) -> bytes:
     buffer = ctypes.create_string_buffer(size)
     call("a map element cannot be read", "bpf_map_lookup_elem", fd, _bytes(key), buffer)
     return buffer.raw
+
+
+def map_delete(fd: int, key: bytes) -> None:
+    """Remove one element of a map, if it is there."""
+    library().bpf_map_delete_elem(fd, _bytes(key))
 
 
 def map_clear(fd: int, key_size: int) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import m4bpf
 import pytest
@@ -225,6 +226,7 @@ def test_a_killed_process_leaves_nothing_behind(server: Server, kernel_group: Pa
 import json, sys, time
 sys.path[:0] = sys.argv[3:]
 from pathlib import Path
+from typing import Any
 import m4bpf
 from test_kernel_loader import identities
 folder = Path(sys.argv[1])
@@ -360,3 +362,88 @@ def test_a_python_client_library(server: Server, kernel_group: Path, tmp_path: P
         connection.close()
     assert results == [(403, b"refused by the mesh\n"), (200, b"fine\n")] * 2
     assert [len(seen.body) for seen in server.seen] == [9000, 0]
+
+
+def compiled_rules(folder: Path, server: Server, rules: list[dict[str, Any]]) -> Path:
+    """A compiled program that judges by other rules, with its list of hops."""
+    folder.mkdir()
+    render(element([egress("pay", rules)], {"pay": [server.address]}), folder)
+    m4bpf.compile_program(folder / "m4.bpf.c", folder / "m4.bpf.o", [])
+    return folder
+
+
+def test_a_program_is_replaced_for_open_connections(compiled: Path, server: Server, kernel_group: Path) -> None:
+    stricter = [deny(1, compare("url_path", "==", "/admin"), 451), deny(2, compare("url_path", "==", "/ok"), 410)]
+    other = compiled_rules(compiled / "other", server, stricter)
+    with (
+        m4bpf.attach(compiled / "m4.bpf.o", kernel_group, compiled / "hops.json") as attached,
+        inside(kernel_group),
+        Client(server) as kept,
+        Client(server) as halfway,
+    ):
+        replacement = attached.replacement(other / "m4.bpf.o", other / "hops.json")
+
+        def statuses() -> list[int]:
+            found = []
+            for request in (ALLOWED, DENIED):
+                kept.send(request)
+                found.append(kept.answer().status)
+            return found
+
+        assert statuses() == [200, 403]
+        halfway.send(b"POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+        replacement.swap()
+        assert statuses() == [410, 451]
+        halfway.send(b"cd")  # its head was judged before
+        assert halfway.answer().status == 200
+        halfway.send(ALLOWED)
+        assert halfway.answer().status == 410
+        replacement.revert()
+        assert statuses() == [200, 403]
+        replacement.swap()
+        replacement.settle()
+        assert statuses() == [410, 451]
+        again = attached.replacement(compiled / "m4.bpf.o", compiled / "hops.json")
+        again.swap()
+        again.settle()
+        assert statuses() == [200, 403]
+        counted = attached.counters()["egress.pay"]
+        assert (counted["seen"], counted["denied"], counted["allowed"]) == (12, 8, 4)
+
+
+def test_a_hop_that_leaves_and_comes_back(compiled: Path, server: Server, kernel_group: Path, tmp_path: Path) -> None:
+    """An open connection of a hop without rules is let through; it is judged again when there are rules again."""
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    render(element([], {"pay": [server.address]}), nothing)
+    m4bpf.compile_program(nothing / "m4.bpf.c", nothing / "m4.bpf.o", [])
+    with (
+        m4bpf.attach(compiled / "m4.bpf.o", kernel_group, compiled / "hops.json") as attached,
+        inside(kernel_group),
+        Client(server) as kept,
+    ):
+        for folder, expected in ((compiled, 403), (nothing, 200), (compiled, 403)):
+            replacement = attached.replacement(folder / "m4.bpf.o", folder / "hops.json")
+            replacement.swap()
+            replacement.settle()
+            kept.send(DENIED)
+            assert kept.answer().status == expected
+
+
+def test_a_replacement_that_cannot_be(compiled: Path, server: Server, kernel_group: Path, tmp_path: Path) -> None:
+    """What is in force stays so, and nothing of the other program is left."""
+    source = (compiled / "m4.bpf.c").read_text()
+    loop = '\nSEC("sockops") int m4_extra(struct bpf_sock_ops *s) { volatile int i = 0; while (1) i++; return i; }\n'
+    (tmp_path / "loop.c").write_text(source + loop)
+    m4bpf.compile_program(tmp_path / "loop.c", tmp_path / "loop.o", [])
+    two = tmp_path / "two"
+    two.mkdir()
+    render(element([egress("pay", RULES)], {"pay": [server.address], "ship": ["127.0.0.1:1"]}), two)
+    m4bpf.compile_program(two / "m4.bpf.c", two / "m4.bpf.o", [])
+    with m4bpf.attach(compiled / "m4.bpf.o", kernel_group, compiled / "hops.json") as attached:
+        with pytest.raises(m4bpf.KernelError, match="the kernel refuses"):
+            attached.replacement(tmp_path / "loop.o", compiled / "hops.json")
+        with pytest.raises(m4bpf.KernelError, match="m4_counts is of another kind"):
+            attached.replacement(two / "m4.bpf.o", two / "hops.json")
+        with inside(kernel_group):
+            assert (status(server, ALLOWED), status(server, DENIED)) == (200, 403)
