@@ -18,7 +18,7 @@ from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import JointPaths
 from m4c.placement.elements import elements
 from m4c.placement.model import Candidate, build
-from m4c.placement.plan import Planner, plan
+from m4c.placement.plan import Plan, Planner, plan
 from m4c.placement.resolve import resolve
 from m4c.placement.simulate import simulate
 from m4c.reference import run_hop
@@ -108,6 +108,8 @@ def test_a_plan_after_edits_costs_what_one_from_the_beginning_does(program: Prog
         after, fresh = planner.plan(edited), plan(edited)
         assert after.cost == fresh.cost
         assert (after.optimal, after.unenforceable) == (fresh.optimal, fresh.unenforceable)
+        if placed(after) == placed(fresh):
+            assert after.context.bits == fresh.context.bits
         dicts = elements(edited, after)
         for path in long_paths(program.graph, 4, most=60):
             for request in requests(program):
@@ -116,6 +118,11 @@ def test_a_plan_after_edits_costs_what_one_from_the_beginning_does(program: Prog
                         want = Rules(edited, prefix).run(request)
                         got = undeclared(dict(outcome.writes))
                         assert (got, outcome.terminal) == (want.writes, want.denied), (str(prefix), request)
+
+
+def placed(made: Plan) -> tuple:
+    """Which elements there are and what runs where."""
+    return [(e.service, e.dataplane) for e in made.elements], [(r.rule.hop, r.position) for r in made.runs]
 
 
 # --- no cheaper plan --------------------------------------------------------------------------------------------------

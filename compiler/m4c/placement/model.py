@@ -138,6 +138,10 @@ class Problem:
         caller, callee = hop
         return (self.updaters(caller, "egress") if caller is not None else 0) | self.updaters(callee, "ingress")
 
+    def places(self, service: str, side: Side) -> list[Position]:
+        """The positions of every candidate on one side of a service, in order."""
+        return self._places.get((service, side), [])
+
     def all_positions(self, hop: Hop) -> list[Position]:
         """Every position of every candidate on a hop, in order."""
         caller, callee = hop
@@ -294,7 +298,8 @@ def _context(patterns: Patterns, key: tuple[int, ...], rules: Sequence[Rule]) ->
     effects: list[dict[State, Effect]] = []
     labels: dict[Hop, dict[State, Hashable]] = {}
     for rule in rules:
-        of = {case.situation: case.effect for case in rule.cases}
+        same: dict[Effect, Effect] = {}  # equal ones are one object, which is compared at once
+        of = {case.situation: same.setdefault(case.effect, case.effect) for case in rule.cases}
         by_state = {
             s: of[situation] for situation, states in patterns.situations(key, rule.hop).items() for s in states
         }

@@ -13,7 +13,7 @@ from m4c.placement.model import Builder, Candidate, Carried, Position, Problem, 
 from m4c.placement.resolve import Resolved, Resolver
 from m4c.placement.rules import Effect, Order, Rule, Source, Unenforceable
 from m4c.placement.solve import Solution, fits, solve
-from m4c.placement.tags import Table, Tagging, TooManyTags, assign
+from m4c.placement.tags import Table, Tagger, Tagging, TooManyTags
 from m4c.semantics.model import Program, Side
 
 
@@ -103,6 +103,7 @@ class Planner:
         self._resolver: Resolver | None = None
         self._builder: Builder | None = None
         self._covers: dict[object, Cover] = {}
+        self._tagger: Tagger | None = None
         self._tags: tuple[tuple[object, ...], Tagging] | None = None
         self._contexts: list[Carried] = []
 
@@ -144,7 +145,7 @@ class Planner:
         frame = (program.graph, program.mesh, program.enums, program.entities, program.dataplanes)
         same = len(self._frame) == len(frame) and all(a is b for a, b in zip(self._frame, frame, strict=True))
         if self._resolver is None or self._builder is None or not same or self._resolver.overgrown(program):
-            self._frame, self._tags = frame, None
+            self._frame, self._tags, self._tagger = frame, None, None
             self._resolver = Resolver(program)
             self._builder = Builder(program, self._resolver.patterns)
         return self._resolver, self._builder
@@ -160,8 +161,10 @@ class Planner:
             found = self._tags[1]
             meaning = dict(zip(contextual, found.meaning.values(), strict=True))
             return Tagging(found.bits, found.tables, meaning)
+        if self._tagger is None:
+            self._tagger = Tagger(problem)
         try:
-            found = assign(problem, solution.chosen, at, checkpoint)
+            found = self._tagger.assign(problem, solution.chosen, at, checkpoint)
         except TooManyTags:
             return None
         found = Tagging(found.bits, found.tables, {r: found.meaning[r] for r in contextual})

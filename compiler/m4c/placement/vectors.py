@@ -1,0 +1,275 @@
+"""Joint context classes: in which classes of all components at once requests come to each service.
+
+Of each component, the class that most of its states have at a service says nothing; each other class is the bit of its
+first state there. So a *vector*, a bit set, stands for a class of every component, and only the components with several
+classes at a service say anything there. What a bit becomes over a hop depends on the callee alone; what becomes of a
+class that says nothing also on the caller, but only where that is not as it is with most.
+
+The vectors at a service depend on the graph and on the components with several classes there, on nothing else. So after
+an edit only services are looked at again at which such a component has come or gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import TypeAlias
+
+from m4c.paths.callpath import Hop, Version
+from m4c.paths.machine import lowest
+from m4c.paths.masks import Letters, bits
+from m4c.paths.spread import State
+from m4c.placement.model import Carried
+from m4c.semantics.model import Service
+
+Vector: TypeAlias = int  # the classes of all components at one service
+
+NODE_LIMIT = 1_000_000  # vectors of all services before the context counts as too large
+_CHECK = 64  # services between two looks at whether to go on
+
+
+class TooManyVectors(Exception):
+    """More joint context than fits, or than can be looked at."""
+
+
+class Part:
+    """One component: its bits, and what stands for its classes."""
+
+    __slots__ = ("_said", "context", "first", "odd", "own", "rank", "usual")
+
+    def __init__(self, context: Carried, first: int, letters: Letters) -> None:
+        spread = context.classes.spread
+        count = len(spread.reach)
+        self.context = context
+        self.first = first  # the bit of its first state
+        self.own = (1 << count) - 1 << first  # all of its bits
+        self.rank = 0
+        self.usual = max(range(count), key=lambda s: (spread.reach[s].bit_count(), -s))
+        self.odd: dict[str, State] = {}  # where the usual state does not occur, one that does
+        everywhere = letters.whole(spread.reach[self.usual])
+        for state, mask in enumerate(spread.reach):
+            for x in bits(mask & ~everywhere):
+                self.odd.setdefault(letters.all_letters[x][0], state)
+        self._said: dict[str, dict[State, Vector]] = {}
+
+    def said(self, service: str) -> dict[State, Vector]:
+        """What stands for each state at a service with several classes; nothing for those in the class that says
+        nothing."""
+        found = self._said.get(service)
+        if found is None:
+            of = self.context.classes.of[service]
+            silent = of[self.odd.get(service, self.usual)]
+            bit: dict[int, Vector] = {}
+            for state, number in of.items():
+                bit.setdefault(number, 0 if number == silent else 1 << (self.first + state))
+            found = self._said[service] = {state: bit[number] for state, number in of.items()}
+        return found
+
+    def state(self, service: str, vector: Vector) -> State:
+        """A state of the component's class at a service."""
+        said = vector & self.own
+        return lowest(said) - self.first if said else self.odd.get(service, self.usual)
+
+
+class _Onto:
+    """What becomes of classes over the hops to one instance."""
+
+    def __init__(self, parts: Iterable[Part], service: str, letter: int) -> None:
+        self.same = 0
+        self.moved: dict[int, Vector] = {}  # by bit, as a set
+        self.moving = 0
+        self.after: dict[int, tuple[Part, list[Vector]]] = {}  # of each component, by the state before
+        self.entering: dict[int, tuple[int, Vector]] = {}  # (its bits, what its usual state becomes)
+        for part in parts:
+            spread, said = part.context.classes.spread, part.said(service)
+            cell = spread.cell(letter)
+            column = [said.get(to[cell], 0) for to in spread.moves]
+            self.after[part.first] = (part, column)
+            for state, then in enumerate(column):
+                bit = 1 << (part.first + state)
+                if then == bit:
+                    self.same |= then
+                elif then:
+                    self.moved[bit] = then
+                    self.moving |= bit
+            if column[part.usual]:
+                self.entering[part.first] = (part.own, column[part.usual])
+
+    def images(self, vectors: Sequence[Vector], odd: Mapping[int, State]) -> list[Vector]:
+        """The classes behind a hop. `odd`: the states of the caller that are not the usual ones, by component."""
+        if not self.after:
+            return [0] * len(vectors)
+        entering: Mapping[int, tuple[int, Vector]] = self.entering
+        met = odd.keys() & self.after.keys()
+        if met:
+            changed = dict(entering)
+            for first in met:
+                part, column = self.after[first]
+                changed[first] = (part.own, column[odd[first]])
+            entering = changed
+        comes = [(own, then) for own, then in entering.values() if then]
+        same, moving, moved = self.same, self.moving, self.moved
+        out: list[Vector] = []
+        for vector in vectors:
+            after = vector & same
+            moves = vector & moving
+            while moves:
+                bit = moves & -moves
+                after |= moved[bit]
+                moves ^= bit
+            for own, then in comes:
+                if not vector & own:
+                    after |= then
+            out.append(after)
+        return out
+
+
+class Vectors:
+    """The vectors of each service, for one set of components after the other.
+
+    `at`: in an order that depends on the components, not on what was there before. `over`: what they become over each
+    hop, for each version of the callee; over an entry hop, what 0 becomes. `begun`: those of chains that a service
+    starts by itself."""
+
+    def __init__(self, letters: Letters, callees: Mapping[str, Sequence[str]], services: Mapping[str, Service]) -> None:
+        self.letters, self.callees, self.services = letters, callees, services
+        self.callers: dict[str, list[str]] = {name: [] for name in callees}
+        for caller, to in callees.items():
+            for callee in to:
+                self.callers[callee].append(caller)
+        self._clear()
+
+    def _clear(self) -> None:
+        self.at: dict[str, tuple[Vector, ...]] = {}
+        self.over: dict[Hop, tuple[dict[Vector, Vector], ...]] = {}
+        self.begun: dict[str, Vector] = {}
+        self.parts: list[Part] = []  # of the components, in their order
+        self.splitting: dict[str, list[Part]] = {}  # those that have several classes at a service
+        self._known: dict[int, Part] = {}  # by the identity of what they are made from
+        self._width = 0
+        self._odd: dict[str, dict[int, State]] = {}
+        self._onto: dict[str, list[_Onto]] = {}
+
+    def versions(self, service: str) -> tuple[Version, ...]:
+        return tuple(self.letters.all_letters[x][1] for x in bits(self.letters.service(service)))
+
+    def update(self, contexts: Sequence[Carried], most: int, checkpoint: Callable[[], None]) -> set[str]:
+        """Goes over to other components. Returns the services whose vectors mean something else than before.
+
+        Raises TooManyVectors if there are more at one service than `most`, or too many at all."""
+        if self._width > 4 * sum(len(c.classes.spread.reach) for c in contexts) + 1000:
+            self._clear()
+        region = set() if self.at else set(self.callees)
+        try:
+            self._exchange(contexts, region)
+            if region:
+                self._explore(region, most, checkpoint)
+        except BaseException:
+            self._clear()
+            raise
+        return region
+
+    def _exchange(self, contexts: Sequence[Carried], region: set[str]) -> None:
+        wanted = {id(c) for c in contexts}
+        for number in [n for n in self._known if n not in wanted]:
+            part = self._known.pop(number)
+            region.update(part.context.classes.of)
+            for service in part.odd:
+                del self._odd[service][part.first]
+        for context in contexts:
+            if id(context) not in self._known:
+                part = self._known[id(context)] = Part(context, self._width, self.letters)
+                self._width += len(context.classes.spread.reach)
+                region.update(context.classes.of)
+                for service, state in part.odd.items():
+                    self._odd.setdefault(service, {})[part.first] = state
+        self.parts = [self._known[id(c)] for c in contexts]
+        for service in region:
+            self.splitting.pop(service, None)
+            self._onto.pop(service, None)
+        for rank, part in enumerate(self.parts):
+            part.rank = rank
+            for service in part.context.classes.of.keys() & region:
+                self.splitting.setdefault(service, []).append(part)
+
+    def _ontos(self, service: str) -> list[_Onto]:
+        found = self._onto.get(service)
+        if found is None:
+            parts = self.splitting.get(service, ())
+            letters = bits(self.letters.service(service))
+            found = self._onto[service] = [_Onto(parts, service, x) for x in letters]
+        return found
+
+    def _starts(self, service: str, letter: int, outside: bool) -> Vector:
+        """The classes at an instance with which a chain begins."""
+        vector = 0
+        for part in self.splitting.get(service, ()):
+            spread = part.context.classes.spread
+            vector |= part.said(service)[spread.step(spread.from_outside if outside else spread.by_itself, letter)]
+        return vector
+
+    def _explore(self, region: set[str], most: int, checkpoint: Callable[[], None]) -> None:
+        """All that is reached within a region; outside of it everything is known."""
+        found: dict[str, dict[Vector, None]] = {name: {} for name in sorted(region)}
+        fresh: dict[str, dict[Vector, None]] = {}
+        room = NODE_LIMIT - sum(map(len, self.at.values()))
+
+        def arrive(service: str, vectors: Iterable[Vector]) -> None:
+            nonlocal room
+            known = found[service]
+            new = [v for v in vectors if v not in known]
+            if new:
+                before = len(known)
+                known.update(dict.fromkeys(new))
+                fresh.setdefault(service, {}).update(dict.fromkeys(new))
+                room -= len(known) - before
+                if len(known) > most or room < 0:
+                    raise TooManyVectors
+
+        def go(caller: str, callee: str, vectors: Sequence[Vector]) -> None:
+            odd = self._odd.get(caller, {})
+            for onto, becomes in zip(self._ontos(callee), self.over[caller, callee], strict=True):
+                images = onto.images(vectors, odd)
+                becomes.update(zip(vectors, images, strict=True))
+                if callee in found:
+                    arrive(callee, images)
+
+        for name in found:
+            for hop in (*((name, to) for to in self.callees[name]), *((by, name) for by in self.callers[name])):
+                self.over[hop] = tuple({} for _ in self._ontos(hop[1]))
+        for name in found:
+            own = self.letters.service(name)
+            if self.services[name].origin:
+                self.begun[name] = self._starts(name, lowest(own), False)
+                arrive(name, [self.begun[name]])
+            if self.services[name].entry:
+                begun = [self._starts(name, x, True) for x in bits(own)]
+                self.over[None, name] = tuple({0: vector} for vector in begun)
+                arrive(name, begun)
+            for caller in self.callers[name]:
+                if caller not in found:
+                    go(caller, name, self.at[caller])
+        count = 0
+        while fresh:
+            count += 1
+            if count % _CHECK == 0:
+                checkpoint()
+            name = next(iter(fresh))
+            new = list(fresh.pop(name))
+            for callee in self.callees[name]:
+                go(name, callee, new)
+        for name, vectors in found.items():
+            self.at[name] = self._ordered(name, vectors)
+
+    def _ordered(self, service: str, vectors: Iterable[Vector]) -> tuple[Vector, ...]:
+        """In the order of the bits as they would be if no component had ever come or gone."""
+        parts = self.splitting.get(service, ())
+        if all(a.first < b.first for a, b in pairwise(parts)):
+            return tuple(sorted(vectors))
+        by_first = sorted(parts, key=lambda part: part.first)
+
+        def in_order(vector: Vector) -> list[tuple[int, int]]:
+            said = [(p.rank, (vector & p.own) >> p.first) for p in by_first if vector & p.own]
+            return sorted(said, reverse=True)
+
+        return tuple(sorted(vectors, key=in_order))
