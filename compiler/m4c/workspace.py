@@ -67,8 +67,9 @@ class Workspace:
         self._beside: dict[str, tuple[str, ...]] = {}  # the names of the files in folders that fixes asked for
         self._lines: dict[str, tuple[str, list[int]]] = {}
         self._read_at: dict[str, int] = {}  # of each file, the revision since which its text is what it is
-        # What was found in each file as it came, and in order, with the offsets by which that is the order.
-        self._ordered: dict[str, tuple[dict[str, int], list[Problem], list[Problem]]] = {}
+        # What was found in each file as it came, and in order, and the revision of the texts that this rests on.
+        self._ordered: dict[str, tuple[list[Problem], list[Problem]]] = {}
+        self._ordered_at = -1
         shipped = shipped_specs()
         self.db.set("shipped", tuple((n, p.as_posix()) for n, p in shipped.items()), durability=Durability.SHIPPED)
         self.db.set("shipped_folder", specs_dir().as_posix(), durability=Durability.SHIPPED)
@@ -83,7 +84,8 @@ class Workspace:
         other._consequences, other._listed = self._consequences, self._listed
         other.paths, other.closed = list(self.paths), self.closed
         other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
-        other._ordered, other._read_at = dict(self._ordered), dict(self._read_at)
+        other._ordered, other._ordered_at = dict(self._ordered), self._ordered_at
+        other._read_at = dict(self._read_at)
         other._beside, other._unchanged = dict(self._beside), set(self._unchanged)
         other._open, other._loaded, other._looked_for = dict(self._open), set(self._loaded), set(self._looked_for)
         return other
@@ -250,7 +252,9 @@ class Workspace:
         unread = self.read_problems
         later = [p for p in self._consequences or () if p.place.decl in project.offsets(self.db, p.place.file)]
         known = (*checks.problems(self.db), *later)
-        found = [*unread.values(), *self.closed, *(p for p in known if p.place.file not in unread)]
+        if unread:
+            known = tuple(p for p in known if p.place.file not in unread)
+        found = [*unread.values(), *self.closed, *known]
         settings = dict.fromkeys((*settings_files(self.db), *map(self._settings, (*self._roots(), *self._open))))
         found += [p for s in settings if s is not None for p in read_settings(self.text(s), s).problems]
         complete = self._consequences is not None and all(rule(c).configurable for c in {p.code for p in found})
@@ -297,19 +301,20 @@ class Workspace:
         of_file: dict[str, list[Problem]] = {}
         for p in problems:
             of_file.setdefault(p.place.file, []).append(p)
-        before, self._ordered = self._ordered, {}
+        before, edited = self._ordered, self.read_since(self._ordered_at)
+        self._ordered, self._ordered_at = {}, self.db.revision
         out: list[Problem] = []
         for file in sorted(of_file):
-            found, offsets = of_file[file], project.offsets(self.db, file)
-            known = before.get(file)
-            if known is None or known[0] is not offsets or known[1] != found:
+            found, known = of_file[file], before.get(file)
+            if known is None or file in edited or known[0] != found:
+                offsets = project.offsets(self.db, file)
 
                 def place(p: Problem, offsets: Mapping[str, int] = offsets) -> tuple[int, str, str]:
                     return offsets.get(p.place.decl, 0) + p.place.start, p.code, p.message
 
-                known = offsets, found, sorted(found, key=place)
+                known = found, sorted(found, key=place)
             self._ordered[file] = known
-            out += known[2]
+            out += known[1]
         return out
 
     def severity(self, problem: Problem) -> Severity:

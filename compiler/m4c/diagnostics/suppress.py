@@ -116,10 +116,10 @@ def judge(
             if each.reasoned:
                 by_line.setdefault((file, each.line), []).append(each)
                 codes |= {code for code, _, _ in each.codes if _can(code)}
-    left: list[Problem] = []
+    left: list[Problem] = [] if codes else list(problems)
     suppressed: list[tuple[Problem, str]] = []
     used: set[tuple[str, int, str]] = set()
-    for p in problems:
+    for p in problems if codes else ():
         here = [
             (file, each)
             for file, line in (lines(p) if p.code in codes else ())
