@@ -22,6 +22,7 @@ from m4c import project
 from m4c.ide.diagnostics import diagnostics
 from m4c.workspace import Workspace
 
+from benchmarks.generate import Size, write
 from tests.property.budget import many
 
 GRAPHS = (
@@ -300,3 +301,35 @@ def test_a_moved_item_asks_no_question(edited: Workspace, monkeypatch: pytest.Mo
     assert asked == []
     ran(edited, lambda text: text.replace("DropRequest();", "DropRequest(405);"))
     assert asked
+
+
+def test_a_checkout_of_many_files_loses_no_edit(tmp_path: Path):
+    """Another commit changes 200 files at once, adds some and takes some away, while one is open and edited."""
+    write(tmp_path, Size.of(700, files=360), seed=1)
+    workspace = Workspace([tmp_path])
+    before = workspace.problems()
+    opened = sorted(tmp_path.rglob("*.m4"))[5]
+    edit = opened.read_text("utf-8") + "policy mine (HttpRequest r) on * -> nowhere { r.DropRequest(); }\n"
+    workspace.set_text(opened.as_posix(), edit)
+    workspace.problems(quick=True)
+    was = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for file in list(was)[::40]:
+        file.unlink()
+    write(tmp_path, Size.of(700, files=350), seed=2)
+    changed = [file for file in was if file.exists() and file.read_bytes() != was[file]]
+    assert len(changed) >= 200
+
+    workspace.refresh()
+    fresh = Workspace([tmp_path])
+    fresh.set_text(opened.as_posix(), edit)
+    assert workspace.problems() == fresh.problems()
+    assert workspace.text(opened.as_posix()) == edit
+    assert any(p.place.file == opened.as_posix() and "nowhere" in p.message for p in workspace.problems())
+    for file, text in was.items():
+        file.write_bytes(text)
+    for file in tmp_path.rglob("*"):
+        if file.is_file() and file not in was:
+            file.unlink()
+    workspace.close(opened.as_posix())
+    workspace.refresh()
+    assert workspace.problems() == before
