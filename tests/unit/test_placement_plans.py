@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from m4c import project
 from m4c.paths.callpath import CallPath
+from m4c.placement.assemble import Stop
 from m4c.placement.elements import elements
-from m4c.placement.plan import Plan, Planner, Stop, plan
+from m4c.placement.plan import Plan, Planner, plan
 from m4c.placement.resolve import resolve
 from m4c.placement.simulate import simulate
 from m4c.semantics.model import Program

@@ -19,8 +19,9 @@ from m4c.cli.errors import UsageError
 from m4c.cli.output import counted, excerpt
 from m4c.cli.paths import relative
 from m4c.cli.plugins import plugin
+from m4c.placement.assemble import Stop
 from m4c.placement.elements import elements
-from m4c.placement.plan import Plan, Stop
+from m4c.placement.plan import Plan
 from m4c.placement.whatif import where_policies_match
 from m4c.semantics.model import Place, Program
 from m4c.workspace import Workspace

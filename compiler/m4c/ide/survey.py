@@ -17,7 +17,7 @@ from m4c.ide.render import plural
 from m4c.paths.callpath import Hop
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import count_paths
-from m4c.placement.plan import Element
+from m4c.placement.assemble import Element
 from m4c.semantics.model import Graph, Pattern, Side
 from m4c.workspace import Workspace
 

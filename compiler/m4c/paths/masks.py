@@ -121,6 +121,7 @@ class Letters:
         after = {name: self._union(to[name]) for name in to}
         self._versions = max((mask.bit_count() for mask in self._of_service.values()), default=1)
         self._not_first = self.everything & ~sum(mask & -mask for mask in self._of_service.values())
+        self.versioned = self.whole(self._not_first)  # the letters of services with several
         self._after = _Calls([after[name] for name, _ in self.all_letters])
         self._before = _Calls(self._reversed(to))
         self._reach = self._closure(to, after)

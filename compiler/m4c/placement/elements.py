@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from m4c.paths.callpath import Hop, Letter, callees, instances
-from m4c.placement.plan import Plan, Run
+from m4c.placement.assemble import Run
+from m4c.placement.plan import Plan
 from m4c.placement.tags import Table, Update
 from m4c.semantics.model import SIDES, Absent, And, Atom, Cond, Const, Dataplane, Not, Or, Program, Side, Type, Value
 

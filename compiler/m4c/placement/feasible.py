@@ -105,22 +105,25 @@ def violations(problem: Problem, chosen: int, checkpoint: Callable[[], None] = l
 
 def fixed_rows(problem: Problem) -> Iterator[Violation]:
     """(d), and what nothing can mend: neither depends on the choice."""
-    services = problem.program.graph.services
     for i, component in enumerate(problem.components):
-        classes = component.classes
-        for service in sorted(classes.of):
-            if not services[service].propagates:
-                one, other = _confused(problem, component, service)
-                yield Violation(i, 0, f"{service} does not hand on the context that tells {one} from {other}")
-        for service in classes.of:
-            if len(services[service].versions) < 2:
-                continue
-            if services[service].origin and len(classes.own(service)) > 1:
-                why = f"requests that {service} starts by itself carry nothing that tells its versions apart"
-                yield Violation(i, 0, why)
-            if _lands_apart(problem, component, service):
-                why = f"which version of {service} answers is known at its ingress only"
-                yield Violation(i, problem.updaters(service, "ingress"), why)
+        context = component.context
+        if context.fixed is None:
+            context.fixed = tuple(_fixed(problem, component))
+        for row, why in context.fixed:
+            yield Violation(i, row, why)
+
+
+def _fixed(problem: Problem, component: Component) -> Iterator[tuple[Row, str]]:
+    services, letters, classes = problem.program.graph.services, problem.letters, component.classes
+    for service in letters.services(classes.split_letters & problem.ending):
+        one, other = _confused(problem, component, service)
+        yield 0, f"{service} does not hand on the context that tells {one} from {other}"
+    for service in letters.services(classes.split_letters & letters.versioned):
+        if services[service].origin and len(classes.own(service)) > 1:
+            yield 0, f"requests that {service} starts by itself carry nothing that tells its versions apart"
+        if _lands_apart(problem, component, service):
+            why = f"which version of {service} answers is known at its ingress only"
+            yield problem.updaters(service, "ingress"), why
 
 
 def _confused(problem: Problem, component: Component, service: str) -> tuple[str, str]:

@@ -43,7 +43,8 @@ class Carried:
     effects: tuple[Mapping[State, Effect], ...]  # of each of its rules, by the state before its hop
     diverges: bool  # calls from one node can lead to several classes of a service
     area: int  # the letters from which calls lead to services with several classes, these included
-    rows: dict[int, str] = field(default_factory=dict)  # that some choice has violated; see `feasible`
+    fixed: tuple[tuple[int, str], ...] | None = None  # rows that do not depend on the choice, and why; see `feasible`
+    rows: dict[int, str] = field(default_factory=dict)  # that some choice has violated
     carried: tuple[int, int] | None = None  # the letters that update in a choice that carries it, the last one seen
 
 
@@ -84,7 +85,7 @@ class Problem:
     _callers: dict[str, int] = field(default_factory=dict)  # how many hops a service has on its ingress side
     _obstacles: dict[Hashable, dict[tuple[str, Side], str | None]] = field(default_factory=dict)
     _updates: dict[tuple[str, Side], int] = field(default_factory=dict)
-    _positions: dict[int, tuple[Rule, list[Position]]] = field(default_factory=dict)
+    _able: dict[int, tuple[Rule, list[Position], tuple[int, ...], frozenset[int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         graph = self.program.graph
@@ -151,19 +152,31 @@ class Problem:
 
     def positions(self, rule: Rule) -> list[Position]:
         """Where a rule can run."""
-        known = self._positions.get(id(rule))
+        return self._of_rule(rule)[1]
+
+    def columns_of(self, rule: Rule) -> tuple[int, ...]:
+        """The columns of its positions, in their order."""
+        return self._of_rule(rule)[2]
+
+    def row(self, rule: Rule) -> frozenset[int]:
+        """The columns of which one has to be chosen, so that a rule can run."""
+        return self._of_rule(rule)[3]
+
+    def _of_rule(self, rule: Rule) -> tuple[Rule, list[Position], tuple[int, ...], frozenset[int]]:
+        known = self._able.get(id(rule))
         if known is None:
             able = [p for p in self.all_positions(rule.hop) if self.obstacle(rule, p) is None]
-            known = self._positions[id(rule)] = (rule, able)
-        return known[1]
+            columns = tuple([self.column[p.at] for p in able])
+            known = self._able[id(rule)] = (rule, able, columns, frozenset(columns))
+        return known
 
     def next(self, program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...]) -> Problem:
         """The problem of another program of the same mesh without its components; what both have in common is
         shared."""
         problem = copy(self)
         problem.program, problem.rules, problem.orders, problem.components = program, rules, orders, ()
-        if len(self._positions) > 4 * len(rules) + 1000:
-            self._positions.clear()
+        if len(self._able) > 4 * len(rules) + 1000:
+            self._able.clear()
             self._obstacles.clear()
         return problem
 

@@ -6,64 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from m4c.paths.callpath import Hop
+from m4c.placement.assemble import Assembly, Context, Element, Placed, Run
 from m4c.placement.cover import Cover
 from m4c.placement.feasible import fixed_rows, violations
 from m4c.placement.model import Builder, Candidate, Carried, Position, Problem, build
 from m4c.placement.resolve import Resolved, Resolver
-from m4c.placement.rules import Effect, Order, Rule, Source, Unenforceable
+from m4c.placement.rules import Order, Rule, Unenforceable
 from m4c.placement.solve import Solution, fits, solve
 from m4c.placement.tags import Table, Tagger, Tagging, TooManyTags
-from m4c.semantics.model import Program, Side
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One instance of a dataplane at one service, with sentences that say why it is there."""
-
-    service: str
-    dataplane: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Where an operation of a policy (or of a mesh default) runs on one hop."""
-
-    policy: str
-    call: int  # its index in the policy, or the default's in the mesh
-    operation: str
-    hop: Hop
-    side: Side
-    service: str
-    dataplane: str
-    default: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A place on a hop where the tag is written or read."""
-
-    hop: Hop
-    side: Side
-    service: str
-    dataplane: str
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    bits: int  # 0: no tag travels
-    updates: tuple[Stop, ...]
-    reads: tuple[Stop, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A rule at its position. `when` says, for groups of tags as seen there, what it does; None is every tag."""
-
-    rule: Rule
-    position: Position
-    when: tuple[tuple[tuple[int, ...] | None, Effect], ...]
+from m4c.semantics.model import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +57,7 @@ class Planner:
         self._tagger: Tagger | None = None
         self._tags: tuple[tuple[object, ...], Tagging] | None = None
         self._contexts: list[Carried] = []
+        self._assembly = Assembly()
 
     def plan(
         self,
@@ -130,7 +82,7 @@ class Planner:
                 at = _positions(problem, solution.chosen)
                 tagging = self._tagging(problem, solution, at, checkpoint)
                 if tagging is not None and tagging.bits <= program.mesh.tag_bits:
-                    return _plan(problem, solution, at, tagging, refused)
+                    return self._assembled(problem, solution, at, tagging, refused)
                 lost = _costliest(problem, program.mesh.tag_bits)
             refused += [u for i, reasons in lost.items() for u in _refusals(rules[i], reasons, resolved)]
             kept = [i for i in range(len(rules)) if i not in lost]
@@ -145,10 +97,33 @@ class Planner:
         frame = (program.graph, program.mesh, program.enums, program.entities, program.dataplanes)
         same = len(self._frame) == len(frame) and all(a is b for a, b in zip(self._frame, frame, strict=True))
         if self._resolver is None or self._builder is None or not same or self._resolver.overgrown(program):
-            self._frame, self._tags, self._tagger = frame, None, None
+            self._frame, self._tags, self._tagger, self._assembly = frame, None, None, Assembly()
             self._resolver = Resolver(program)
             self._builder = Builder(program, self._resolver.patterns)
         return self._resolver, self._builder
+
+    def _assembled(
+        self,
+        problem: Problem,
+        solution: Solution,
+        at: Mapping[int, Position],
+        tagging: Tagging,
+        refused: Sequence[Unenforceable],
+    ) -> Plan:
+        runs, operations = self._assembly.runs(problem, at, tagging)
+        elements, context = self._assembly.elements(solution.chosen, runs, tagging)
+        return Plan(
+            cost=solution.cost,
+            baseline_cost=_baseline(problem.program),
+            optimal=solution.optimal,
+            gap=solution.gap,
+            elements=elements,
+            operations=operations,
+            context=context,
+            unenforceable=tuple(refused),
+            runs=runs,
+            tables=tagging.tables,
+        )
 
     def _tagging(
         self, problem: Problem, solution: Solution, at: Mapping[int, Position], checkpoint: Callable[[], None]
@@ -265,18 +240,22 @@ def _costliest(problem: Problem, bits: int) -> dict[int, tuple[str, ...]]:
 
 def _positions(problem: Problem, chosen: Sequence[Candidate]) -> dict[int, Position]:
     """A position for every rule: in the kernel rather than in a proxy, then early rather than late."""
-    elements = set(chosen)
+    columns = {problem.column[c] for c in chosen}
 
-    def choices(rule: int) -> list[Position]:
-        able = [p for p in problem.positions(problem.rules[rule]) if p.at in elements]
-        return sorted(able, key=lambda p: (problem.dataplane(p.at).tier == "proxy", p))
+    def choices(rule: Rule) -> list[Position]:
+        able = problem.positions(rule)
+        return [p for p, c in zip(able, problem.columns_of(rule), strict=True) if c in columns]
+
+    def preferred(position: Position) -> tuple[bool, Position]:
+        return problem.dataplane(position.at).tier == "proxy", position
 
     out: dict[int, Position] = {}
     for members, orders in problem.order_groups():
-        out |= _ordered(members, orders, {r: choices(r) for r in members})
-    for i in range(len(problem.rules)):
+        out |= _ordered(members, orders, {r: sorted(choices(problem.rules[r]), key=preferred) for r in members})
+    for i, rule in enumerate(problem.rules):
         if i not in out:
-            out[i] = choices(i)[0]
+            able = choices(rule)
+            out[i] = able[0] if len(able) == 1 else min(able, key=preferred)
     return out
 
 
@@ -297,70 +276,6 @@ def _ordered(
         rule = members[len(at)]
         stack.extend(more for p in reversed(choices[rule]) if fits(more := {**at, rule: p}))
     raise RuntimeError("the chosen elements leave no order of positions")
-
-
-def _plan(
-    problem: Problem, solution: Solution, at: Mapping[int, Position], tagging: Tagging, refused: list[Unenforceable]
-) -> Plan:
-    runs: list[Run] = []
-    placed: dict[Placed, None] = {}
-    named = {(p.name, c.index): c.operation for p in problem.program.policies for c in p.calls}
-    for i, rule in enumerate(problem.rules):
-        when: tuple[tuple[tuple[int, ...] | None, Effect], ...]
-        when = tagging.meaning[i] if rule.contextual else ((None, rule.cases[0].effect),)
-        runs.append(Run(rule, at[i], when))
-        for source in (*rule.sources, *rule.carries):
-            placed[_placed(named, rule, source, at[i])] = None
-    context = Context(
-        tagging.bits,
-        tuple(_stop(t.hop, t.position) for t in tagging.tables),
-        tuple(dict.fromkeys(_stop(r.rule.hop, r.position) for r in runs if r.rule.contextual)),
-    )
-    runs_at: dict[Candidate, list[Run]] = {}
-    for run in runs:
-        runs_at.setdefault(run.position.at, []).append(run)
-    tables_at: dict[Candidate, list[Table]] = {}
-    for table in tagging.tables:
-        tables_at.setdefault(table.position.at, []).append(table)
-    elements = tuple(_element(c, runs_at.get(c, ()), tables_at.get(c, ())) for c in solution.chosen)
-    return Plan(
-        cost=solution.cost,
-        baseline_cost=_baseline(problem.program),
-        optimal=solution.optimal,
-        gap=solution.gap,
-        elements=elements,
-        operations=tuple(placed),
-        context=context,
-        unenforceable=tuple(refused),
-        runs=tuple(runs),
-        tables=tagging.tables,
-    )
-
-
-def _placed(named: Mapping[tuple[str, int], str], rule: Rule, source: Source, position: Position) -> Placed:
-    operation = rule.operation.name if source.default else named[source.policy, source.call]
-    at = position.at
-    return Placed(
-        source.policy, source.call, operation, rule.hop, position.side, at.service, at.dataplane, source.default
-    )
-
-
-def _stop(hop: Hop, position: Position) -> Stop:
-    return Stop(hop, position.side, position.at.service, position.at.dataplane)
-
-
-def _element(candidate: Candidate, runs: Sequence[Run], tables: Sequence[Table]) -> Element:
-    reasons: dict[str, None] = {}
-    for run in runs:
-        rule = run.rule
-        reasons[f"runs {rule.operation.name} of {rule.sources[0].policy} on {_shown(rule.hop)}"] = None
-    for table in tables:
-        reasons[f"writes the context on {_shown(table.hop)}"] = None
-    return Element(candidate.service, candidate.dataplane, tuple(reasons))
-
-
-def _shown(hop: Hop) -> str:
-    return f"{hop[0] or 'outside'} -> {hop[1]}"
 
 
 def _baseline(program: Program) -> int:

@@ -9,6 +9,7 @@ other, or where only their paths differ.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ from m4c.placement.logic import Logic, fired_patterns, firing, with_firings
 from m4c.placement.orders import Ordered, orders_of
 from m4c.placement.patterns import Patterns
 from m4c.placement.rules import Case, Effect, Order, Rule, Source, Unenforceable
-from m4c.semantics.effects import orders
+from m4c.semantics.effects import Orders, orders
 from m4c.semantics.model import (
     ABSENT,
     FALSE,
@@ -115,28 +116,43 @@ class Resolver:
         rules: list[Rule] = []
         tied: list[Order] = []
         refused: list[Unenforceable] = []
-        for count, hop in enumerate(sorted({*policies, *defaults}, key=lambda h: (h[0] or "", h[1]))):
+        for count, hop in enumerate(self._sorted({**policies, **defaults})):
             if count % _CHECK == 0:
                 checkpoint()
-            here = AtHop(program, ordering, hop, policies.get(hop, []), defaults.get(hop, []))
-            found = self._hop(here)
+            found = self._hop(ordering, hop, policies.get(hop, []), defaults.get(hop, []))
             known[hop] = found
-            tied += [Order(len(rules) + o.first, len(rules) + o.then, o.same) for o in found.orders]
+            if found.orders:
+                tied += [Order(len(rules) + o.first, len(rules) + o.then, o.same) for o in found.orders]
             rules += found.rules
             refused += found.unenforceable
         self._known = known
         return Resolved(tuple(rules), tuple(tied), self.patterns, tuple(refused))
 
-    def _hop(self, here: AtHop) -> _AtHop:
-        of = here.orders
-        names = [p.name for p, _ in here.policies] if of.over or of.after else []
+    def _sorted(self, hops: Mapping[Hop, object]) -> list[Hop]:
+        """By name; those that were there before are sorted already."""
+        out = [hop for hop in self._known if hop in hops]
+        new = [hop for hop in hops if hop not in self._known]
+        if len(new) > len(out):
+            return sorted(hops, key=_name)
+        for hop in new:
+            insort(out, hop, key=_name)
+        return out
+
+    def _hop(
+        self,
+        of: Orders,
+        hop: Hop,
+        policies: list[tuple[Policy, int | None]],
+        defaults: list[tuple[int, Default, int | None]],
+    ) -> _AtHop:
+        names = [p.name for p, _ in policies] if of.over or of.after else []
         ordered = tuple((of.over[n], of.after[n]) for n in names)
-        made_from = (tuple(here.policies), tuple(here.defaults), ordered)
-        known = self._known.get(here.hop)
+        made_from = (tuple(policies), tuple(defaults), ordered)
+        known = self._known.get(hop)
         if known is not None and known.made_from == made_from:  # quick: what has not changed is the same object
             return known
         self.unenforceable = []
-        rules, tied = self._resolved(here)
+        rules, tied = self._resolved(AtHop(self.program, of, hop, policies, defaults))
         return _AtHop(made_from, tuple(rules), tuple(tied), tuple(self.unenforceable))
 
     def _resolved(self, here: AtHop) -> tuple[list[Rule], list[Order]]:
@@ -409,6 +425,10 @@ class Resolver:
                     self._refuse(source, hop, b.when, reason)
                 out[j] = replace(b, when=FALSE)
         return [w for w in out if self._meet(hop, w.when)]
+
+
+def _name(hop: Hop) -> tuple[str, str]:
+    return hop[0] or "", hop[1]
 
 
 def _default_source(index: int, default: Default) -> Source:

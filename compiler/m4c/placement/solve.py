@@ -75,7 +75,8 @@ class _Search:
         self.end = end
         self.gap = gap
         self.checkpoint = checkpoint
-        self.rows: dict[Row, set[Owner]] = {}
+        self.rows: dict[Row, None] = {}
+        self.owned: list[tuple[Row, Owner]] = []  # every row, with who asks for it
         costs = [problem.candidates[c] for c in problem.columns]
         rank = [int(problem.dataplane(c).tier == "proxy") for c in problem.columns]
         rivals = tuple(_rivals(problem))
@@ -141,12 +142,9 @@ class _Search:
 
     # --- rows ---
 
-    def _add(self, row: Row, owner: Owner) -> bool:
-        """Whether the row is new."""
-        owners = self.rows.setdefault(row, set())
-        new = not owners
-        owners.add(owner)
-        return new
+    def _add(self, row: Row, owner: Owner) -> None:
+        self.rows[row] = None
+        self.owned.append((row, owner))
 
     def _violated(self, columns: Iterable[int]) -> bool:
         """Whether a choice breaks something; the rows that it breaks are there then."""
@@ -177,11 +175,12 @@ class _Search:
         problem, base = self.problem, self.cover
         price = 1 + sum(base.costs)
         while True:
-            owners = sorted({o for of in self.rows.values() for o in of})
+            owned = dict.fromkeys(self.owned)
+            owners = sorted({owner for _, owner in owned})
             number = {o: len(base.costs) + i for i, o in enumerate(owners)}
             costs = [*base.costs, *(price for _ in owners)]
             cover = Cover(costs, [*base.rank, *(0 for _ in owners)], base.rivals)
-            rows = [row | {number[o]} for row, of in self.rows.items() for o in of]
+            rows = [row | {number[owner]} for row, owner in owned]
             found = cover.cheapest(rows, 0.0, self._left(), self.checkpoint)
             if found.columns is None or not found.optimal:
                 raise NoPlanInTime("the solver found no plan within its time limit")
@@ -213,13 +212,13 @@ def _rivals(problem: Problem) -> Iterator[Row]:
 
 def static_rows(problem: Problem) -> Iterator[tuple[Row, Owner]]:
     """The rows of single rules, and of those that an order ties together."""
-    positions = [problem.positions(rule) for rule in problem.rules]
-    column = problem.column
-    for i, able in enumerate(positions):
-        yield frozenset([column[p.at] for p in able]), ("rule", i)
+    rules = problem.rules
+    for i, rule in enumerate(rules):
+        yield problem.row(rule), ("rule", i)
     for members, orders in problem.order_groups():
-        if len({tuple(positions[r]) for r in members}) > 1:
-            for row in _blocking(column, {r: positions[r] for r in members}, orders):
+        able = {r: problem.positions(rules[r]) for r in members}
+        if len(set(map(tuple, able.values()))) > 1:
+            for row in _blocking(problem.column, able, orders):
                 yield row, ("rule", members[-1])
 
 

@@ -1,0 +1,154 @@
+"""What a plan says of each rule, each tag table and each element, kept from one plan to the next.
+
+What has not changed is the same object as before, so an edit makes only what it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from m4c.paths.callpath import Hop
+from m4c.placement.model import Candidate, Position, Problem
+from m4c.placement.rules import Effect, Rule, Source
+from m4c.placement.tags import Meaning, Table, Tagging
+from m4c.semantics.model import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One instance of a dataplane at one service, with sentences that say why it is there."""
+
+    service: str
+    dataplane: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where an operation of a policy (or of a mesh default) runs on one hop."""
+
+    policy: str
+    call: int  # its index in the policy, or the default's in the mesh
+    operation: str
+    hop: Hop
+    side: Side
+    service: str
+    dataplane: str
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A place on a hop where the tag is written or read."""
+
+    hop: Hop
+    side: Side
+    service: str
+    dataplane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    bits: int  # 0: no tag travels
+    updates: tuple[Stop, ...]
+    reads: tuple[Stop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A rule at its position. `when` says, for groups of tags as seen there, what it does; None is every tag."""
+
+    rule: Rule
+    position: Position
+    when: tuple[tuple[tuple[int, ...] | None, Effect], ...]
+
+
+class Assembly:
+    """Makes the parts of one plan after the other. All that is kept is by the identity of what it is made from, which
+    is kept with it."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, tuple[Run, Meaning | None, tuple[Placed, ...]]] = {}  # by rule
+        self._elements: dict[Candidate, tuple[list[Run], list[Table], Element]] = {}
+        self._stops: dict[int, tuple[Run | Table, Stop]] = {}
+
+    def runs(
+        self, problem: Problem, at: Mapping[int, Position], tagging: Tagging
+    ) -> tuple[tuple[Run, ...], tuple[Placed, ...]]:
+        """Every rule at its position, and where each operation of a policy runs."""
+        named = {(p.name, c.index): c.operation for p in problem.program.policies for c in p.calls}
+        known, self._runs = self._runs, {}
+        runs: list[Run] = []
+        placed: dict[int, tuple[Placed, ...]] = {}
+        for i, rule in enumerate(problem.rules):
+            meaning = tagging.meaning[i] if rule.contextual else None
+            found = known.get(id(rule))
+            if found is None or found[0].rule is not rule or found[0].position is not at[i] or found[1] is not meaning:
+                run = Run(rule, at[i], ((None, rule.cases[0].effect),) if meaning is None else meaning)
+                of = tuple(_placed(named, rule, source, at[i]) for source in (*rule.sources, *rule.carries))
+                found = (run, meaning, of)
+            self._runs[id(rule)] = found
+            runs.append(found[0])
+            placed[i] = found[2]
+        return tuple(runs), tuple(dict.fromkeys(p for of in placed.values() for p in of))
+
+    def elements(
+        self, chosen: Sequence[Candidate], runs: Sequence[Run], tagging: Tagging
+    ) -> tuple[tuple[Element, ...], Context]:
+        """The elements, each with why it is there, and where the tag is written and read."""
+        runs_at: dict[int, list[Run]] = {}  # by the identity of candidates, of which there is one object each
+        for run in runs:
+            runs_at.setdefault(id(run.position.at), []).append(run)
+        tables_at: dict[int, list[Table]] = {}
+        for table in tagging.tables:
+            tables_at.setdefault(id(table.position.at), []).append(table)
+        known, self._elements = self._elements, {}
+        for candidate in chosen:
+            own, tables = runs_at.get(id(candidate), []), tables_at.get(id(candidate), [])
+            found = known.get(candidate)
+            if found is None or not (_same(found[0], own) and _same(found[1], tables)):
+                found = (own, tables, _element(candidate, own, tables))
+            self._elements[candidate] = found
+        stops, self._stops = self._stops, {}
+
+        def stop(of: Run | Table, hop: Hop) -> Stop:
+            found = stops.get(id(of))
+            if found is None or found[0] is not of:
+                at = of.position.at
+                found = (of, Stop(hop, of.position.side, at.service, at.dataplane))
+            self._stops[id(of)] = found
+            return found[1]
+
+        reads = [stop(run, run.rule.hop) for run in runs if run.rule.contextual]
+        context = Context(
+            tagging.bits,
+            tuple([stop(table, table.hop) for table in tagging.tables]),
+            tuple(dict.fromkeys(reads)),
+        )
+        return tuple([found[2] for found in self._elements.values()]), context
+
+
+def _same(a: Sequence[object], b: Sequence[object]) -> bool:
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+
+
+def _placed(named: Mapping[tuple[str, int], str], rule: Rule, source: Source, position: Position) -> Placed:
+    operation = rule.operation.name if source.default else named[source.policy, source.call]
+    at = position.at
+    return Placed(
+        source.policy, source.call, operation, rule.hop, position.side, at.service, at.dataplane, source.default
+    )
+
+
+def _element(candidate: Candidate, runs: Sequence[Run], tables: Sequence[Table]) -> Element:
+    reasons: dict[str, None] = {}
+    for run in runs:
+        rule = run.rule
+        reasons[f"runs {rule.operation.name} of {rule.sources[0].policy} on {shown(rule.hop)}"] = None
+    for table in tables:
+        reasons[f"writes the context on {shown(table.hop)}"] = None
+    return Element(candidate.service, candidate.dataplane, tuple(reasons))
+
+
+def shown(hop: Hop) -> str:
+    return f"{hop[0] or 'outside'} -> {hop[1]}"
