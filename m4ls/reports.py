@@ -39,6 +39,7 @@ class Reports:
         self._nothing = Report(f"{self._session}-0", [])
         self._found: dict[str, Report] = {}
         self._pushed: dict[str, tuple[int | None, list[types.Diagnostic]]] = {}
+        self._blamed_as: dict[str, str] = {}  # the URIs under which the client was told of findings
         self._again: set[str] = set()  # files that were opened or closed
         self._told: dict[str, str] = {}  # the ids of what the client has pulled last
         self._blamed: set[str] = set()  # files in which the client has pulled findings
@@ -121,9 +122,13 @@ class Reports:
 
     def _send(self, path: str, version: int | None, items: list[types.Diagnostic]) -> None:
         self._pushed[path] = (version, items)
-        self.server.text_document_publish_diagnostics(
-            types.PublishDiagnosticsParams(self.server.documents.uri(path), items, version)
-        )
+        uri = self.server.documents.uri(path)
+        before = self._blamed_as.pop(path, uri)
+        if before != uri:  # the client has spelled it otherwise, or does not any more
+            self.server.text_document_publish_diagnostics(types.PublishDiagnosticsParams(before, []))
+        if items:
+            self._blamed_as[path] = uri
+        self.server.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, items, version))
 
     # --- pulled ---
 

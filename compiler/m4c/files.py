@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -71,14 +72,18 @@ def read_text(file: str) -> str:
             raise Unreadable("unreadable-file", "the link leads nowhere") from None
         raise FileNotFoundError(file) from None
     except OSError as e:
+        if e.errno == errno.ENAMETOOLONG:
+            raise FileNotFoundError(file) from None
         raise _unreadable("file", e) from None
+    except ValueError:  # characters that no name has
+        raise FileNotFoundError(file) from None
 
 
 def beside(folder: str) -> tuple[str, ...]:
     """The names of the files in a folder."""
     try:
         return tuple(sorted(f.name for f in Path(folder).iterdir() if f.is_file()))
-    except OSError:
+    except (OSError, ValueError):
         return ()
 
 
@@ -115,6 +120,14 @@ def _digest_now(file: str) -> str | None:
         return None
     except Unreadable:
         return ""  # that of no text
+
+
+def is_file(path: str) -> bool:
+    """Whether there is a regular file of a name that may be none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long, or with characters that no name has
+        return False
 
 
 def _unreadable(what: str, error: OSError) -> Unreadable:

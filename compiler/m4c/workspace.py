@@ -22,7 +22,7 @@ from m4c.declarations import parse_ahead
 from m4c.diagnostics.registry import Severity, rule
 from m4c.diagnostics.settings import DEFAULT, NAME, read_settings
 from m4c.diagnostics.suppress import Judged, judge
-from m4c.files import BOM, Inputs, Unreadable, beside, digest, looks_like_m4, m4_files, read_text
+from m4c.files import BOM, Inputs, Unreadable, beside, digest, is_file, looks_like_m4, m4_files, read_text
 from m4c.fixes import fixes
 from m4c.resources import shipped_specs, specs_dir
 from m4c.semantics.model import Place
@@ -218,7 +218,7 @@ class Workspace:
 
     def _look_for(self, file: str) -> None:
         self._looked_for.add(file)
-        self.db.set("there", file, Path(file).is_file(), durability=Durability.STORED)
+        self.db.set("there", file, is_file(file), durability=Durability.STORED)
 
     # --- answers ---
 

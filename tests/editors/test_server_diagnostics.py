@@ -172,6 +172,18 @@ async def test_an_edited_files_own_errors_come_first(client: LanguageClient, tmp
 
 
 @pytest.mark.asyncio
+async def test_findings_leave_the_name_that_the_client_has_for_a_file(client: LanguageClient, workspace: Path) -> None:
+    """Also where that is not how the server spells it."""
+    await started(client, workspace, client_capabilities("neovim"))
+    uri = f"{workspace.as_uri()}/%6eew.m4"
+    document = types.TextDocumentItem(uri, "m4", 1, "policy x")
+    client.text_document_did_open(types.DidOpenTextDocumentParams(document))
+    await until(lambda: client.diagnostics.get(uri))
+    client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri)))
+    await until(lambda: not client.diagnostics[uri])
+
+
+@pytest.mark.asyncio
 async def test_only_files_with_news_are_published(client: LanguageClient, workspace: Path) -> None:
     await started(client, workspace, client_capabilities("visual-studio-code"))
     uri, other = opened(client, workspace / "even.m4"), (workspace / "shop.m4").as_uri()

@@ -269,6 +269,19 @@ def test_a_large_file_of_nonsense(tmp_path: Path, text: str) -> None:
     assert max(map(len, done.out.splitlines())) < 400
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a\0", "a\ud800", "d/" * 3000 + "a"], ids=("long", "nul", "half", "deep"))
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    folder = shop(tmp_path, GOOD)
+    workspace = Workspace([folder])
+    workspace.set_text((folder / "policies.m4").as_posix(), f'import "{name}.m4";\nmesh other {{ graph "{name}"; }}\n')
+    assert {p.code for p in workspace.problems()} >= {"missing-file"}
+    file = f"/{name}.m4"
+    workspace.set_text(file, "policy x")
+    assert [p.code for p in workspace.problems() if p.place.file == file] == ["syntax-error"]
+    workspace.close(file)
+    assert [p.code for p in workspace.problems() if p.place.file.startswith(file[:200])] == []
+
+
 def test_links_and_pipes(tmp_path: Path) -> None:
     folder = shop(tmp_path, GOOD + CLASH)
     (folder / "dangling.m4").symlink_to("nowhere.m4")
