@@ -42,7 +42,9 @@ class Wire(Client):
         return len(self.answers.get(None, ()))
 
     def _take(self, message: dict[str, Any], at: float) -> None:
-        if "method" in message and "id" in message:
+        if message.get("method") == "window/showMessageRequest":
+            self.send({"jsonrpc": "2.0", "id": message["id"], "result": None})  # somebody waits for what comes of it
+        elif "method" in message and "id" in message:
             self.asked.append(message["id"])
         elif "method" not in message and message["id"] not in self._waiting:
             self.answers.setdefault(message["id"], []).append(message)

@@ -30,6 +30,7 @@ from m4ls.positions import choose
 from m4ls.reports import Reports
 from m4ls.stdio import Input
 from m4ls.surveys import Surveys
+from m4ls.trust import Trust
 
 if TYPE_CHECKING:
     from m4c.workspace import Workspace
@@ -85,6 +86,7 @@ class M4Server(LanguageServer):
         self.reports = Reports(self)
         self.survey = Surveys(self)
         self.jobs = Jobs(self)
+        self.trust = Trust(self)
         self.checker = Checker(self)
         self.watching: asyncio.Task[None] | None = None
         self._converter: Converter | None = None
@@ -179,6 +181,7 @@ def _lifecycle(server: M4Server) -> None:
         general = params.capabilities.general
         offered = list(general.position_encodings or ()) if general else None
         server.documents.encoding = choose(offered)
+        server.trust.hear(params.initialization_options)
         if server.reports.pulled:
             diagnostics.register(server)
 
@@ -204,6 +207,11 @@ def _lifecycle(server: M4Server) -> None:
     def changed_on_disk(params: types.DidChangeWatchedFilesParams) -> None:
         server.analyst.refresh()
         server.checker.changed()
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    def changed_settings(params: types.DidChangeConfigurationParams) -> None:
+        if server.trust.hear(params.settings):
+            server.checker.changed()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def changed_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:

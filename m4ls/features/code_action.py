@@ -36,7 +36,8 @@ def register(server: M4Server) -> None:
             lines = convert.lines(file)
             start, end = lines.offset(params.range.start), lines.offset(params.range.end)
             found = (_action(a, convert, bool(only)) for a in actions(workspace, file, start, end, quick=True))
-            return fixed + [a for a in found if only is None or _wanted(a, only)]
+            allowed = (a for a in found if a.command is None or not server.trust.refused)
+            return fixed + [a for a in allowed if only is None or _wanted(a, only)]
 
         return await server.ask_file(params.text_document.uri, question, [], long=True)
 

@@ -34,6 +34,7 @@ def register(server: M4Server) -> None:
             out = target.folder / OUT / (tier or "out")
             return jobs.build(target.workspace, target.mesh, out, tier, policy)
 
+        await server.trust.require("m4.build")
         async with Progress(server, "Building artifacts"):
             built = await server.jobs.run("m4.build", given, job)
         if tier is not None:

@@ -3,7 +3,8 @@
 `m4.deploy` takes the URI or path of a file or folder, a target, a folder for the target `directory`, and whether to
 `confirm`. Without a target it asks for one, and then it always asks again before it changes anything: it has the
 dataplanes validate what they would get, and says what would change. All of this goes through standard requests
-(`window/showMessageRequest`, `window/showDocument`, `$/progress`), so it is the same in every editor.
+(`window/showMessageRequest`, `window/showDocument`, `$/progress`), so it is the same in every editor. Both commands
+are done in a trusted workspace only.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def register(server: M4Server) -> None:
     async def deploy(*given: Any) -> dict[str, Any]:
         target, folder, confirm = (optional(given, i) for i in (1, 2, 3))
         output = _absolute(folder)
+        await server.trust.require("m4.deploy")
         asked = target is None or confirm == "confirm"
         if target is None:
             target, output = await _choose(server, given, output)
@@ -66,6 +68,7 @@ def register(server: M4Server) -> None:
 
             return jobs.undeploy(target.workspace, target.mesh)
 
+        await server.trust.require("m4.undeploy")
         async with Progress(server, "Undeploying"):
             return _deployed(server, await server.jobs.run("m4.undeploy", given, job))
 

@@ -1,6 +1,6 @@
 """workspace/executeCommand `m4.preview`: the artifacts of the elements that run a policy, with links back.
 
-Its arguments are the URI of a file and the name of a policy. Templates of specs are run, so an editor offers it in a
+Its arguments are the URI of a file and the name of a policy. Templates of specs are run, so it is done in a
 trusted workspace only.
 """
 
@@ -25,6 +25,7 @@ def register(server: M4Server) -> None:
     @server.command("m4.preview")
     async def preview(*given: Any) -> dict[str, Any]:
         uri, policy = _arguments(given)
+        await server.trust.require("m4.preview")
 
         def question(workspace: Workspace, file: str, convert: Converter) -> dict[str, Any]:
             from m4c.ide.preview import NoPreview, preview

@@ -75,7 +75,7 @@
   (unless (string-match-p "mesh shop: " (buffer-string)) (error "Plan: %s" (buffer-string))))
 (checks-say "plan of a text that is not saved")
 
-(let ((answers '("Into" "Deploy")) asked)
+(let ((answers '("Trust" "Into" "Deploy")) asked)
   (cl-letf (((symbol-function 'completing-read)
              (lambda (prompt choices &rest _)
                (push prompt asked)
@@ -83,9 +83,9 @@
                  (seq-find (lambda (choice) (string-prefix-p wanted choice))
                            (mapcar (lambda (c) (if (consp c) (car c) c)) choices))))))
     (m4mesh-deploy))
-  (unless (= (length asked) 2) (error "Asked: %S" asked)))
+  (unless (= (length asked) 3) (error "Asked: %S" asked)))
 (unless (file-exists-p (expand-file-name "out/manifest.json" (getenv "M4_WORKSPACE"))) (error "Nothing was deployed"))
-(checks-say "deployed, after it was asked where and whether")
+(checks-say "deployed, after it was asked for trust, where and whether")
 
 (set-buffer-modified-p nil)
 (eglot-shutdown (eglot--current-server-or-lose))

@@ -28,7 +28,10 @@ async def client(lsp_client: LanguageClient, tmp_path: Path) -> AsyncIterator[No
     shutil.copytree(HERE / "workspace", tmp_path / "ws")
     folder = types.WorkspaceFolder(uri=(tmp_path / "ws").as_uri(), name="ws")
     params = types.InitializeParams(
-        capabilities=client_capabilities("visual-studio-code"), workspace_folders=[folder], root_uri=folder.uri
+        capabilities=client_capabilities("visual-studio-code"),
+        workspace_folders=[folder],
+        root_uri=folder.uri,
+        initialization_options={"trusted": True},
     )
     await lsp_client.initialize_session(params)
     yield

@@ -297,6 +297,7 @@ def test_preview_follows_the_edit_and_leads_back(start: Any, workspace: Path) ->
     (workspace / "even.m4").unlink()
     shop: Editor = start(workspace / "shop.m4")
     shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    shop.nvim.command("M4Trust")
     shop.put_cursor("r.SetHeader")
     shop.nvim.command("M4Preview")
     buffer = "vim.fn.bufnr('m4://artifact/envoy/e/envoy.yaml')"
@@ -319,8 +320,20 @@ def test_build_writes_artifacts(start: Any, workspace: Path) -> None:
     (workspace / "even.m4").unlink()
     editor: Editor = start(workspace / "shop.m4")
     editor.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    editor.lua("vim.g.asked = 0 vim.ui.select = function(_, _, done) vim.g.asked = vim.g.asked + 1 done(nil) end")
+    editor.nvim.command("M4Build")
+    editor.wait("vim.api.nvim_exec2('messages', { output = true }).output:find('not trusted') ~= nil")
+    assert editor.lua("return vim.g.asked") == 1
+    assert not (workspace / ".m4").exists()
+    editor.nvim.command("M4Trust")
+    editor.nvim.command("M4Restart")  # which the trust outlives
+    editor.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    assert editor.lua("return require('m4.trust').of(...)", str(workspace)) is True
     editor.nvim.command("M4Build")
     editor.wait("vim.api.nvim_exec2('messages', { output = true }).output:find('M4: wrote') ~= nil")
+    assert editor.lua("return vim.g.asked") == 1
+    editor.nvim.command("M4Trust!")
+    assert editor.lua("return require('m4.trust').of(...)", str(workspace)) is None
     written = re.search(r"wrote (\d+) files into (\S+)", editor.messages())
     assert written and int(written[1]) > 0
     assert list(Path(written[2]).rglob("*.yaml"))
@@ -337,7 +350,8 @@ def test_deploy_and_undeploy(start: Any, workspace: Path, tmp_path: Path) -> Non
         )
         editor.nvim.command("M4Deploy")
         editor.wait("vim.fn.bufwinid('m4://deploy') ~= -1")
-        where, question = editor.lua("return vim.g.asked")
+        trust, where, question = editor.lua("return vim.g.asked")
+        assert f"Do you trust who wrote {workspace}?" in trust
         assert "where to deploy mesh `shop`?" in where
         assert "deploy mesh `shop` on this machine? artifacts: 2 new" in question
         report = editor.lua("return vim.api.nvim_buf_get_lines(vim.fn.bufnr('m4://deploy'), 0, -1, false)")

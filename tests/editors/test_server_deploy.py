@@ -51,7 +51,10 @@ async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[N
     (workspace / "even.m4").unlink()
     folder = types.WorkspaceFolder(workspace.as_uri(), "ws")
     able = client_capabilities("visual-studio-code")
-    await lsp_client.initialize_session(types.InitializeParams(able, workspace_folders=[folder]))
+    trusted = {"trusted": True}
+    await lsp_client.initialize_session(
+        types.InitializeParams(able, workspace_folders=[folder], initialization_options=trusted)
+    )
     yield
     await lsp_client.shutdown_session()
 

@@ -42,7 +42,9 @@ async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[N
     assert able.workspace is not None
     redrawn = attrs.evolve(able.workspace, inlay_hint=types.InlayHintWorkspaceClientCapabilities(refresh_support=True))
     folder = types.WorkspaceFolder(workspace.as_uri(), "ws")
-    params = types.InitializeParams(attrs.evolve(able, workspace=redrawn), workspace_folders=[folder])
+    able = attrs.evolve(able, workspace=redrawn)
+    trusted = {"trusted": True}
+    params = types.InitializeParams(able, workspace_folders=[folder], initialization_options=trusted)
     await lsp_client.initialize_session(params)
     yield
     await lsp_client.shutdown_session()

@@ -49,7 +49,7 @@ export function activate(context: vscode.ExtensionContext): void {
         await running.follow();
       }
     }),
-    vscode.workspace.onDidGrantWorkspaceTrust(() => running.follow()),
+    vscode.workspace.onDidGrantWorkspaceTrust(() => running.trusted()),
     vscode.workspace.onDidChangeWorkspaceFolders(() => running.follow()),
   );
   for (const document of vscode.workspace.textDocuments) {

@@ -1,7 +1,7 @@
 /** The connection to the language server: started when it is first needed, started anew when it stops by itself. */
 
 import * as vscode from "vscode";
-import { CloseAction, ErrorAction, ExecuteCommandRequest, LanguageClient, type Middleware, State, TransportKind } from "vscode-languageclient/node";
+import { CloseAction, DidChangeConfigurationNotification, ErrorAction, ExecuteCommandRequest, LanguageClient, type Middleware, State, TransportKind } from "vscode-languageclient/node";
 
 import { findServer, type Search } from "./serverPath";
 
@@ -95,6 +95,14 @@ export class Server {
     });
   }
 
+  /** The workspace is trusted now: the server is told, and another one may be used. */
+  async trusted(): Promise<void> {
+    if (this.client?.state === State.Running) {
+      await this.client.sendNotification(DidChangeConfigurationNotification.type, { settings: { m4: { trusted: true } } });
+    }
+    await this.follow();
+  }
+
   /** After a change of settings or trust: if another server is to be used now, or none is found elsewhere, that is done or told. */
   async follow(): Promise<void> {
     const outdated = (): boolean => {
@@ -182,6 +190,7 @@ export class Server {
       "M4",
       { command: program, transport: TransportKind.stdio },
       {
+        initializationOptions: () => ({ trusted: vscode.workspace.isTrusted }),
         documentSelector: [{ scheme: "file", language: LANGUAGE }],
         outputChannel: this.output,
         errorHandler: {

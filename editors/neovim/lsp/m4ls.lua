@@ -4,6 +4,11 @@ return {
   cmd = function(dispatchers)
     return vim.lsp.rpc.start(require('m4').server(), dispatchers)
   end,
+  before_init = function(params, config)
+    params.initializationOptions = vim.tbl_extend('force', params.initializationOptions or {}, {
+      trusted = require('m4.trust').of(config.root_dir),
+    })
+  end,
   filetypes = { 'm4mesh' },
   get_language_id = function()
     return 'm4'

@@ -24,6 +24,10 @@ vim.api.nvim_create_user_command('M4Preview', function()
   require('m4').preview()
 end, { desc = 'M4: show what the policy at the cursor becomes' })
 
+vim.api.nvim_create_user_command('M4Trust', function(given)
+  require('m4').trust(not given.bang)
+end, { bang = true, desc = 'M4: let this folder be built, previewed and deployed; with ! not any more' })
+
 vim.api.nvim_create_user_command('M4Clear', function()
   require('m4.evaluate').clear()
 end, { desc = 'M4: show no evaluation any more' })

@@ -41,6 +41,11 @@ function M.check()
   local clients = vim.lsp.get_clients({ name = 'm4ls' })
   for _, client in ipairs(clients) do
     health.ok(('runs for %s (%s)'):format(client.root_dir, client.offset_encoding))
+    if require('m4.trust').of(client.root_dir) then
+      health.ok('the folder is trusted')
+    else
+      health.info('the folder is not trusted: the server asks before it builds or deploys; :M4Trust is for good')
+    end
     local offered = vim.tbl_get(client.server_capabilities, 'executeCommandProvider', 'commands') or {}
     for _, command in ipairs({ 'm4.plan', 'm4.test', 'm4.evaluate', 'm4.preview', 'm4.deploy' }) do
       if not vim.tbl_contains(offered, command) then

@@ -158,6 +158,18 @@ function M.preview(path, policy)
   end, policy)
 end
 
+--- Trusts the folder that the server of the current buffer runs for, or not any more.
+--- @param trusted boolean
+function M.trust(trusted)
+  local running = client()
+  if not running then
+    tell('the language server does not run; see :checkhealth m4', vim.log.levels.ERROR)
+    return
+  end
+  local folder = require('m4.trust').set(running, trusted)
+  tell(('%s is %s'):format(folder, trusted and 'trusted' or 'not trusted any more'))
+end
+
 --- Writes the artifacts.
 --- @param path string?
 function M.build(path)
