@@ -9,9 +9,10 @@
 #              about half an hour on a machine that does nothing else (DATAPLANE="--rounds 2 --seconds 1 --stalls 10000"
 #              for a first look)
 # make law     10,000 requests in new random meshes, held to the reference interpreter (LAW="--requests 1000 --seed 7")
+# make framing    requests that can be read in two ways, in every split, through every dataplane; FRAMING="--docs" for the page
 # They install what they need first; a second run skips what is there.
 
-.PHONY: demo test bench fuzz bench-dataplane law bench-docs setup-demo setup-test extension picture package clean
+.PHONY: demo test bench fuzz bench-dataplane law framing bench-docs setup-demo setup-test extension picture package clean
 
 demo: setup-demo
 	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
@@ -38,6 +39,9 @@ bench-dataplane:
 
 law: setup-test
 	@.venv/bin/python -m tests.law $(LAW)
+
+framing: setup-test
+	@.venv/bin/python -m tests.framing $(FRAMING)
 
 # The figures and the picture of docs/performance.md, measured anew for all sizes
 bench-docs:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
 // The head of an HTTP/1.1 request (RFC 9112), read strictly. Whatever two readers could understand differently is an
-// error: bare CR or LF, folded lines, blanks before a colon, control characters, two lengths, other transfer codings.
+// error: bare CR or LF, folded lines, blanks before a colon, control characters, two lengths, other transfer codings, two
+// hosts, targets that are no path.
 //
 // First a table-driven automaton walks over the bytes and notes where something begins or ends (an event), without a
 // branch that depends on the bytes. Then the events, a few per field, are turned into texts and fields.
@@ -9,11 +10,11 @@
 
 #include "m4_text.h"
 
-enum { C_BAD, C_SP, C_HT, C_CR, C_LF, C_COLON, C_QUERY, C_TOKEN, C_VISIBLE, C_HIGH };
+enum { C_BAD, C_SP, C_HT, C_CR, C_LF, C_COLON, C_QUERY, C_HASH, C_TOKEN, C_VISIBLE, C_HIGH };
 
 static const u8 m4_class[256] = {
     ['\t'] = C_HT, ['\n'] = C_LF, ['\r'] = C_CR, [' '] = C_SP,
-    ['!'] = C_TOKEN, ['"'] = C_VISIBLE, ['#' ... '\''] = C_TOKEN, ['(' ... ')'] = C_VISIBLE, ['*' ... '+'] = C_TOKEN,
+    ['!'] = C_TOKEN, ['"'] = C_VISIBLE, ['#'] = C_HASH, ['$' ... '\''] = C_TOKEN, ['(' ... ')'] = C_VISIBLE, ['*' ... '+'] = C_TOKEN,
     [','] = C_VISIBLE, ['-' ... '.'] = C_TOKEN, ['/'] = C_VISIBLE, ['0' ... '9'] = C_TOKEN, [':'] = C_COLON,
     [';' ... '>'] = C_VISIBLE, ['?'] = C_QUERY, ['@'] = C_VISIBLE, ['A' ... 'Z'] = C_TOKEN, ['[' ... ']'] = C_VISIBLE,
     ['^' ... 'z'] = C_TOKEN, ['{'] = C_VISIBLE, ['|'] = C_TOKEN, ['}'] = C_VISIBLE, ['~'] = C_TOKEN,
@@ -30,19 +31,20 @@ enum {
 #define ON(state, class) [(state) << 4 | (class)]
 #define ON_VISIBLE(state, to) \
     ON(state, C_COLON) = (to), ON(state, C_TOKEN) = (to), ON(state, C_VISIBLE) = (to)
+#define ON_NAME(state, to) ON(state, C_TOKEN) = (to), ON(state, C_HASH) = (to)
 #define ON_CONTENT(state, to) \
-    ON_VISIBLE(state, to), ON(state, C_QUERY) = (to), ON(state, C_HIGH) = (to)
+    ON_VISIBLE(state, to), ON(state, C_QUERY) = (to), ON(state, C_HASH) = (to), ON(state, C_HIGH) = (to)
 
 static const u8 m4_step[256] = {  // everything else leads to S_BAD
-    ON(S_START, C_TOKEN) = S_METHOD,
-    ON(S_METHOD, C_TOKEN) = S_METHOD, ON(S_METHOD, C_SP) = S_TARGET0 | EVENT,
+    ON_NAME(S_START, S_METHOD),
+    ON_NAME(S_METHOD, S_METHOD), ON(S_METHOD, C_SP) = S_TARGET0 | EVENT,
     ON_VISIBLE(S_TARGET0, S_TARGET), ON(S_TARGET0, C_QUERY) = S_QUERY | EVENT,
     ON_VISIBLE(S_TARGET, S_TARGET), ON(S_TARGET, C_QUERY) = S_QUERY | EVENT, ON(S_TARGET, C_SP) = S_VERSION | EVENT,
     ON_VISIBLE(S_QUERY, S_QUERY), ON(S_QUERY, C_QUERY) = S_QUERY, ON(S_QUERY, C_SP) = S_VERSION | EVENT,
     ON_VISIBLE(S_VERSION, S_VERSION), ON(S_VERSION, C_CR) = S_FIRST_CR | EVENT,
     ON(S_FIRST_CR, C_LF) = S_LINE,
-    ON(S_LINE, C_TOKEN) = S_NAME | EVENT, ON(S_LINE, C_CR) = S_LAST_CR,
-    ON(S_NAME, C_TOKEN) = S_NAME, ON(S_NAME, C_COLON) = S_BLANK | EVENT,
+    ON_NAME(S_LINE, S_NAME | EVENT), ON(S_LINE, C_CR) = S_LAST_CR,
+    ON_NAME(S_NAME, S_NAME), ON(S_NAME, C_COLON) = S_BLANK | EVENT,
     ON(S_BLANK, C_SP) = S_BLANK, ON(S_BLANK, C_HT) = S_BLANK, ON(S_BLANK, C_CR) = S_CR | EVENT,
     ON_CONTENT(S_BLANK, S_VALUE | EVENT | SOLID),
     ON_CONTENT(S_VALUE, S_VALUE | SOLID), ON(S_VALUE, C_CR) = S_CR | EVENT,
@@ -136,6 +138,8 @@ static __always_inline void m4_on_field(struct m4_walk *k, u32 solid)
         m4_note(&w->own[M4_OWN_LENGTH], value);
     else if (M4_NAMED(w, k->name, len, "transfer-encoding"))
         m4_note(&w->own[M4_OWN_ENCODING], value);
+    else if (M4_NAMED(w, k->name, len, "host"))
+        m4_note(&w->own[M4_OWN_HOST], value);
     else if (M4_NAMED(w, k->name, len, "expect"))
         m4_note(&w->own[M4_OWN_EXPECT], value);
     else if (M4_NAMED(w, k->name, len, M4_CONTEXT))
@@ -278,6 +282,13 @@ static __always_inline u32 m4_read_tag(struct m4_work *w)
     return bad ? 0 : tag;
 }
 
+// Is the target a path, or the "*" of OPTIONS? Servers look a target in absolute form up without its scheme and host, so
+// what a condition sees of it would not be what they serve.
+static __always_inline u64 m4_is_path(const struct m4_work *w)
+{
+    return m4_same(w, w->target.at, "/", 1, 0) | (m4_same(w, w->target.at, "*", 1, 0) & m4_is(w->target.len, 1));
+}
+
 // How the body is delimited, or the status of a refusal where that is not beyond doubt.
 static __always_inline u32 m4_framing(struct m4_work *w)
 {
@@ -285,7 +296,9 @@ static __always_inline u32 m4_framing(struct m4_work *w)
     struct m4_text encoding = w->own[M4_OWN_ENCODING].value;
     if (w->version != '0' && w->version != '1')
         return 505;
-    if (lengths > 1 || encodings > 1 || (lengths && encodings) || w->own[M4_OWN_CONTEXT].count > 1)
+    if (lengths > 1 || encodings > 1 || (lengths && encodings))
+        return 400;
+    if (w->own[M4_OWN_CONTEXT].count > 1 || w->own[M4_OWN_HOST].count > 1 || !m4_is_path(w))
         return 400;
     if (w->method.len == 7 && m4_same(w, w->method.at, "CONNECT", 7, 0))
         return 400;  // what follows is not HTTP

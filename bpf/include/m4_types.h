@@ -78,7 +78,7 @@ struct m4_field {
 };
 
 // Fields that the runtime itself looks at.
-enum m4_own { M4_OWN_LENGTH, M4_OWN_ENCODING, M4_OWN_EXPECT, M4_OWN_CONTEXT, M4_OWN };
+enum m4_own { M4_OWN_LENGTH, M4_OWN_ENCODING, M4_OWN_EXPECT, M4_OWN_HOST, M4_OWN_CONTEXT, M4_OWN };
 
 // The size line of a chunk as far as it has been read; in memory, where the verifier does not follow its values.
 struct m4_size_line {
