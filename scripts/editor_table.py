@@ -71,6 +71,7 @@ FEATURES = (
     Feature("… while you type", "documentOnTypeFormattingProvider", (YES, NO, NO, NO)),
     Feature("links", "documentLinkProvider", (NO, YES, YES, YES)),
     Feature("quick fixes", "codeActionProvider", (YES, YES, YES, YES)),
+    Feature("… worked out when they are chosen", "codeActionProvider.resolveProvider", (YES, YES, "?", "?")),
     Feature("commands", "executeCommandProvider", (NO, YES, YES, YES)),
     Feature("diagnostics, pulled", "diagnosticProvider", (YES, "if set", YES, NO)),
     Feature("… of the workspace", "diagnosticProvider.workspaceDiagnostics", (NO, NO, YES, NO)),

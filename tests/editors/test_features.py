@@ -230,6 +230,22 @@ async def actions(client: LanguageClient, desk: Desk) -> None:
     assert " overrides send_some {" in desk.edited(fix.edit)["even.m4"]
 
 
+@exercises("codeActionProvider.resolveProvider")
+async def rewritings(client: LanguageClient, desk: Desk) -> None:
+    desk.open("more.m4", "policy more (HttpRequest r) on web -> (e | f) { r.SetTimeout(9s); }\n")
+    place = types.Range(desk.at("more.m4", "-> (e"), desk.at("more.m4", "-> (e"))
+    only = types.CodeActionContext(diagnostics=[], only=[types.CodeActionKind.Refactor])
+    found = await client.text_document_code_action_async(types.CodeActionParams(desk.document("more.m4"), place, only))
+    (action,) = [a for a in found or () if isinstance(a, types.CodeAction)]
+    assert (action.title, action.kind) == ("Extract group `e_or_f`", types.CodeActionKind.RefactorExtract)
+    whole = action if action.edit is not None else await client.code_action_resolve_async(action)
+    texts = desk.edited(whole.edit)
+    assert "on web -> @e_or_f {" in texts["more.m4"]
+    assert "group e_or_f = { e, f };" in texts["shop.m4"]
+    (desk.folder / "more.m4").unlink()
+    client.text_document_did_close(types.DidCloseTextDocumentParams(desk.document("more.m4")))
+
+
 @exercises("codeLensProvider", "codeLensProvider.resolveProvider")
 async def lenses(client: LanguageClient, desk: Desk) -> None:
     found = await client.text_document_code_lens_async(types.CodeLensParams(desk.document("extra.m4")))

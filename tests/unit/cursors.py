@@ -8,6 +8,7 @@ from m4c.ide.complete import complete
 from m4c.ide.definition import definition, highlights, implementation, references, type_definition
 from m4c.ide.edits import apply_edits
 from m4c.ide.hover import hover
+from m4c.ide.refactor import rewritings
 from m4c.ide.rename import Refused, rename
 from m4c.ide.scene import Proposal
 from m4c.ide.signature import signature
@@ -78,6 +79,14 @@ class Desk:
         found = rename(self.workspace, self.here, self.put(text), name)
         texts = apply_edits(self.workspace, tuple(edit for _, edit in found.edits))
         return {Path(file).name: new for file, new in texts.items()}
+
+    def rewritten(self, text: str) -> dict[str, dict[str, str]]:
+        """Of each rewriting that is offered at the cursor, by its title, the files that it changes with their texts."""
+        offset = self.put(text)
+        found = rewritings(self.workspace, self.here, offset, offset)
+        return {
+            r.title: {Path(f).name: new for f, new in apply_edits(self.workspace, r.edits()).items()} for r in found
+        }
 
     def refused(self, text: str, name: str) -> str:
         """Why what is under the cursor cannot be renamed."""

@@ -16,7 +16,8 @@ import editor_table  # noqa: E402 - it is in no package
 def test_a_row_says_what_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     found = editor_table.capabilities()
     assert editor_table.unlisted(found) == set()
-    rows = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in editor_table.table().splitlines()[2:36]}
+    lines = editor_table.table().splitlines()[2 : 2 + len(editor_table.FEATURES)]
+    rows = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in lines}
     assert len(rows) == len(editor_table.FEATURES)
     assert rows["rename"] == rows["… of what has changed"] == "yes"
     assert rows["type hierarchy"] == "nothing in M4 inherits"

@@ -1,16 +1,20 @@
-"""Code actions: the fixes of the problems at hand, and building the artifacts of one tier of dataplanes."""
+"""Code actions: the fixes of the problems at hand, rewritings, and building the artifacts of one tier of dataplanes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from m4c import project
 from m4c.diagnostics.registry import rule
 from m4c.diagnostics.suppress import PLACEHOLDER
+from m4c.ide.complete import complete
 from m4c.ide.diagnostics import Diagnostic, diagnostics
 from m4c.ide.edits import TextEdit, line_edits, text_edits
 from m4c.ide.fixall import fix_all
+from m4c.ide.refactor import rewritings
+from m4c.ide.unimported import import_edit
 from m4c.semantics.problems import Fix, chosen
 from m4c.syntax import tree as t
 from m4c.syntax.items import head
@@ -19,6 +23,7 @@ from m4c.workspace import Workspace
 FIX_ALL = "Fix all that leaves no choice"
 TIERS = {"proxy": "sidecar", "kernel": "eBPF"}  # what people call what runs in a tier
 BUILD = "m4.build"
+UNKNOWN = "unknown-name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +37,15 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something to do at a place: edits of texts, or a command."""
+    """Something to do at a place: edits of texts, which may be worked out `later`, or a command."""
 
     title: str
-    kind: Literal["quickfix", "source", "source.fixAll"]
+    kind: Literal["quickfix", "source", "source.fixAll", "refactor.extract", "refactor.rewrite"]
     edits: tuple[TextEdit, ...] = ()
     fixes: Diagnostic | None = None
     command: Command | None = None
     preferred: bool = False
+    later: Callable[[], tuple[TextEdit, ...]] | None = None
 
 
 def actions(workspace: Workspace, file: str, start: int, end: int, quick: bool = False) -> tuple[Action, ...]:
@@ -50,8 +56,9 @@ def actions(workspace: Workspace, file: str, start: int, end: int, quick: bool =
             for problem in found.problems:
                 fixes = workspace.fixes(problem)
                 out += [_fix(workspace, fix, found, fix is chosen(fixes)) for fix in fixes]
-            out += _suppressions(workspace, found)
-    return (*dict.fromkeys(out), *_builds(workspace, file, start))
+            out += [*_imports(workspace, found), *_suppressions(workspace, found)]
+    rewritten = (Action(r.title, r.kind, later=r.edits) for r in rewritings(workspace, file, start, end))
+    return (*dict.fromkeys(out), *rewritten, *_builds(workspace, file, start))
 
 
 def fix_all_action(workspace: Workspace, file: str) -> Action | None:
@@ -64,6 +71,19 @@ def fix_all_action(workspace: Workspace, file: str) -> Action | None:
 
 def _fix(workspace: Workspace, fix: Fix, found: Diagnostic, best: bool) -> Action:
     return Action(fix.title, "quickfix", text_edits(workspace, fix), found, preferred=best)
+
+
+def _imports(workspace: Workspace, found: Diagnostic) -> list[Action]:
+    """The imports of files that declare what is not known at a place."""
+    file, end = found.span.file, found.span.end
+    if found.code != UNKNOWN or not file.endswith(".m4"):
+        return []
+    name = workspace.text(file)[found.span.start : end].strip('"')
+    paths = {p.imports for c in complete(workspace, file, end).items if (p := c.proposal).label == name and p.imports}
+    return [
+        Action(f"Import `{path}`, which declares `{name}`", "quickfix", (import_edit(workspace, file, path),), found)
+        for path in sorted(paths)
+    ]
 
 
 def _suppressions(workspace: Workspace, found: Diagnostic) -> list[Action]:
