@@ -28,6 +28,7 @@ from m4c.placement.model import Component, Problem
 
 Row = int
 _ROWS = 12  # rows of one component in one round
+_SHARING = 4  # of those, how many are told nevertheless
 _PASSED = 100  # violations that are passed over for what mends others, before no more are looked for
 _CHECK = 16  # components between two looks at whether to go on
 
@@ -47,6 +48,7 @@ class Silence:
 
     def __init__(self, problem: Problem, chosen: int) -> None:
         self.problem = problem
+        self._onward: dict[str, list[tuple[str, int]]] = {}
         self.loud_in = self.loud_out = 0
         letters = problem.letters
         for service in dict.fromkeys(problem.columns[i].service for i in bits(chosen)):
@@ -59,6 +61,18 @@ class Silence:
         """The letters to which silent hops lead from some."""
         quiet = mask & ~self.loud_out
         return self.problem.letters.after(quiet) & ~self.loud_in if quiet else 0
+
+    def onward(self, service: str) -> list[tuple[str, int]]:
+        """The services to which silent hops lead from one, with their letters."""
+        found = self._onward.get(service)
+        if found is None:
+            letters = self.problem.letters
+            found = []
+            if not letters.service(service) & self.loud_out:
+                every = [(callee, letters.service(callee)) for callee in self.problem.callees[service]]
+                found = [(callee, own) for callee, own in every if not own & self.loud_in]
+            self._onward[service] = found
+        return found
 
     def before(self, mask: int) -> int:
         """The letters from which silent hops lead to some."""
@@ -86,13 +100,14 @@ def violations(problem: Problem, chosen: int, checkpoint: Callable[[], None] = l
         if carried is not None and not carried[0] & ~updating[0] and not carried[1] & ~updating[1]:
             continue  # more updates than in a choice that carries it
         taken = rows = passed = 0
-        for why, row in _of_component(problem, component, silence, forged):
-            if row & taken:  # what mends the others may mend it
+        for why, row, common in _of_component(problem, component, silence, forged):
+            if row & ~common & taken:  # what mends the others may mend it
                 passed += 1
                 if passed > _PASSED:
                     break
-                continue
-            taken |= row
+                if passed > _SHARING:
+                    continue
+            taken |= row & ~common
             rows += 1
             context.rows[row] = why
             out.append(Violation(i, row, why))
@@ -151,27 +166,28 @@ def _lands_apart(problem: Problem, component: Component, service: str) -> bool:
 
 def _of_component(
     problem: Problem, component: Component, silence: Silence, forged: Sequence[_Forged]
-) -> Iterator[tuple[str, Row]]:
-    """What is broken: (why, what would mend it)."""
+) -> Iterator[tuple[str, Row, Row]]:
+    """What is broken: (why, what would mend it, what of that would also mend others that are told beside it)."""
     classes = component.classes
     if not classes.of:
         return
     broken = False
     leading = _silently_to(problem, silence, classes.split_letters)
     if _zero_meets(problem, component, silence):
-        for row, service in _meet(problem, component, silence, leading, _zero(problem, component, silence)):
+        sources = _zero(problem, component, silence, leading)
+        for row, service in _meet(problem, component, silence, leading, sources):
             broken = True
-            yield f"requests without a tag reach {service} in ways that later hops must tell apart", row
+            yield f"requests without a tag reach {service} in ways that later hops must tell apart", row, 0
     for tag in forged:
         if tag.reached & classes.split_letters:
             broken = True
-            at, row = tag.nearest(classes.split_letters)
-            yield f"a tag forged outside would reach {at}", row
+            for at, row in tag.ways(classes.split_letters):
+                yield f"a tag forged outside would reach {at}", row, tag.door
     if broken:
         return
     for service, state in _branching(problem, component, silence):
         for row, at in _meet(problem, component, silence, leading, [(service, state, 0)]):
-            yield f"requests through {service} reach {at} in ways that later hops must tell apart", row
+            yield f"requests through {service} reach {at} in ways that later hops must tell apart", row, 0
 
 
 def _silently_to(problem: Problem, silence: Silence, mask: int) -> int:
@@ -183,10 +199,9 @@ def _silently_to(problem: Problem, silence: Silence, mask: int) -> int:
     return known | problem.letters.whole(silence.before(known))
 
 
-def _zero(problem: Problem, component: Component, silence: Silence) -> Iterator[tuple[str, State, Row]]:
-    """What carries tag 0: (service, state, what would change that)."""
-    spread, classes = component.classes.spread, component.classes
-    services = problem.program.graph.services
+def _zero(problem: Problem, component: Component, silence: Silence, within: int) -> Iterator[tuple[str, State, Row]]:
+    """What carries tag 0 within some letters: (service, state, what would change that)."""
+    spread, classes, letters = component.classes.spread, component.classes, problem.letters
 
     def landed(service: str, before: State, row: Row) -> Iterator[tuple[str, State, Row]]:
         """Once for each class, over the versions."""
@@ -194,17 +209,14 @@ def _zero(problem: Problem, component: Component, silence: Silence) -> Iterator[
         for state in {classes.at(service, s): s for s in reversed(states)}.values():
             yield service, state, row
 
-    for service, of in services.items():
-        if of.origin:
-            yield from landed(service, spread.by_itself, 0)
-    for service, of in services.items():
-        if not of.propagates and service not in classes.of:
-            states = spread.states_at(problem.letters.service(service))
-            if states:
-                yield service, states[0], 0
-    for service, of in services.items():
-        if of.entry and of.trusted and silence.silent((None, service)):
-            yield from landed(service, spread.from_outside, problem.silencers((None, service)))
+    for service in letters.services(letters.origins & within):
+        yield from landed(service, spread.by_itself, 0)
+    for service in letters.services(problem.ending & within & ~classes.split_letters):
+        states = spread.states_at(letters.service(service))
+        if states:
+            yield service, states[0], 0
+    for service in letters.services(problem.trusted & within & ~silence.loud_in):
+        yield from landed(service, spread.from_outside, problem.silencers((None, service)))
 
 
 def _zero_meets(problem: Problem, component: Component, silence: Silence) -> bool:
@@ -278,10 +290,11 @@ def _meet(
                 yield change(known[1]) | change(number), service
             continue
         reached[service] = (here, number)
-        own = letters.service(service)
-        if (not services[service].propagates and before >= 0) or own & silence.loud_out:
+        if not services[service].propagates and before >= 0:
             continue
-        for callee in letters.services(silence.after(own) & leading):
+        for callee, own in silence.onward(service):
+            if not own & leading:
+                continue
             states = [spread.moves[state][cell] for _, cell in spread.landings(callee)]
             if len(states) > 1:
                 states = list({classes.at(callee, s): s for s in reversed(states)}.values())
@@ -376,27 +389,45 @@ def _untrusted(problem: Problem, silence: Silence) -> Iterator[str]:
 
 
 class _Forged:
-    """Where a tag from outside comes to over silent hops from one entry, a set of letters for each number of hops."""
+    """Where a tag from outside comes to over silent hops from one entry, a set of letters for each number of hops.
+    `door`: what would keep it from coming in."""
 
     def __init__(self, problem: Problem, silence: Silence, entry: str) -> None:
         self.problem, self.silence, self.entry = problem, silence, entry
         letters = problem.letters
         level = self.reached = letters.service(entry)
+        self.door = problem.silencers((None, entry))
         self.levels = [level]
         while level:
             level = silence.after(level & ~problem.ending) & ~self.reached
             self.reached |= level
             self.levels.append(level)
 
-    def nearest(self, letters: int) -> tuple[str, Row]:
-        """The nearest of some services, and what would keep the tag from it."""
-        every, silencers = self.problem.letters, self.problem.silencers
-        at = next(i for i, level in enumerate(self.levels) if level & letters)
-        service = found = every.all_letters[lowest(self.levels[at] & letters)][0]
-        row = 0
-        for level in reversed(self.levels[:at]):
-            ways = self.silence.before(every.service(service)) & ~self.problem.ending & level
-            caller = every.all_letters[lowest(ways)][0]
-            row |= silencers((caller, service))
+    def ways(self, goal: int) -> Iterator[tuple[str, Row]]:
+        """Some services out of a set, the nearest first, and what would keep the tag from each on one way. No two ways
+        have a service in common, but for the entry."""
+        letters = self.problem.letters
+        met = 0
+        for depth, level in enumerate(self.levels):
+            for service in letters.services(level & goal & ~met):
+                own = letters.service(service)
+                if own & met:
+                    continue
+                found = self._way(service, depth, met)
+                if found is not None:
+                    row, passed = found
+                    met |= passed & ~self.levels[0]
+                    yield service, row
+
+    def _way(self, service: str, depth: int, met: int) -> tuple[Row, int] | None:
+        letters = self.problem.letters
+        row, passed = self.door, letters.service(service)
+        for level in reversed(self.levels[:depth]):
+            ways = self.silence.before(letters.service(service)) & ~self.problem.ending & level & ~met
+            if not ways:
+                return None
+            caller = letters.all_letters[lowest(ways)][0]
+            row |= self.problem.silencers((caller, service))
             service = caller
-        return found, row | silencers((None, self.entry))
+            passed |= letters.service(caller)
+        return row, passed

@@ -159,13 +159,18 @@ class _Search:
         """A feasible choice, soon, with the rows that quick choices break on the way; None if that leads to none."""
         chosen = start
         for _ in range(_QUICK):
-            self.checkpoint()
-            more = greedy(self.cover, self.rows, chosen)
-            if more is None:
-                return None
-            chosen = pruned(self.cover, self.rows, more)
-            if not self._violated(chosen):
-                return chosen
+            while True:  # more and more elements, so that what is carried once stays so and is not looked at again
+                self.checkpoint()
+                more = greedy(self.cover, self.rows, chosen)
+                if more is None:
+                    return None
+                chosen = more
+                if not self._violated(chosen):
+                    break
+            fewer = pruned(self.cover, self.rows, chosen)
+            if fewer == chosen or not self._violated(fewer):
+                return fewer
+            chosen = fewer
         return None
 
     # --- what cannot be had ---
