@@ -13,6 +13,7 @@ Usage: python -m benchmarks.placement [--only ROW …] [--rounds N] [--seed N]  
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import tempfile
@@ -177,6 +178,8 @@ def opened(folder: Path) -> tuple[Workspace, str, Program]:
     program = project.program(workspace.db, mesh)
     if program is None:
         raise RuntimeError(f"no program in {folder}")
+    gc.collect()
+    gc.freeze()  # as the language server does after its first check
     return workspace, mesh, program
 
 

@@ -60,12 +60,18 @@ class AtHop:
     defaults: Sequence[tuple[int, Default, int | None]]  # (index in the mesh, default, pattern)
     _requested: dict[tuple[str, int], Cond] = field(default_factory=dict)
     _calls: dict[str, tuple[OpCall, ...]] = field(default_factory=dict)
+    _patterns: dict[str, int | None] = field(default_factory=dict)
+    _writers: dict[AttrKey, list[tuple[Policy, OpCall, Write]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for policy, _ in self.policies:
+        for policy, pattern in self.policies:
             # From outside there is no caller's side: what must run there is not performed.
-            here = tuple(c for c in policy.calls if not (self.hop[0] is None and c.side == "egress"))
+            here = policy.calls if self.hop[0] is not None else tuple(c for c in policy.calls if c.side != "egress")
             self._calls[policy.name] = here
+            self._patterns[policy.name] = pattern
+            for call in here:
+                for write in call.writes:
+                    self._writers.setdefault(write.attr, []).append((policy, call, write))
 
     def calls(self, within: frozenset[str] | None = None) -> list[tuple[Policy, OpCall]]:
         """The calls of all policies, or of some, in the order of the text."""
@@ -74,7 +80,7 @@ class AtHop:
     def requested(self, policy: Policy, call: OpCall) -> Cond:
         key = (policy.name, call.index)
         if key not in self._requested:
-            pattern = next(n for p, n in self.policies if p is policy)
+            pattern = self._patterns[policy.name]
             before = self.orders.after[policy.name]
             said = all_of(policy.when, call.guard)
             if before:
@@ -83,8 +89,10 @@ class AtHop:
         return self._requested[key]
 
     def left(self, policy: Policy, call: OpCall, within: frozenset[str] | None = None) -> Cond:
-        written = {w.attr for w in call.writes}
         overriders = self.orders.over[policy.name]
+        if not overriders:
+            return self.requested(policy, call)
+        written = {w.attr for w in call.writes}
         if within is not None:
             overriders &= within
         dropping = (self.requested(p, c) for p, c in self.calls(overriders) if any(w.attr in written for w in c.writes))
@@ -96,14 +104,23 @@ class AtHop:
 
     def beaten_by(self, call: OpCall) -> list[tuple[Policy, OpCall]]:
         """The calls with a write that beats one of this call's."""
-        return [
-            (p, c)
-            for p, c in self.calls()
-            if any(w.attr == v.attr and self.beats(w.value, v) for w in c.writes for v in call.writes)
-        ]
+        beating = {
+            id(c)
+            for v in call.writes
+            if self.program.attribute(v.attr).merge is not None
+            for _, c, w in self._writers[v.attr]
+            if self.beats(w.value, v)
+        }
+        return [(p, c) for p, c in self.calls() if id(c) in beating] if beating else []
+
+    def beside(self, call: OpCall) -> list[tuple[Policy, OpCall]]:
+        """The other calls that write something that this one writes."""
+        others = {id(c) for v in call.writes for _, c, _ in self._writers[v.attr]} - {id(call)}
+        return [(p, c) for p, c in self.calls() if id(c) in others] if others else []
 
     def writers(self, attr: AttrKey, within: frozenset[str] | None = None) -> list[tuple[Policy, OpCall, Write]]:
-        return [(p, c, w) for p, c in self.calls(within) for w in c.writes if w.attr == attr]
+        found = self._writers.get(attr, [])
+        return found if within is None else [(p, c, w) for p, c, w in found if p.name in within]
 
     def unwritten(self, attr: AttrKey) -> Cond:
         """No policy's write of this attribute is left."""

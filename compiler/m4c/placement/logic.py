@@ -24,7 +24,6 @@ from m4c.semantics.model import (
     StateAtom,
     all_of,
     any_of,
-    atoms,
     negate,
 )
 
@@ -39,9 +38,18 @@ def firing(pattern: int | None) -> Cond:
 
 def fired_patterns(cond: Cond) -> frozenset[int]:
     """The numbers of the patterns on whose firing a condition depends."""
-    return frozenset(
-        a.value for a in atoms(cond) if isinstance(a, Atom) and a.attr == _FIRING and isinstance(a.value, int)
-    )
+    found: set[int] = set()
+    left = [cond]
+    while left:
+        part = left.pop()
+        if isinstance(part, Atom):
+            if part.attr == _FIRING and isinstance(part.value, int):
+                found.add(part.value)
+        elif isinstance(part, Not):
+            left.append(part.of)
+        elif isinstance(part, And | Or):
+            left.extend(part.of)
+    return frozenset(found)
 
 
 def substitute(cond: Cond, change: Callable[[Atom | StateAtom], Cond]) -> Cond:

@@ -165,7 +165,8 @@ class Problem:
     def _of_rule(self, rule: Rule) -> tuple[Rule, list[Position], tuple[int, ...], frozenset[int]]:
         known = self._able.get(id(rule))
         if known is None:
-            able = [p for p in self.all_positions(rule.hop) if self.obstacle(rule, p) is None]
+            lacking = self._lacking(rule)
+            able = [p for p in self.all_positions(rule.hop) if self._obstacle_at(rule, p, lacking) is None]
             columns = tuple([self.column[p.at] for p in able])
             known = self._able[id(rule)] = (rule, able, columns, frozenset(columns))
         return known
@@ -182,15 +183,23 @@ class Problem:
 
     def obstacle(self, rule: Rule, position: Position) -> str | None:
         """Why a rule cannot run at a position, as what the dataplane lacks; None if it can."""
+        return self._obstacle_at(rule, position, self._lacking(rule))
+
+    def _lacking(self, rule: Rule) -> dict[tuple[str, Side], str | None]:
+        """What each dataplane lacks on each side, as far as it is known. All rules share it that ask for the same."""
+        reads = frozenset(a if isinstance(a, StateAtom) else (a.attr, a.op) for a in rule.reads)
+        operation = rule.operation
+        key = (operation.entity, operation.name, rule.side, rule.contextual, rule.versioned, reads)
+        return self._obstacles.setdefault(key, {})
+
+    def _obstacle_at(self, rule: Rule, position: Position, lacking: dict[tuple[str, Side], str | None]) -> str | None:
         side = position.side
-        key = (rule.operation.entity, rule.operation.name, rule.side, rule.contextual, rule.cases)
-        known = self._obstacles.setdefault(key, {})
         at = (position.at.dataplane, side)
-        if at not in known:
-            known[at] = _obstacle(rule, self.dataplane(position.at), side)
-        if known[at] is None and not self.knows_peer(position.at, side):
+        if at not in lacking:
+            lacking[at] = _obstacle(rule, self.dataplane(position.at), side)
+        if lacking[at] is None and not self.knows_peer(position.at, side):
             return f"does not know the peer at {side}"
-        return known[at]
+        return lacking[at]
 
     def order_groups(self) -> list[tuple[list[int], list[Order]]]:
         """The rules that orders tie together, with those orders."""

@@ -214,10 +214,9 @@ class Resolver:
         given = dict(call.args)
         args = tuple((p.name, given.get(p.name, p.default)) for p in operation.params)
         written = {w.attr for w in call.writes}
-        silent = [
-            *((p, c) for p, c in here.calls(here.orders.over[policy.name]) if _writes_any(c, written)),
-            *here.beaten_by(call),
-        ]
+        over = here.orders.over[policy.name]
+        silent = [(p, c) for p, c in here.calls(over) if _writes_any(c, written)] if over else []
+        silent += here.beaten_by(call)
         carries = tuple(dict.fromkeys(Source(p.name, c.index) for p, c in silent if self._passive(c.writes)))
         return _Wanted(
             when,
@@ -296,10 +295,7 @@ class Resolver:
 
     def _unmergeable(self, here: AtHop, policy: Policy, call: OpCall) -> str | None:
         """Why the merged result of this call and others is no single operation's; None if it is."""
-        mine = here.left(policy, call)
-        for other_policy, other in here.calls():
-            if other is call:
-                continue
+        for other_policy, other in here.beside(call):
             theirs = {w.attr: w.value for w in other.writes}
             merges = {w.attr: self.program.attribute(w.attr).merge for w in call.writes}
             differing = [w for w in call.writes if w.attr in theirs and theirs[w.attr] != w.value and merges[w.attr]]
@@ -308,7 +304,8 @@ class Resolver:
             beaten = [w for w in differing if here.beats(theirs[w.attr], w)]
             mixed = [w for w in differing if merges[w.attr] == "sum" or (w not in beaten and self._mixes(w, theirs))]
             kept = [w for w in call.writes if w not in beaten and theirs.get(w.attr) != w.value]
-            if (mixed or (beaten and kept)) and self.possible(here.hop, all_of(mine, here.left(other_policy, other))):
+            both = all_of(here.left(policy, call), here.left(other_policy, other))
+            if (mixed or (beaten and kept)) and self.possible(here.hop, both):
                 attr = (mixed or kept)[0].attr
                 return f"no single operation has the merged result of this and {other_policy.name}'s (of {attr})"
         return None

@@ -250,8 +250,10 @@ def all_of(*conds: Cond) -> Cond:
     """The conjunction, with constants folded and nested conjunctions flattened."""
     out: list[Cond] = []
     for c in conds:
-        if c == FALSE:
-            return FALSE
+        if isinstance(c, Const):
+            if not c.value:
+                return FALSE
+            continue
         for part in c.of if isinstance(c, And) else (c,):
             if part != TRUE and part not in out:
                 out.append(part)
@@ -262,8 +264,10 @@ def any_of(*conds: Cond) -> Cond:
     """The disjunction, with constants folded and nested disjunctions flattened."""
     out: list[Cond] = []
     for c in conds:
-        if c == TRUE:
-            return TRUE
+        if isinstance(c, Const):
+            if c.value:
+                return TRUE
+            continue
         for part in c.of if isinstance(c, Or) else (c,):
             if part != FALSE and part not in out:
                 out.append(part)
