@@ -260,7 +260,9 @@ static __always_inline int m4_on_head(struct m4_run *r)
         M4_COUNT(r->counters, errors);
         return m4_answer(r, error, 1, 0);
     }
-    m4_judge(w, r->conn->site);
+    u32 zero = 0, *released = bpf_map_lookup_elem(&m4_released, &zero);
+    if (!released || !*released)
+        m4_judge(w, r->conn->site);
     return w->status ? m4_refuse(r) : m4_allow(r);
 }
 

@@ -161,4 +161,12 @@ struct {
     __type(value, u32);
 } m4_judges SEC(".maps");
 
+// Its only element is 1 while requests are to pass unjudged, because the rules are out of force.
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, u32);
+    __type(value, u32);
+} m4_released SEC(".maps");
+
 #define M4_COUNT(counters, what) __sync_fetch_and_add(&(counters)->what, 1)

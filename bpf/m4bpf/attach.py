@@ -147,6 +147,18 @@ class Attached:
         for address in new.keys() - old.keys():
             libbpf.map_write(hops, address, struct.pack("=I", new[address]))
 
+    def release(self) -> Release:
+        """What takes the rules out of force, as :meth:`replacement` puts others in."""
+        return Release(self)
+
+    def let_pass(self, released: bool, sites: list[tuple[str, int, list[str]]]) -> None:
+        """Whether requests on open connections pass unjudged. They are followed all the same, to be judged again when
+        another program comes; new connections are not under control where there are no sites."""
+        lib = libbpf.library()
+        flag = lib.bpf_map__fd(_find_map(self._judge, "m4_released"))
+        libbpf.map_write(flag, struct.pack("=I", 0), struct.pack("=I", released))
+        self.use(self._judge, sites)
+
     @property
     def judged(self) -> tuple[int, list[tuple[str, int, list[str]]]]:
         """The object in force, and its sites."""
@@ -214,6 +226,23 @@ class Replacement:
         """Close the one that is not in force."""
         for loaded, _ in (self._old, self._new):
             self._attached.discard(loaded)
+
+
+class Release:
+    """No program in the place of the one in force; the methods are those of :class:`Replacement`."""
+
+    def __init__(self, attached: Attached) -> None:
+        self._attached = attached
+        _, self._sites = attached.judged
+
+    def swap(self) -> None:
+        self._attached.let_pass(True, [])
+
+    def revert(self) -> None:
+        self._attached.let_pass(False, self._sites)
+
+    def settle(self) -> None:
+        pass
 
 
 def _open(program: Path) -> int:

@@ -41,7 +41,7 @@ def deploy(built: Path, target: Path) -> None:
         partial.chmod(0o755)
         shutil.copytree(built, partial, dirs_exist_ok=True)
         if target.exists():
-            _exchange(partial, target)
+            exchange(partial, target)
         else:
             partial.rename(target)
     except OSError as error:
@@ -51,7 +51,7 @@ def deploy(built: Path, target: Path) -> None:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _exchange(one: Path, other: Path) -> None:
+def exchange(one: Path, other: Path) -> None:
     """Swaps two folders in one step (Linux's renameat2)."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):

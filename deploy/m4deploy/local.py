@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -17,8 +18,10 @@ from m4deploy.built import Built, read_built
 from m4deploy.errors import DeployError
 from m4deploy.mesh import control_sockets
 from m4deploy.processes import tail
-from m4deploy.state import GENERATION, ask, clear_up, locked, read_state
+from m4deploy.state import GENERATION, NEXT, ask, clear_up, connect, locked, read_state
+from m4deploy.steps import KILL_AT, reached
 from m4deploy.supervisor import HOLD, KEEP, NOTHING_LEFT
+from m4deploy.update import in_the_way
 
 Progress = Callable[[str, float], None]
 
@@ -89,19 +92,18 @@ def deploy(
     Raises DeployError.
     """
     state = state_dir.absolute()
-    read_built(built)
+    new = read_built(built)
     with locked(state) as lock:
         clear_up(state)
         running = read_state(state)
         if running is not None and running["foreground"]:
             message = f"A deployment in the foreground runs from {state} (process {running['supervisor']})."
             raise DeployError(message, hint="End it first.")
+        if running is not None and not foreground and _can_become(state, running, new, progress):
+            return _update(state, state / running["generation"], built, progress)
         folder = state / f"{GENERATION}{uuid.uuid4().hex[:8]}"
-        try:
-            shutil.copytree(built, folder / "built")
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise DeployError(f"{built} cannot be copied to {folder}.", str(error)) from error
+        _copy(built, folder / "built", folder)
+        reached("command", "copy", os.environ.get(KILL_AT))
         leash, theirs = socket.socketpair()
         with (state / "supervisor.log").open("wb") as log:
             command = [sys.executable, "-m", "m4deploy.supervisor", str(state), folder.name]
@@ -127,6 +129,52 @@ def deploy(
             raise
 
 
+def _copy(built: Path, to: Path, rest: Path) -> None:
+    try:
+        shutil.copytree(built, to)
+    except OSError as error:
+        shutil.rmtree(rest, ignore_errors=True)
+        raise DeployError(f"{built} cannot be copied to {to}.", str(error)) from error
+
+
+def _can_become(state: Path, running: Mapping[str, Any], new: Built, progress: Progress) -> bool:
+    """Whether what runs can become another mesh without a new start; if not, it is told why."""
+    found = ask(state, "status")
+    if found is None:
+        raise _silent(running)
+    reason = "something is dead"
+    if found["healthy"]:
+        reason = in_the_way(read_built(state / running["generation"] / "built"), new) or ""
+    if reason:
+        progress(f"The mesh starts anew: {reason}", 0.0)
+    return not reason
+
+
+def _update(state: Path, folder: Path, built: Path, progress: Progress) -> Deployment:
+    """Gives what runs other policies; the process that owns it does that."""
+    kill_at = os.environ.get(KILL_AT)
+    following = folder / f"{NEXT}{uuid.uuid4().hex[:8]}"
+    _copy(built, following, following)
+    reached("command", "copy", kill_at)
+    try:
+        leash = connect(state / "socket")
+    except OSError as error:
+        shutil.rmtree(following, ignore_errors=True)
+        raise DeployError("The deployment does not answer.", str(error), NOTHING_LEFT) from error
+    with leash:
+        order = {"do": "update", "folder": following.name, "kill_at": kill_at}
+        leash.sendall(json.dumps(order).encode() + b"\n")
+        reached("command", "ask", kill_at)
+        try:
+            _follow(leash, progress, state, KEEP)
+        except BaseException as error:
+            leash.close()
+            if ask(state, "status") is None and isinstance(error, DeployError):  # answered when all is as it was
+                error.hint, error.changed = NOTHING_LEFT, True
+            raise
+    return Deployment(state, folder)
+
+
 def _wait_for_old_state(state: Path, supervisor: subprocess.Popen[bytes]) -> None:
     """Waits until a supervisor whose leash was closed has taken everything back. It ends then, unless the previous
     deployment had to be started again: that one is its own now."""
@@ -149,6 +197,7 @@ def _follow(leash: socket.socket, progress: Progress, state: Path, word: bytes) 
                 return
             if "ready" in message:
                 leash.sendall(word)
+                reached("command", "confirm", os.environ.get(KILL_AT))
                 continue
             if "error" in message:
                 about = message["error"], message["detail"], message["hint"]

@@ -110,11 +110,12 @@ class Mesh:
         self.folder = folder
         self.run = folder / "run"
         self.built: Built = read_built(folder / "built")
-        self._progress = progress
+        self.progress = progress
         self._journal = Journal(folder)
         self._cgroups: dict[str, Path] = {}
         self._drivers: dict[str, Driver] = {}
-        self._elements: list[tuple[Element, Place, Running]] = []
+        self.elements: list[tuple[Element, Place, Running]] = []
+        self.idle: set[tuple[str, str]] = set()  # services and dataplanes of elements that do nothing any more
         self._apps: list[tuple[Application, subprocess.Popen[bytes]]] = []
 
     # --- before anything that runs is touched --------------------------------------------------------------------
@@ -126,8 +127,9 @@ class Mesh:
         """
         self.run.mkdir(exist_ok=True)
         self._journal.add(supervisor=os.getpid(), born=processes.born(os.getpid()))
-        self._progress("Looking for the dataplanes", 0.02)
-        self._drivers = {d: driver(d) for d in sorted({e.dataplane for e in self.built.elements})}
+        self.progress("Looking for the dataplanes", 0.02)
+        for name in sorted({e.dataplane for e in self.built.elements}):
+            self.driver(name)
         self._make_cgroups()
         self._validate()
         self._start([e for e in self.built.elements if e.tier == "kernel"], 0.4, 0.5)
@@ -155,16 +157,22 @@ class Mesh:
     def _validate(self) -> None:
         elements = self.built.elements
         with ThreadPoolExecutor(max(1, min(len(elements), os.cpu_count() or 1))) as pool:
-            jobs = [(e, pool.submit(self._drivers[e.dataplane].validate, e, self._place(e).folder)) for e in elements]
+            jobs = [(e, pool.submit(self.driver(e.dataplane).validate, e, self.place(e).folder)) for e in elements]
             try:
                 for done, (element, job) in enumerate(jobs):
-                    self._progress(f"Validating {element}", 0.05 + 0.35 * done / len(jobs))
+                    self.progress(f"Validating {element}", 0.05 + 0.35 * done / len(jobs))
                     job.result()
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _place(self, element: Element) -> Place:
+    def driver(self, dataplane: str) -> Driver:
+        """The driver of a dataplane, made once."""
+        if dataplane not in self._drivers:
+            self._drivers[dataplane] = driver(dataplane)
+        return self._drivers[dataplane]
+
+    def place(self, element: Element) -> Place:
         folder = self.run / f"{element.dataplane}-{sorted(self.built.services).index(element.service)}"
         folder.mkdir(exist_ok=True)
         return Place(folder, self._cgroups.get(element.service))
@@ -180,14 +188,14 @@ class Mesh:
 
     def _start(self, elements: list[Element], begin: float, end: float) -> None:
         for number, element in enumerate(elements):
-            self._progress(f"Starting {element}", begin + (end - begin) * number / len(elements))
-            place = self._place(element)
-            running = self._drivers[element.dataplane].start(element, place)
-            self._elements.append((element, place, running))
+            self.progress(f"Starting {element}", begin + (end - begin) * number / len(elements))
+            place = self.place(element)
+            running = self.driver(element.dataplane).start(element, place)
+            self.elements.append((element, place, running))
             self._note(running.process)
 
     def _start_applications(self) -> None:
-        self._progress("Starting the applications", 0.5)
+        self.progress("Starting the applications", 0.5)
         for each in applications(self.built):
             about = self.built.graph["services"].get(each.service) or {}
             config = {
@@ -211,33 +219,47 @@ class Mesh:
 
     def _wait_ready(self) -> None:
         expected = {each.listen: (process, str(each), self.run / f"{each.control}.log") for each, process in self._apps}
-        for element, place, running in self._elements:
+        for element, place, running in self.elements:
             if running.process is not None:
                 log = next(iter(sorted(place.folder.glob("*.log"))), place.folder)
                 about = (running.process, str(element), log)
                 expected.update({listen["address"]: about for listen in element.wiring["listen"]})
-        self._progress("Waiting until everything answers", 0.75)
-        processes.wait_ready(expected, lambda: self._progress("Waiting until everything answers", 0.8))
+        self.progress("Waiting until everything answers", 0.75)
+        processes.wait_ready(expected, self._still_waiting)
+
+    def _still_waiting(self) -> None:
+        self.progress("Waiting until everything answers", 0.8)
+        for _, _, running in self.elements:
+            running.ready()  # raises if it refused what it got: it would never answer
+
+    def adopt(self, built: Built, started: list[tuple[Element, Place, Running]]) -> None:
+        """Takes note that what runs is this now, with some elements more. Those that are not in it do nothing."""
+        self.elements += started
+        elements = {(e.service, e.dataplane): e for e in built.elements}
+        self.elements = [(elements.get((e.service, e.dataplane), e), p, r) for e, p, r in self.elements]
+        self.idle = {(e.service, e.dataplane) for e, _, _ in self.elements} - elements.keys()
+        self.built = built
 
     def status(self) -> dict[str, Any]:
         """What runs: {"mesh", "healthy", "processes": [{"what", "service", "pid", "alive"}], "elements": [{"service",
         "dataplane", "tier", "counters": {site: {name: count}}}]}."""
         running = [(str(each), each.service, process) for each, process in self._apps]
-        running += [(str(e), e.service, r.process) for e, _, r in self._elements if r.process is not None]
+        running += [(str(e), e.service, r.process) for e, _, r in self.elements if r.process is not None]
         listed = [{"what": w, "service": s, "pid": p.pid, "alive": p.poll() is None} for w, s, p in running]
         elements = [
             {"service": e.service, "dataplane": e.dataplane, "tier": e.tier, "counters": r.counters()}
-            for e, _, r in self._elements
+            for e, _, r in self.elements
+            if (e.service, e.dataplane) not in self.idle
         ]
         healthy = all(p["alive"] for p in listed)
         return {"mesh": self.built.mesh, "healthy": healthy, "processes": listed, "elements": elements}
 
     def close(self, *, keep: bool = False) -> None:
         """Stops everything. `keep`: leave the copy of what was built, to start it again."""
-        processes.stop([p for _, p in self._apps] + [r.process for _, _, r in self._elements if r.process is not None])
-        for _, _, running in self._elements:
+        processes.stop([p for _, p in self._apps] + [r.process for _, _, r in self.elements if r.process is not None])
+        for _, _, running in self.elements:
             running.close()
-        self._elements.clear()
+        self.elements.clear()
         self._apps.clear()
         sweep(self.folder, keep=keep)
 

@@ -1,7 +1,8 @@
 """The state folder of the local target: which generation runs, and how to talk to its supervisor.
 
 lock        held while a deployment is made or taken away
-state.json  {"supervisor", "born", "generation", "mesh", "foreground"}, written when a generation is in force
+state.json  the manifest: {"supervisor", "born", "generation", "mesh", "foreground", "built", "doing"}, written when a
+            generation is in force. `built`: the digest of what is; `doing`: null, or the step of an update under way
 socket      its supervisor's: one JSON line asked, one answered
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import socket
@@ -22,6 +24,7 @@ from m4deploy.mesh import Journal, sweep
 from m4deploy.processes import born
 
 GENERATION = "generation-"
+NEXT = "next-"  # in the folder of a generation: what was built, and is to be in force there
 _ANSWER_SECONDS = 60.0
 
 
@@ -55,9 +58,17 @@ def read_state(state: Path) -> dict[str, Any] | None:
     return found if alive and isinstance(found, dict) else None
 
 
-def write_state(state: Path, generation: str, mesh: str, foreground: bool) -> None:
+def write_state(state: Path, generation: str, mesh: str, foreground: bool, doing: str | None = None) -> None:
     me = os.getpid()
-    value = {"supervisor": me, "born": born(me), "generation": generation, "mesh": mesh, "foreground": foreground}
+    value = {
+        "supervisor": me,
+        "born": born(me),
+        "generation": generation,
+        "mesh": mesh,
+        "foreground": foreground,
+        "built": hashlib.sha256((state / generation / "built" / "manifest.json").read_bytes()).hexdigest(),
+        "doing": doing,
+    }
     partial = state / "state.json.part"
     partial.write_text(json.dumps(value) + "\n", encoding="utf-8")
     partial.replace(state / "state.json")

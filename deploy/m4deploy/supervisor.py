@@ -12,19 +12,24 @@ watcher, forked at the start, then removes the folders and cgroups.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from m4deploy.errors import DeployError
 from m4deploy.mesh import Journal, Mesh, sweep
 from m4deploy.processes import check_free
-from m4deploy.state import GENERATION, ask, forget, read_state, short_path, write_state
+from m4deploy.state import GENERATION, NEXT, ask, forget, read_state, short_path, write_state
+from m4deploy.steps import KILL_AT, reached
+from m4deploy.update import Update
 
 KEEP, HOLD = b"keep\n", b"hold\n"
 NOTHING_LEFT = "Nothing is in force now: deploy again."
@@ -110,6 +115,7 @@ def launch(state: Path, generation: str, leash: Leash) -> Mesh:
     """Puts a generation in force, in place of the one that runs. If that fails, the old one runs on, or again."""
     folder = state / generation
     previous = read_state(state)
+    kill_at = os.environ.get(KILL_AT)
     try:
         mesh = Mesh(folder, leash.progress)
     except BaseException:
@@ -118,6 +124,7 @@ def launch(state: Path, generation: str, leash: Leash) -> Mesh:
     yielded = False
     try:
         mesh.prepare()
+        reached("supervisor", "prepare", kill_at)
         if previous is None:
             check_free(mesh.built.addresses())
         else:
@@ -127,9 +134,12 @@ def launch(state: Path, generation: str, leash: Leash) -> Mesh:
             yielded = True
             if ask(state, "yield") is None:
                 raise DeployError("The previous deployment does not answer.", hint="End it with: m4 undeploy")
+            reached("supervisor", "yield", kill_at)
         mesh.start()
+        reached("supervisor", "start", kill_at)
         leash.progress("In force", 1.0)
         leash.confirm()
+        reached("supervisor", "confirm", kill_at)
         return mesh
     except BaseException as error:
         mesh.close()
@@ -176,6 +186,7 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
         selector.register(listener, selectors.EVENT_READ)
         selector.register(wakeup, selectors.EVENT_READ)
         write_state(state, mesh.folder.name, mesh.built.mesh, leash.connection is not None and not leash.kept)
+        reached("supervisor", "commit", os.environ.get(KILL_AT))
         leash.send(serving=True)
         if leash.kept:
             leash.drop()
@@ -189,7 +200,7 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
                         return
                     wakeup.recv(64)
                 elif key.fileobj is listener:
-                    if _answer(listener, state, mesh):
+                    if _answer(listener, state, mesh, leash):
                         return
                 elif leash.connection is not None:
                     if leash.connection.recv(64) != KEEP:
@@ -200,12 +211,13 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
                     leash.drop()
 
 
-def _answer(listener: socket.socket, state: Path, mesh: Mesh) -> bool:
+def _answer(listener: socket.socket, state: Path, mesh: Mesh, owner: Leash) -> bool:
     """One question. True: it was the last."""
     connection, _ = listener.accept()
     with connection, contextlib.suppress(OSError, ValueError):
         connection.settimeout(5)
-        do = json.loads(connection.makefile("rb").readline()).get("do")
+        asked = json.loads(_line(connection))
+        do = asked.get("do")
         if do == "status":
             connection.sendall(json.dumps({**mesh.status(), "supervisor": os.getpid()}).encode())
         elif do in ("stop", "yield"):
@@ -213,7 +225,73 @@ def _answer(listener: socket.socket, state: Path, mesh: Mesh) -> bool:
             forget(state, os.getpid())
             connection.sendall(b"{}")
             return True
+        elif do == "update":
+            connection.settimeout(None)
+            foreground = owner.connection is not None
+            note = functools.partial(write_state, state, mesh.folder.name, mesh.built.mesh, foreground)
+            _update(mesh, mesh.folder / asked["folder"], Leash(connection), note, asked.get("kill_at"))
     return False
+
+
+def _line(connection: socket.socket) -> bytes:
+    """What is asked, and no byte more: what follows is the word that confirms."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := connection.recv(1)):
+        line += byte
+    return line
+
+
+def _update(mesh: Mesh, folder: Path, leash: Leash, note: Callable[[str | None], None], kill_at: str | None) -> None:
+    """Other policies in the place of those in force, or, if anything fails, the same ones as before."""
+    for left in mesh.folder.glob(f"{NEXT}*"):  # of a command that was killed before it asked
+        if left != folder:
+            shutil.rmtree(left, ignore_errors=True)
+    told, mesh.progress = mesh.progress, leash.progress
+    update: Update | None = None
+    doing = ""
+    try:
+        update = Update(mesh, folder)
+        for doing, said, share in (
+            ("prepare", "Looking for what is different", 0.05),
+            ("validate", "Validating", 0.1),
+            ("load", "Loading what is new", 0.6),
+            ("swap", "Swapping", 0.8),
+            ("verify", "Verifying", 0.9),
+        ):
+            leash.progress(said, share)
+            note(doing)
+            getattr(update, doing)()
+            reached("supervisor", doing, kill_at)
+        leash.progress("In force", 1.0)
+        leash.confirm()
+        reached("supervisor", "confirm", kill_at)
+    except BaseException as error:
+        _take_back(update, folder, error, leash)
+        note(None)
+        return
+    finally:
+        mesh.progress = told
+    update.commit()
+    note(None)
+    reached("supervisor", "commit", kill_at)
+    leash.send(serving=True)
+    update.settle()
+    reached("supervisor", "settle", kill_at)
+
+
+def _take_back(update: Update | None, folder: Path, error: BaseException, leash: Leash) -> None:
+    """After a failure: everything as it was, and why it is said to whoever asked."""
+    failed = error if isinstance(error, DeployError) else DeployError(f"{type(error).__name__}: {error}")
+    if isinstance(error, OSError):
+        failed = DeployError(_plain(error))
+    try:
+        if update is not None:
+            update.take_back()
+        shutil.rmtree(folder, ignore_errors=True)
+    except DeployError as again:
+        failed.detail = f"{failed.detail}\nWhat ran before could not be put back: {again}".strip()
+        failed.hint, failed.changed = "Deploy again, or end it with: m4 undeploy", True
+    leash.send(error=failed.message, detail=failed.detail, hint=failed.hint, changed=failed.changed)
 
 
 def main(state: Path, generation: str, leash_fd: int, lock_fd: int) -> int:

@@ -22,6 +22,20 @@ class Place:
     cgroup: Path | None
 
 
+class Change(Protocol):
+    """Other files for an element in force, accepted by the dataplane, and ready to take the place of those that are."""
+
+    def swap(self) -> None:
+        """Puts the new files in force, and returns when they are: no request is lost, and each is judged by the old
+        files or by the new ones. Raises DeployError."""
+
+    def revert(self) -> None:
+        """Puts the old files in force again, also after a `swap` that failed. Raises DeployError."""
+
+    def settle(self) -> None:
+        """Gives back what only `revert` or, if there was no `swap`, only that one needs."""
+
+
 class Running(Protocol):
     """An element in force."""
 
@@ -29,8 +43,15 @@ class Running(Protocol):
     def process(self) -> subprocess.Popen[bytes] | None:
         """Its process, if it has one."""
 
+    def ready(self) -> bool:
+        """Whether it acts as its files say. Raises DeployError if it never will."""
+
     def counters(self) -> Counters:
         """What it counted since it started, per site."""
+
+    def change(self, element: Element | None, folder: Path) -> Change:
+        """Prepares other files, which were validated in `folder`; nothing changes yet. None, for elements without a
+        process: it is to do nothing any more, until it is changed again. Raises DeployError."""
 
     def close(self) -> None:
         """Takes it out of force. May be called twice."""

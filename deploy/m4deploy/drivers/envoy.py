@@ -6,22 +6,25 @@ import http.client
 import re
 import shutil
 import subprocess
+import time
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from m4deploy.built import Element
 from m4deploy.drivers.base import LOOK_AT_IT, Counters, Place
+from m4deploy.drivers.envoy_files import CLUSTERS, COUNTED, LISTENERS, Files, both_clusters, take_apart, version
 from m4deploy.errors import DeployError
-from m4deploy.processes import spawn, split_address, stop
+from m4deploy.processes import spawn, split_address, stop, tail
 
 CONFIG = "envoy.yaml"
-_COUNTED = {
-    "downstream_rq_total": "seen",
-    "rq_direct_response": "answered",
-    "aborts_injected": "answered",
-    "downstream_rq_5xx": "5xx",
-}
+_COUNTED = {"downstream_rq_total": "seen", "downstream_rq_5xx": "5xx"}
+_ANSWERED = ("direct_response", "fault_filter_abort")  # how requests ended that Envoy answered as policies say
+_VERSIONS = "/stats?filter=(version_text|update_rejected)$"
+_TAKEN_SECONDS = 30.0
 _OPTIONS = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
+# A connection of a listener that was replaced is told to close with its next answer, and cut after ten minutes.
+_DRAIN = ("--drain-strategy", "immediate", "--drain-time-s", "600")
 _FLUSH = ("--file-flush-interval-msec", "1000")  # requests are logged within a second, not within ten
 
 
@@ -42,7 +45,7 @@ def binary() -> Path:
 
 
 def command(config: Path) -> list[str]:
-    return [str(binary()), "-c", str(config), *_OPTIONS, *_FLUSH]
+    return [str(binary()), "-c", str(config), *_OPTIONS, *_DRAIN, *_FLUSH]
 
 
 def said(output: str) -> str:
@@ -55,44 +58,153 @@ def said(output: str) -> str:
 
 
 class EnvoyProcess:
-    """A running Envoy."""
+    """A running Envoy. It follows the files in its folder, see `envoy_files`."""
 
     def __init__(self, element: Element, place: Place) -> None:
-        config = element.file(CONFIG)
-        self._admin: str | None = element.wiring["admin"]
+        self._admin: str = element.wiring["admin"]
         self._names = {re.sub(r":", "_", name): site for name, site in _listeners(element)}
-        self._process = spawn(command(config), cwd=place.folder, log=place.folder / "envoy.log", cgroup=place.cgroup)
+        self._about = str(element)
+        self._folder = place.folder
+        self._log = place.folder / "envoy.log"
+        self._rejections = 0
+        self.files = take_apart(element.file(CONFIG).read_text(encoding="utf-8"))
+        for name, text in self.files.files.items():
+            _move(place.folder / name, text)
+        bootstrap = place.folder / "bootstrap.json"
+        bootstrap.write_text(self.files.bootstrap, encoding="utf-8")
+        self._process = spawn(command(bootstrap), cwd=place.folder, log=self._log, cgroup=place.cgroup)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
         return self._process
 
+    def ready(self) -> bool:
+        return self._taken(self.files)
+
     def counters(self) -> Counters:
-        """Per site: requests `seen`, of them `answered` by Envoy itself (denied, redirected, answered or made to fail:
-        it does not count these apart), and `5xx` answers, those of time-outs included."""
-        counts = {site: dict.fromkeys(_COUNTED.values(), 0) for site in self._names.values()}
-        for line in self._stats().splitlines():
+        """Per site: requests `seen`, of them `answered` by Envoy itself (denied, redirected, answered or made to fail),
+        and `5xx` answers, those of time-outs included."""
+        counts = {site: dict.fromkeys(("seen", "answered", "5xx"), 0) for site in self._names.values()}
+        for line in self._asked("/stats?usedonly&filter=downstream_rq_(total|5xx)$").splitlines():
             name, _, value = line.rpartition(": ")
             prefix, _, counter = name.removeprefix("http.").rpartition(".")
-            site = self._names.get(prefix.removesuffix(".fault"))
-            if site is not None and counter in _COUNTED and value.isdigit():
+            site = self._names.get(re.sub(r":", "_", prefix))
+            if site is not None and value.isdigit():
                 counts[site][_COUNTED[counter]] += int(value)
+        for site, details, _, count in self._ended():
+            counts[site]["answered"] += count * (details in _ANSWERED)
         return counts
 
-    def _stats(self) -> str:
-        if self._admin is None or self._process.poll() is not None:
+    def _ended(self) -> Iterator[tuple[str, str, str, int]]:
+        """How requests ended: the site, the details in Envoy's words, the policy whose route ended them, how many."""
+        for line in self._asked(f"/stats/prometheus?filter=m4.{COUNTED}").splitlines():
+            labels = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', line))
+            site = self._names.get(re.sub(r":", "_", labels.get("listener", "")))
+            if site is not None:
+                yield site, labels["details"], labels["policy"], int(line.rpartition(" ")[2])
+
+    def _asked(self, what: str) -> str:
+        """An answer of its administration; "" if there is none."""
+        if self._process.poll() is not None:
             return ""
         connection = http.client.HTTPConnection(*split_address(self._admin), timeout=5)
         try:
-            connection.request("GET", "/stats?usedonly")
+            connection.request("GET", what)
             return connection.getresponse().read().decode()
         except (OSError, http.client.HTTPException):
             return ""
         finally:
             connection.close()
 
+    def change(self, element: Element | None, folder: Path) -> EnvoyChange:
+        if element is None:
+            raise ValueError("a proxy cannot do nothing: what is sent to it would go nowhere")
+        return EnvoyChange(self, take_apart(element.file(CONFIG).read_text(encoding="utf-8")))
+
+    def put(self, files: Files) -> None:
+        """Puts other files in force. Clusters stay until nothing can lead to them."""
+        old = self.files
+        clusters = both_clusters(old.files[CLUSTERS], files.files[CLUSTERS])
+        listeners = files.files[LISTENERS]
+        routes = {name: text for name, text in files.files.items() if name not in (CLUSTERS, LISTENERS)}
+        for name, text in {CLUSTERS: clusters, **routes, LISTENERS: listeners}.items():
+            # What has its name from what it says, or is as it was, Envoy has already.
+            if name == CLUSTERS and version(text) == version(old.files[CLUSTERS]):
+                continue
+            if text != old.files.get(name):
+                _move(self._folder / name, text)
+            if name == CLUSTERS:
+                self._wait(lambda: self._versions().get("cluster_manager.cds") == version(clusters))
+        self.files = files
+        self._wait(lambda: self._taken(files, clusters))
+
+    def trim(self) -> None:
+        """Lets go of the clusters that nothing leads to any more."""
+        _move(self._folder / CLUSTERS, self.files.files[CLUSTERS])
+
+    def _wait(self, holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + _TAKEN_SECONDS
+        while not holds():
+            if time.monotonic() > end:
+                raise DeployError(f"{self._about} did not take what it got.", said(tail(self._log)))
+            time.sleep(0.001)
+
+    def _taken(self, files: Files, clusters: str | None = None) -> bool:
+        """Whether Envoy acts as the files say. Raises DeployError if it has rejected one of them, or ended."""
+        if self._process.poll() is not None:
+            raise DeployError(f"{self._about} ended with status {self._process.returncode}.", tail(self._log))
+        wanted = {
+            "cluster_manager.cds": clusters or files.files[CLUSTERS],
+            "listener_manager.lds": files.files[LISTENERS],
+        }
+        for name, file in files.routes.items():
+            listener = name.partition("#")[0]
+            wanted[re.sub(r":", "_", f"http.{listener}.rds.{name}")] = files.files[file]
+        have = self._versions()
+        return all(have.get(name) == version(text) for name, text in wanted.items())
+
+    def _versions(self) -> dict[str, str]:
+        """What it has taken, by the name of what follows a file. Raises DeployError if it rejected something."""
+        found, rejections = {}, 0
+        for line in self._asked(_VERSIONS).splitlines():
+            name, _, value = line.partition(": ")
+            what, _, kind = name.rpartition(".")
+            if kind == "version_text":
+                found[what] = value.strip('"')
+            elif kind == "update_rejected":
+                rejections += int(value)
+        if rejections > self._rejections:
+            self._rejections = rejections
+            raise DeployError(f"{self._about} rejects its configuration.", said(tail(self._log)), LOOK_AT_IT)
+        return found
+
     def close(self) -> None:
         stop([self._process])
+
+
+class EnvoyChange:
+    """Other files for a running Envoy."""
+
+    def __init__(self, envoy: EnvoyProcess, new: Files) -> None:
+        self._envoy = envoy
+        self._old = envoy.files
+        self._new = new
+
+    def swap(self) -> None:
+        self._envoy.put(self._new)
+
+    def revert(self) -> None:
+        self._envoy.put(self._old)
+
+    def settle(self) -> None:
+        self._envoy.trim()
+
+
+def _move(path: Path, text: str) -> None:
+    """Puts a file in its place whole."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _listeners(element: Element) -> list[tuple[str, str]]:

@@ -6,18 +6,23 @@ import contextlib
 import csv
 import re
 import shutil
+import signal
+import socket
 import subprocess
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from m4deploy.built import Element
 from m4deploy.drivers.base import LOOK_AT_IT, Counters, Place
 from m4deploy.errors import DeployError
-from m4deploy.processes import spawn, stop
+from m4deploy.processes import spawn, stop, tail
 from m4deploy.state import connect
 
 CONFIG = "haproxy.cfg"
 SCRIPT = "m4.lua"
-_SOCKET = "admin.sock"  # in the folder in which it runs, as the configuration says
+_MASTER = "master.sock"  # in the folder in which it runs
+_RELOAD_SECONDS = 30.0
 _COUNTED = {"req_tot": "seen", "intercepted": "answered", "hrsp_5xx": "5xx"}
 PLACES = ("/usr/sbin", "/usr/local/sbin")  # where distributions put it, which is not on every PATH
 
@@ -43,39 +48,122 @@ def said(output: str) -> str:
 
 
 class HaproxyProcess:
-    """A running HAProxy."""
+    """A running HAProxy: a master, and a worker that it replaces when it is told to read its files again. The new
+    worker takes over the listening sockets, and the old one ends when its connections have."""
 
     def __init__(self, element: Element, place: Place) -> None:
-        config = element.file(CONFIG)
+        self._about = str(element)
         self._folder = place.folder
+        self._log = place.folder / "haproxy.log"
         self._sites = {f"hop{i}": listen["site"] for i, listen in enumerate(element.wiring["listen"])}
-        self._process = spawn(command(config), cwd=place.folder, log=place.folder / "haproxy.log", cgroup=place.cgroup)
+        self._counted: dict[int, dict[str, dict[str, int]]] = {}  # by worker, also those that have ended
+        self.files: Mapping[str, bytes] = _files(element)
+        self.write(self.files)
+        asked = [str(binary()), "-W", "-S", f"unix@{_MASTER}", "-f", CONFIG]
+        self._process = spawn(asked, cwd=place.folder, log=self._log, cgroup=place.cgroup)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
         return self._process
 
+    def ready(self) -> bool:
+        return True  # a configuration that it does not take ends it
+
     def counters(self) -> Counters:
         """Per site: requests `seen`, of them `answered` by HAProxy itself as policies say (denied, redirected, answered
-        or made to fail), and `5xx` answers."""
+        or made to fail), and `5xx` answers. What a replaced worker counts in its last moments is not in it."""
+        for worker in self._workers():
+            self._counted[worker] = self._count(worker) or self._counted.get(worker, {})
         counts = {site: dict.fromkeys(_COUNTED.values(), 0) for site in self._sites.values()}
-        for row in csv.DictReader(self._asked("show stat").removeprefix("# ").splitlines()):
-            site = self._sites.get(row["pxname"])
-            if site is not None and row["svname"] == "FRONTEND":
-                for name, counter in _COUNTED.items():
-                    counts[site][counter] += int(row[name] or 0)
+        for sites in self._counted.values():
+            for site, counted in sites.items():
+                for name, count in counted.items():
+                    counts[site][name] += count
         return counts
 
+    def _count(self, worker: int) -> dict[str, dict[str, int]]:
+        counts: dict[str, dict[str, int]] = {}
+        for row in csv.DictReader(self._asked(f"@!{worker} show stat").removeprefix("# ").splitlines()):
+            site = self._sites.get(row["pxname"])
+            if site is not None and row["svname"] == "FRONTEND":
+                here = counts.setdefault(site, dict.fromkeys(_COUNTED.values(), 0))
+                for name, counter in _COUNTED.items():
+                    here[counter] += int(row[name] or 0)
+        return counts
+
+    def _workers(self) -> dict[int, int]:
+        """The workers, and how often the master has read its files since each of them began."""
+        found = {}
+        for line in self._asked("show proc").splitlines():
+            match line.split():
+                case [pid, "worker", reloads, *_]:
+                    found[int(pid)] = int(reloads)
+        return found
+
     def _asked(self, question: str) -> str:
-        """The answer to a command of its socket; "" if there is none."""
-        with contextlib.suppress(OSError), connect(self._folder / _SOCKET) as connection:
+        """The master's answer to a command; "" if there is none."""
+        with contextlib.suppress(OSError), connect(self._folder / _MASTER) as connection:
             connection.settimeout(5)
             connection.sendall(question.encode() + b"\n")
+            connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         return ""
 
+    def write(self, files: Mapping[str, bytes]) -> None:
+        for name, content in files.items():
+            partial = self._folder / f"{name}.part"
+            partial.write_bytes(content)
+            partial.replace(self._folder / name)
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Puts other files in force."""
+        self.counters()
+        before = self._workers()
+        self.write(files)
+        self.files = files
+        self._process.send_signal(signal.SIGUSR2)
+        end = time.monotonic() + _RELOAD_SECONDS
+        while not self._replaced(before):
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise DeployError(f"{self._about} did not take what it got.", said(tail(self._log)), LOOK_AT_IT)
+            time.sleep(0.001)
+
+    def _replaced(self, before: Iterable[int]) -> bool:
+        """Whether there is a new worker, and those of before take no new connections."""
+        workers = self._workers()
+        if not any(not reloads and pid not in before for pid, reloads in workers.items()):
+            return False
+        return all("Stopping: 0" not in self._asked(f"@!{pid} show info") for pid in workers if pid in before)
+
+    def change(self, element: Element | None, folder: Path) -> HaproxyChange:
+        if element is None:
+            raise ValueError("a proxy cannot do nothing: what is sent to it would go nowhere")
+        return HaproxyChange(self, _files(element))
+
     def close(self) -> None:
         stop([self._process])
+
+
+class HaproxyChange:
+    """Other files for a running HAProxy."""
+
+    def __init__(self, haproxy: HaproxyProcess, new: Mapping[str, bytes]) -> None:
+        self._haproxy = haproxy
+        self._old = haproxy.files
+        self._new = new
+
+    def swap(self) -> None:
+        self._haproxy.put(self._new)
+
+    def revert(self) -> None:
+        self._haproxy.put(self._old)
+
+    def settle(self) -> None:
+        pass
+
+
+def _files(element: Element) -> dict[str, bytes]:
+    return {name: element.file(name).read_bytes() for name in (SCRIPT, CONFIG)}
 
 
 class HaproxyDriver:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m4deploy.built import Element
 from m4deploy.drivers.base import LOOK_AT_IT, Counters, Place
 from m4deploy.errors import DeployError
+
+if TYPE_CHECKING:
+    from m4bpf import Release, Replacement
 
 SOURCE = "m4.bpf.c"
 HOPS = "hops.json"
@@ -29,12 +33,46 @@ class KernelElement:
         except KernelError as error:
             raise DeployError(f"{element}: {error.message}", error.detail, f"{LOOK_AT_IT}\n{NO_KERNEL}") from error
 
+    def ready(self) -> bool:
+        return True
+
+    def change(self, element: Element | None, folder: Path) -> KernelChange:
+        from m4bpf import KernelError
+
+        try:
+            if element is None:
+                return KernelChange(self._attached.release())
+            return KernelChange(self._attached.replacement(folder / _OBJECT, element.file(HOPS)))
+        except KernelError as error:
+            raise DeployError(f"{element}: {error.message}", error.detail, f"{LOOK_AT_IT}\n{NO_KERNEL}") from error
+
     def counters(self) -> Counters:
         """Per site: requests `seen`, `allowed`, `denied`, `tagged`, and `errors`."""
         return self._attached.counters()
 
     def close(self) -> None:
         self._attached.close()
+
+
+class KernelChange:
+    """Another program for the same service, verified, or none."""
+
+    def __init__(self, replacement: Replacement | Release) -> None:
+        self._replacement = replacement
+
+    def swap(self) -> None:
+        from m4bpf import KernelError
+
+        try:
+            self._replacement.swap()
+        except KernelError as error:
+            raise DeployError(error.message, error.detail) from error
+
+    def revert(self) -> None:
+        self._replacement.revert()
+
+    def settle(self) -> None:
+        self._replacement.settle()
 
 
 class KernelDriver:

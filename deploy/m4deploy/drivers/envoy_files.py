@@ -1,0 +1,185 @@
+"""An Envoy's configuration, taken apart into what it reads once and what it follows as files.
+
+`envoy.yaml` holds everything, so that it can be validated, read, and run as it is. What Envoy is started with is a
+*bootstrap* that names files, which it reads again when another file takes their place:
+
+    clusters.json    where requests go; each under a name that holds a digest of what it says
+    listeners.json   who listens, and the filters of it that never change
+    routes-….json    the routes of a listener, with the filters that policies have put there
+
+Requests look at routes, and only once, so an edit that changes nothing else is in force with the next request on every
+connection, and each request is judged by all of the old files or by all of the new ones. Filters are moved there by way
+of *slots*: composite filters of the listener that do nothing by themselves, for which the routes say what they execute
+and when. Where an edit changes a listener beyond that (more slots than it has, or what is done on arrival), Envoy puts
+another one in its place: connections that were open get one more answer from the old one, which closes them.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CLUSTERS, LISTENERS = "clusters.json", "listeners.json"
+KEPT = "m4.always"  # the name of filters that every listener has, whatever policies say
+COUNTED = "requests"  # the statistic that counts requests by how they ended: m4.requests
+_SLOTS = 4  # a listener has a multiple of these
+_HTTP = "type.googleapis.com/envoy.extensions.filters.http"
+_MATCHING = "type.googleapis.com/envoy.extensions.common.matching.v3"
+_CONNECTIONS = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+
+_FILTER = "type.googleapis.com/envoy.config.route.v3.FilterConfig"
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """`bootstrap` is for the start; `files` are by name. `routes`: the file of each set of routes, by its name."""
+
+    bootstrap: str
+    files: Mapping[str, str]
+    routes: Mapping[str, str]
+
+
+def take_apart(config: str) -> Files:
+    """The files of a configuration. Listeners, clusters and routes keep their meaning; clusters get other names."""
+    import yaml
+
+    whole: Plain = yaml.load(config, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    static = whole.pop("static_resources", {})
+    renamed = {c["name"]: f"{c['name']}#{_digest(c)}" for c in static.get("clusters", [])}
+    clusters = [_renamed_cluster(c, renamed[c["name"]]) for c in static.get("clusters", [])]
+    files, routes, listeners = {}, {}, []
+    for listener in static.get("listeners", []):
+        for chain in listener["filter_chains"]:
+            for each in chain["filters"]:
+                if each["typed_config"]["@type"] == _CONNECTIONS:
+                    name, file, text = _take_routes(listener["name"], each["typed_config"], renamed)
+                    files[file], routes[name] = text, file
+        listeners.append(listener)
+    files[LISTENERS] = _resources("type.googleapis.com/envoy.config.listener.v3.Listener", listeners)
+    files[CLUSTERS] = _resources("type.googleapis.com/envoy.config.cluster.v3.Cluster", clusters)
+    whole["dynamic_resources"] = {"lds_config": _source(LISTENERS), "cds_config": _source(CLUSTERS)}
+    return Files(json.dumps(whole), files, routes)
+
+
+def both_clusters(one: str, other: str) -> str:
+    """The clusters of two files in one: names differ wherever they do not mean the same."""
+    found = {c["name"]: c for text in (one, other) for c in json.loads(text)["resources"]}
+    return _resources("type.googleapis.com/envoy.config.cluster.v3.Cluster", [_untyped(c) for c in found.values()])
+
+
+def version(text: str) -> str:
+    """What Envoy calls a file's version when it has taken it."""
+    return str(json.loads(text)["version_info"])
+
+
+def _take_routes(listener: str, manager: Plain, clusters: Mapping[str, str]) -> tuple[str, str, str]:
+    """Moves the routes of a listener, and the filters of its policies, to a file. Their name, the file's, its text."""
+    routes = _renamed(manager.pop("route_config"), clusters)
+    slots: Plain = {}
+    kept, last = [], manager["http_filters"][-1]
+    for each in manager["http_filters"][:-1]:
+        if each["name"] == KEPT:
+            kept.append(each)
+        else:
+            executed = {"@type": f"{_MATCHING}.ExtensionWithMatcherPerRoute", "xds_matcher": _executed(each)}
+            slots[f"slot-{len(slots)}"] = {"@type": _FILTER, "config": executed}
+    empty = [_slot(f"slot-{n}") for n in range(-(-len(slots) // _SLOTS) * _SLOTS or _SLOTS)]
+    manager["http_filters"] = [*kept, *empty, last]
+    manager["access_log"] = [*manager.get("access_log", []), _counter(listener)]
+    name = f"{listener}#{_digest(manager)}"
+    file = f"routes-{hashlib.sha256(name.encode()).hexdigest()[:12]}.json"
+    manager["rds"] = {"route_config_name": name, "config_source": _source(file)}
+    resource = {"@type": _ROUTES, "name": name, **routes, "typed_per_filter_config": slots}
+    return name, file, _resources(_ROUTES, [resource])
+
+
+def _counter(listener: str) -> Plain:
+    """What counts requests by how they ended and, if a route of a policy ended them, by its name: the route's."""
+    tags = {"listener": listener.replace("%", "%%"), "details": "%RESPONSE_CODE_DETAILS%", "policy": "%ROUTE_NAME%"}
+    stat = {"name": COUNTED, "tags": [{"name": name, "value_format": value} for name, value in tags.items()]}
+    typed = {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
+        "stat_prefix": "m4",
+        "counters": [{"stat": stat, "value_fixed": 1}],
+    }
+    return {"name": "count", "typed_config": typed}
+
+
+def _executed(filter_: Plain) -> Plain:
+    """A filter as the decision of a slot: when it runs, and that it does."""
+    config = filter_["typed_config"]
+    if config["@type"] != f"{_MATCHING}.ExtensionWithMatcher":
+        return {"on_no_match": _execute(filter_)}
+    matcher = copy.deepcopy(config["xds_matcher"])
+    inner = config["extension_config"]
+    if inner["typed_config"]["@type"] != f"{_HTTP}.composite.v3.Composite":
+        matcher["on_no_match"] = _execute(inner)
+    return matcher  # type: ignore[no-any-return]
+
+
+def _execute(filter_: Plain) -> Plain:
+    return {
+        "action": {
+            "name": "execute",
+            "typed_config": {"@type": f"{_HTTP}.composite.v3.ExecuteFilterAction", "typed_config": filter_},
+        }
+    }
+
+
+def _slot(name: str) -> Plain:
+    """A filter that is not even made unless the routes say what it executes."""
+    never = {"name": "skip", "typed_config": {"@type": f"{_HTTP[:-4]}common.matcher.action.v3.SkipFilter"}}
+    composite = {"name": "composite", "typed_config": {"@type": f"{_HTTP}.composite.v3.Composite"}}
+    typed = {
+        "@type": f"{_MATCHING}.ExtensionWithMatcher",
+        "extension_config": composite,
+        "xds_matcher": {"on_no_match": {"action": never}},
+    }
+    return {"name": name, "disabled": True, "typed_config": typed}
+
+
+def _renamed_cluster(cluster: Plain, name: str) -> Plain:
+    found = {**cluster, "name": name}
+    if "load_assignment" in found:
+        found["load_assignment"] = {**found["load_assignment"], "cluster_name": name}
+    return found
+
+
+def _renamed(routes: Any, clusters: Mapping[str, str]) -> Any:
+    """Routes with other names of clusters, wherever one stands."""
+    if isinstance(routes, list):
+        return [_renamed(each, clusters) for each in routes]
+    if not isinstance(routes, dict):
+        return routes
+    out = {key: _renamed(value, clusters) for key, value in routes.items()}
+    if isinstance(routes.get("cluster"), str):
+        out["cluster"] = clusters.get(routes["cluster"], routes["cluster"])
+    if isinstance(routes.get("weighted_clusters"), dict):
+        listed = out["weighted_clusters"]["clusters"]
+        out["weighted_clusters"]["clusters"] = [{**c, "name": clusters.get(c["name"], c["name"])} for c in listed]
+    return out
+
+
+def _source(file: str) -> Plain:
+    """A file in the folder in which Envoy runs. It is read again when another one is moved there."""
+    return {"resource_api_version": "V3", "path_config_source": {"path": f"./{file}"}}
+
+
+def _resources(kind: str, resources: list[Plain]) -> str:
+    typed = [{"@type": kind, **each} for each in resources]
+    return json.dumps({"version_info": _digest(typed), "resources": typed})
+
+
+def _untyped(resource: Plain) -> Plain:
+    return {key: value for key, value in resource.items() if key != "@type"}
+
+
+def _digest(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
