@@ -32,6 +32,7 @@ LATE = 0.02  # seconds after which an edited file's own errors are published bef
 LONG = 0.5  # seconds after which a check shows its progress
 MANY = 500  # changes after which what was known about earlier texts is forgotten, also when nobody pauses
 SOON = 0.03  # seconds after which a file that was opened is taken as one that will be edited
+OFTEN = gc.get_threshold()  # Python's own, by which each look for garbage is short
 IDLE = 2.0  # seconds without anything to check before there is time for housekeeping
 log = logging.getLogger(__name__)
 
@@ -190,6 +191,7 @@ def _prepare(workspace: Workspace) -> None:
     """Once, after the first check."""
     _ask_again(workspace)
     gc.freeze()  # what is known by now stays, and is much: looking through it for garbage would take long at some edits
+    gc.set_threshold(*OFTEN)
 
 
 def _expect(workspace: Workspace) -> None:

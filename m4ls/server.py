@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 WATCHED = ("**/*.m4", "**/m4.toml", "**/*.yaml", "**/*.yml", "**/*.json", "**/*.j2")
+RARELY = (100_000, 50, 100)  # how garbage is looked for until the first check is done: what is made then stays, mostly
 SWITCH = 0.0005  # seconds that the analyser may keep the interpreter while a message waits to be read or sent
 log = logging.getLogger(__name__)
 
@@ -187,6 +188,7 @@ def _lifecycle(server: M4Server) -> None:
 
     @server.feature(types.INITIALIZED)
     def initialized(params: types.InitializedParams) -> None:
+        gc.set_threshold(*RARELY)
         gc.enable()
         server.analyst.start(server.roots())
         server.checker.changed()
