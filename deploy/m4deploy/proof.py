@@ -218,7 +218,7 @@ def _written(hop: HopResult, request: Request) -> dict[str, str | None]:
         if attr.attribute == ADDED and isinstance(added, tuple):
             key = attr.key or ""
             before = out[key] if key in out else arrived.get(key)
-            out[key] = _sorted(",".join(filter(None, (before, *map(str, added)))))
+            out[key] = _sorted(",".join([*([] if before is None else [before]), *map(str, added)]))
     return out
 
 
