@@ -59,7 +59,7 @@ class HaproxyProcess:
         self._counted: dict[int, dict[str, dict[str, int]]] = {}  # by worker, also those that have ended
         self.files: Mapping[str, bytes] = _files(element)
         self.write(self.files)
-        asked = [str(binary()), "-W", "-S", f"unix@{_MASTER}", "-f", CONFIG]
+        asked = [str(binary()), "-W", "-S", f"unix@{_MASTER}", "-f", str(place.folder / CONFIG)]
         self._process = spawn(asked, cwd=place.folder, log=self._log, cgroup=place.cgroup)
 
     @property

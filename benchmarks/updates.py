@@ -1,0 +1,216 @@
+"""How long a policy edit takes to be in force, on each dataplane, under a steady load that must lose nothing.
+
+A small mesh is deployed; clients keep their connections and send one request after another, half of them to be denied
+with a status that tells which edition of the policies judged them, half to be passed on with two headers that tell the
+same. Then the policies are edited again and again. Two times are taken of each edit:
+
+    the whole   from the edit until the last request that was judged by the old policies was sent: checking, planning,
+                building, validating, compiling for the kernel, and the swap
+    the swap    from when everything is validated and loaded; this is what the goals are about
+
+Usage: python -m benchmarks.updates [--edits N] [--connections N] [--only DATAPLANE]; 1 if a request was lost, judged by
+half a set of policies, or a goal was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m4bpf import enter_cgroup
+from m4c.cli import jobs
+from m4c.workspace import Workspace
+from m4deploy import local
+from m4deploy.mesh import Journal
+from m4deploy.processes import split_address
+from m4deploy.targets import unavailable
+
+from benchmarks.results import machine
+
+BASE = 24000  # the first port
+GOALS = {"ebpf": 20.0, "haproxy": 100.0, "envoy": 100.0}  # ms, of the swap
+STATUS = 410  # of edition 0
+PAUSE = 0.3  # seconds between edits
+GRAPH = "services:\n  web: {entry: true, origin: false}\n  cart: {origin: false}\ncalls:\n  - [web, cart]\n"
+DENY = 'policy gone (HttpRequest r) on web -> cart when r.header["x-deny"] == "yes" {{ r.DropRequest({status}); }}\n'
+TELL = 'policy tell (HttpRequest r) on web -> cart {{ r.SetHeader("x-one", "{n}"); r.SetHeader("x-two", "{n}"); }}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: when it was sent and answered (seconds of the machine's monotonic clock), and which edition judged
+    it; None if it passed and nothing tells."""
+
+    sent: float
+    answered: float
+    edition: int | None
+    split: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Of one dataplane; times in milliseconds, one an edit."""
+
+    dataplane: str
+    requests: int
+    lost: int
+    split: int
+    whole: list[float]
+    swap: list[float]
+
+    @property
+    def good(self) -> bool:
+        return not self.lost and not self.split and statistics.median(self.swap) <= GOALS[self.dataplane]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures, and prints a table."""
+    parser = argparse.ArgumentParser(prog="updates", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--edits", type=int, default=20)
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--only", choices=sorted(GOALS))
+    parser.add_argument("--load", nargs=2, metavar=("ADDRESS", "CGROUP"), help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.load:
+        return _send(args.load[0], args.load[1], args.connections)
+    chosen = [args.only] if args.only else list(GOALS)
+    lacking = unavailable(chosen)
+    about = machine()
+    print(f"{about['cpu']}, {about['cores']} cores, load {about['load']}, {about['system']}, Python {about['python']}")
+    for name in lacking:
+        print(f"without {name}: {lacking[name]}")
+    results = [measure(name, args.edits, args.connections) for name in chosen if name not in lacking]
+    print(table(results, args.connections))
+    return 0 if results and all(r.good for r in results) else 1
+
+
+def measure(dataplane: str, edits: int, connections: int) -> Result:
+    """Deploys, loads, edits."""
+    with tempfile.TemporaryDirectory(prefix="m4-updates-") as temporary:
+        folder, state = Path(temporary, "mesh"), Path(temporary, "state")
+        folder.mkdir()
+        (folder / "graph.yaml").write_text(GRAPH)
+        (folder / "mesh.m4").write_text(f'mesh edited {{ graph "graph.yaml"; dataplanes {dataplane}; }}\n')
+        try:
+            deployment = local.deploy(_built(folder, Path(temporary, "built-0"), dataplane, 0), state)
+            address = deployment.built.services["web"]["dial"]["cart"][0]
+            groups = [entry["cgroup"] for entry in Journal(deployment.folder).entries("cgroup")]
+            group = groups[sorted(deployment.built.services).index("web")] if groups else ""
+            command = [sys.executable, "-m", "benchmarks.updates", "--connections", str(connections), "--load"]
+            with subprocess.Popen(
+                [*command, address, group], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ) as load:
+                if load.stdout is None or not load.stdout.readline():
+                    raise RuntimeError("the load did not begin")
+                begun: list[float] = []
+                swapped: list[float] = []
+
+                def told(what: str, share: float) -> None:
+                    if what == "Swapping":
+                        swapped.append(time.monotonic())
+
+                for number in range(1, edits + 1):
+                    begun.append(time.monotonic())
+                    built = _built(folder, Path(temporary, f"built-{number}"), dataplane, number)
+                    local.deploy(built, state, told)
+                    time.sleep(PAUSE)
+                said: dict[str, Any] = json.loads(load.communicate()[0])
+        finally:
+            local.undeploy(state)
+    asked = [Asked(*each) for each in said["asked"]]
+    last = {n: max((a.sent for a in asked if a.edition == n), default=0.0) for n in range(edits)}
+    first = {n: min(a.answered for a in asked if a.edition == n) for n in range(1, edits + 1)}
+    # In force: no request that is sent from then on is judged by the old policies, and one was judged by the new ones.
+    enforced = [max(last[n], first[n + 1]) for n in range(edits)]
+    return Result(
+        dataplane,
+        len(asked),
+        len(said["lost"]),
+        sum(a.split for a in asked),
+        [1000 * (t - b) for t, b in zip(enforced, begun, strict=True)],
+        [1000 * (t - s) for t, s in zip(enforced, swapped, strict=True)],
+    )
+
+
+def _built(folder: Path, out: Path, dataplane: str, number: int) -> Path:
+    """The mesh with the policies of one edition."""
+    text = DENY.format(status=STATUS + number) + (TELL.format(n=number) if dataplane != "ebpf" else "")
+    (folder / "policies.m4").write_text(text)
+    workspace = Workspace([folder])
+    return jobs.write(jobs.rendered(workspace, "edited", BASE), out).folder
+
+
+def _send(address: str, cgroup: str, connections: int) -> int:
+    """The load: until the standard input ends; then what came of it, as JSON."""
+    if cgroup:
+        enter_cgroup(Path(cgroup), 0)
+    ended = threading.Event()
+    asked: list[tuple[float, float, int | None, bool]] = []
+    lost: list[str] = []
+
+    def one() -> None:
+        connection = http.client.HTTPConnection(*split_address(address), timeout=30)
+        deny = False
+        while not ended.is_set():
+            deny = not deny
+            begin = time.monotonic()
+            try:
+                connection.request("GET", "/", headers={"x-deny": "yes"} if deny else {})
+                reply = connection.getresponse()
+                body = reply.read()
+            except (OSError, http.client.HTTPException) as error:
+                lost.append(f"{type(error).__name__}: {error}")
+                connection.close()
+                continue
+            end = time.monotonic()
+            if deny:
+                asked.append((begin, end, reply.status - STATUS, False))
+            elif reply.status != 200:
+                lost.append(f"status {reply.status}")
+            else:
+                headers = dict(json.loads(body)["request"]["headers"])
+                editions = [headers.get("x-one"), headers.get("x-two")]
+                asked.append((begin, end, int(editions[0]) if editions[0] else None, editions[0] != editions[1]))
+
+    threads = [threading.Thread(target=one) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    while len(asked) < 10 * connections:
+        time.sleep(0.01)
+    print("ready", flush=True)
+    sys.stdin.read()
+    ended.set()
+    for thread in threads:
+        thread.join()
+    json.dump({"asked": asked, "lost": lost}, sys.stdout)
+    return 0
+
+
+def table(results: Sequence[Result], connections: int) -> str:
+    """What was measured, as Markdown."""
+    lines = [
+        f"\nEdits under load from {connections} kept connections; milliseconds, median (most)\n",
+        "| dataplane | edits | requests | lost | judged by half a set | edit to enforced | swap to enforced | goal | |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in results:
+        whole, swap = (f"{statistics.median(v):.1f} ({max(v):.1f})" for v in (r.whole, r.swap))
+        met = "met" if statistics.median(r.swap) <= GOALS[r.dataplane] else "missed"
+        cells = (r.dataplane, len(r.swap), r.requests, r.lost, r.split, whole, swap, f"{GOALS[r.dataplane]:.0f}", met)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
