@@ -153,6 +153,8 @@ class Checker:
             from m4c.ide.survey import survey
 
             self._loop.call_soon_threadsafe(self.server.survey.update, survey(workspace))
+            if self.server.colours.refreshed and self.server.colours.outdated(workspace, convert):
+                self._loop.call_soon_threadsafe(self.server.colours.refresh)
         return found
 
     def _own(self, generation: int, path: str, found: list[types.Diagnostic]) -> None:

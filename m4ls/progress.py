@@ -17,12 +17,13 @@ _numbers = itertools.count(1)
 
 class Progress:
     """An async context manager; `report` shows a step. Without the client's support it does nothing. `counted`: it is
-    known how much of the work is done."""
+    known how much of the work is done. `stops`: the person may cancel it, and `cancelled` then says so."""
 
-    def __init__(self, server: M4Server, title: str, counted: bool = True) -> None:
+    def __init__(self, server: M4Server, title: str, counted: bool = True, stops: bool = False) -> None:
         self.server = server
         self.title = title
         self.counted = counted
+        self.stops = stops
         self.token: str | None = None
 
     async def __aenter__(self) -> Progress:
@@ -33,10 +34,16 @@ class Progress:
             await asyncio.shield(self.server.work_done_progress.create_async(token))
             self.server.work_done_progress.begin(
                 token,
-                types.WorkDoneProgressBegin(self.title, cancellable=False, percentage=0 if self.counted else None),
+                types.WorkDoneProgressBegin(self.title, cancellable=self.stops, percentage=0 if self.counted else None),
             )
             self.token = token
         return self
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the person wants an end of it; may be asked in any thread, until the end."""
+        wanted = self.server.work_done_progress.tokens.get(self.token) if self.token is not None else None
+        return self.stops and wanted is not None and wanted.cancelled()
 
     def report(self, message: str, part: float) -> None:
         """A step: what is being done, and which part of all (0 to 1) is done."""

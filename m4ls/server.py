@@ -24,6 +24,7 @@ from m4ls.convert import Converter
 from m4ls.documents import Document, Documents, path_of
 from m4ls.errors import ContentModified, Failure
 from m4ls.features import FEATURES, diagnostics
+from m4ls.features.semantic_tokens import Colours
 from m4ls.jobs import Jobs
 from m4ls.messages import Messages
 from m4ls.positions import choose
@@ -86,6 +87,7 @@ class M4Server(LanguageServer):
         self.analyst = Analyst()
         self.reports = Reports(self)
         self.survey = Surveys(self)
+        self.colours = Colours(self)
         self.jobs = Jobs(self)
         self.trust = Trust(self)
         self.checker = Checker(self)

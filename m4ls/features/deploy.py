@@ -4,7 +4,8 @@
 `confirm`. Without a target it asks for one, and then it always asks again before it changes anything: it has the
 dataplanes validate what they would get, and says what would change. All of this goes through standard requests
 (`window/showMessageRequest`, `window/showDocument`, `$/progress`), so it is the same in every editor. Both commands
-are done in a trusted workspace only.
+are done in a trusted workspace only. While it validates or deploys, the progress can be cancelled; then nothing has
+changed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcInvalidParams
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from m4ls.documents import path_of
 from m4ls.jobs import CommandFailed, Target
@@ -35,6 +36,12 @@ OUT = "out"  # the folder that is offered, beside the mesh
 _INFO, _ERROR = types.MessageType.Info, types.MessageType.Error
 
 
+class Stopped(JsonRpcException):
+    """The person has cancelled a step; what it had done is taken back."""
+
+    CODE = -32800  # RequestCancelled
+
+
 def register(server: M4Server) -> None:
     @server.command("m4.deploy")
     async def deploy(*given: Any) -> dict[str, Any]:
@@ -49,17 +56,20 @@ def register(server: M4Server) -> None:
         prepared = await _prepare(server, given, target, output, asked)
         if isinstance(prepared, str):
             return {"ok": False, "message": prepared, "text": ""}
-        if asked and not await _confirmed(server, given, prepared):
+        try:
+            if asked and not await _confirmed(server, given, prepared):
+                return _cancelled(server)
+            async with Progress(server, f"Deploying ({target})", stops=True) as progress:
+                step = _steps(progress)
+
+                def job(_: Target) -> DeployResult:
+                    from m4c.cli.jobs import put
+
+                    return put(prepared, step)
+
+                return _deployed(server, await server.jobs.run("m4.deploy", given, job))
+        except Stopped:
             return _cancelled(server)
-        async with Progress(server, f"Deploying ({target})") as progress:
-            step = _steps(progress)
-
-            def job(_: Target) -> DeployResult:
-                from m4c.cli.jobs import put
-
-                return put(prepared, step)
-
-            return _deployed(server, await server.jobs.run("m4.deploy", given, job))
 
     @server.command("m4.undeploy")
     async def undeploy(*given: Any) -> dict[str, Any]:
@@ -123,7 +133,7 @@ def _first_error(target: Target) -> tuple[str, types.Position] | None:
 
 async def _confirmed(server: M4Server, given: tuple[Any, ...], prepared: Prepared) -> bool:
     """Validates, says what would change, and asks. What is wrong is told; nothing was changed then."""
-    async with Progress(server, "Validating") as progress:
+    async with Progress(server, "Validating", stops=True) as progress:
         step = _steps(progress)
 
         def job(_: Target) -> tuple[WhatIf, DeployResult]:
@@ -132,6 +142,8 @@ async def _confirmed(server: M4Server, given: tuple[Any, ...], prepared: Prepare
             return what_if(prepared), validated(prepared, step)
 
         found, valid = await server.jobs.run("m4.deploy", given, job)
+        if progress.cancelled:
+            raise Stopped("the deployment was cancelled")
     if not valid.ok:
         raise CommandFailed("\n".join(filter(None, (valid.message, valid.text.strip()))))
     where = f"into {prepared.output}" if prepared.output is not None else "on this machine"
@@ -150,10 +162,12 @@ async def _confirmed(server: M4Server, given: tuple[Any, ...], prepared: Prepare
 
 
 def _steps(progress: Progress) -> Callable[[str, float], None]:
-    """What a job in a thread of its own tells of its progress."""
+    """What a job in a thread of its own tells of its progress; it ends the job when the person has cancelled that."""
     loop = asyncio.get_running_loop()
 
     def step(message: str, part: float) -> None:
+        if progress.cancelled:
+            raise Stopped("the deployment was cancelled")
         loop.call_soon_threadsafe(progress.report, message, part)
 
     return step

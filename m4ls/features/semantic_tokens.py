@@ -1,12 +1,14 @@
-"""textDocument/semanticTokens/full, /full/delta and /range"""
+"""textDocument/semanticTokens/full, /full/delta and /range, and workspace/semanticTokens/refresh"""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 
 from m4ls.convert import Converter
 
@@ -30,10 +32,13 @@ _TYPES = {name: i for i, name in enumerate(LEGEND.token_types)}
 _MODIFIERS = {name: 1 << i for i, name in enumerate(LEGEND.token_modifiers)}
 
 
-class _Told:
-    """What each document's tokens were when the client was last told."""
+class Colours:
+    """What each document's tokens were when the client was last told. When something outside of a document has changed
+    them, the client is asked to ask again."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: M4Server) -> None:
+        self.server = server
+        self._refresh: asyncio.Task[None] | None = None
         self._numbers = itertools.count(1)
         self._of: dict[str, tuple[str, list[int]]] = {}
 
@@ -48,9 +53,34 @@ class _Told:
             del self._of[next(iter(self._of))]
         return self._of[uri][0]
 
+    @property
+    def refreshed(self) -> bool:
+        """Whether the client can be asked to ask again."""
+        workspace = self.server.client_capabilities.workspace
+        return bool(workspace and workspace.semantic_tokens and workspace.semantic_tokens.refresh_support)
+
+    def outdated(self, workspace: Workspace, convert: Converter) -> bool:
+        """Whether a document that is open has other tokens than was told last. In the analyser's thread."""
+        from m4c.ide.tokens import tokens
+
+        known = [(path, self._of.get(convert.uri(path))) for path in workspace.opened]
+        return any(told and encoded(tokens(workspace, path), convert.lines(path)) != told[1] for path, told in known)
+
+    def refresh(self) -> None:
+        if self._refresh is None:
+            self._refresh = asyncio.create_task(self._ask_again())
+
+    async def _ask_again(self) -> None:
+        try:
+            await self.server.workspace_semantic_tokens_refresh_async(None)
+        except JsonRpcException:
+            pass  # the client will ask when the text changes
+        finally:
+            self._refresh = None
+
 
 def register(server: M4Server) -> None:
-    told = _Told()
+    told = server.colours
 
     async def tokens(uri: str, part: types.Range | None = None) -> list[int]:
         def question(workspace: Workspace, file: str, convert: Converter) -> list[int]:

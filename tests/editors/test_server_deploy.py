@@ -134,3 +134,26 @@ async def test_a_folder_that_holds_something_else_is_refused_before_anybody_is_a
         await deploy(client, (workspace / "shop.m4").as_uri(), "directory", str(taken), "confirm")
     assert client.person.asked == []
     assert [p.name for p in taken.iterdir()] == ["mine"]
+
+
+@pytest.mark.asyncio
+async def test_cancelling_the_progress_leaves_everything_as_it_was(client: LanguageClient, workspace: Path) -> None:
+    uri, person = opened(client, workspace / "shop.m4"), client.person
+    features = client.protocol.fm.features
+    keep, seen = features[types.PROGRESS], []
+
+    def progress(params: types.ProgressParams) -> None:
+        keep(params)
+        if isinstance(params.value, dict) and params.value.get("title") == "Validating":
+            seen.append(params.value["cancellable"])
+            client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams(params.token))
+
+    features[types.PROGRESS] = progress
+    found = await deploy(client, uri, "directory", str(workspace / "out"), "confirm")
+    assert (found["ok"], found["message"], found["cancelled"]) == (False, "not deployed, nothing changed", True)
+    assert seen == [True]
+    assert person.asked == [], "nobody is asked about what was cancelled"
+    assert not (workspace / "out").exists()
+    features[types.PROGRESS] = keep
+    person.answers = ["Deploy"]
+    assert (await deploy(client, uri, "directory", str(workspace / "out"), "confirm"))["ok"] is True

@@ -21,7 +21,7 @@ WHOLE = types.Range(types.Position(0, 0), types.Position(1000, 0))
 def drawing() -> LanguageClient:
     """A client that counts how often it is asked to draw anew."""
     client = make_test_lsp_client()
-    client.asked = {"lenses": 0, "hints": 0, "planned": 0}
+    client.asked = {"lenses": 0, "hints": 0, "planned": 0, "colours": 0}
 
     def count(what: str) -> Callable[..., None]:
         def asked(*_: Any) -> None:
@@ -31,6 +31,7 @@ def drawing() -> LanguageClient:
 
     client.feature(types.WORKSPACE_CODE_LENS_REFRESH)(count("lenses"))
     client.feature(types.WORKSPACE_INLAY_HINT_REFRESH)(count("hints"))
+    client.feature(types.WORKSPACE_SEMANTIC_TOKENS_REFRESH)(count("colours"))
     client.feature("$/m4/planned")(count("planned"))
     client.feature(types.CLIENT_REGISTER_CAPABILITY)(lambda *_: None)
     return client
@@ -218,3 +219,32 @@ async def test_odd_workspaces_are_answered(client: LanguageClient, workspace: Pa
             except JsonRpcException as error:
                 assert error.code == -32803, error  # RequestFailed
                 assert "language server failed" not in error.message
+
+
+@pytest.mark.asyncio
+async def test_colours_are_asked_for_again_when_another_file_changes_them(
+    client: LanguageClient, workspace: Path
+) -> None:
+    text = "policy counted (HttpRequest r) on e -> f { hits.Increment(); }\n"
+    (workspace / "counted.m4").write_text(text)
+    uri = opened(client, workspace / "counted.m4")
+
+    async def colours() -> list[int]:
+        params = types.SemanticTokensParams(types.TextDocumentIdentifier(uri))
+        found = await client.text_document_semantic_tokens_full_async(params)
+        assert found is not None
+        return list(found.data)
+
+    before = await colours()
+    (workspace / "hits.m4").write_text("state Counter hits;\n")
+    opened(client, workspace / "hits.m4")
+    await until(lambda: client.asked["colours"] == 1)
+    after = await colours()
+    assert len(after) > len(before)
+    changed(client, (workspace / "hits.m4").as_uri(), 2, "state Counter hits;\nstate Counter misses;\n")
+    changed(client, uri, 2, "\n" + text)
+    moved = await colours()
+    assert moved != after
+    changed(client, (workspace / "hits.m4").as_uri(), 3, "")
+    await until(lambda: client.asked["colours"] >= 2)
+    assert len(await colours()) == len(before)
