@@ -72,6 +72,8 @@ STRINGS = {
     ("compiler/m4c/diagnostics/registry.py", "header"): "the code `overwritten-header`",
     ("compiler/m4c/files.py", "target"): "a folder that build tools make",
     ("m4ls/features/commands.py", "status"): "the command `m4.status`",
+    ("m4ls/messages.py", "method"): "a field of the messages of the editors' protocol",
+    ("compiler/m4c/ide/refactor.py", "Split"): "the verb, at the start of a title",
 }
 
 

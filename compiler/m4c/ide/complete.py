@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from m4c.ide import members
 from m4c.ide.cursor import cursor_at
 from m4c.ide.places import proposals
 from m4c.ide.scene import Proposal, ProposalKind, Scene
+from m4c.ide.topic import shared, topic
 from m4c.ide.usage import near
 from m4c.workspace import Workspace
 
@@ -18,6 +20,9 @@ _USED_AS: dict[ProposalKind, tuple[str, ...]] = {
     "operator": ("keyword",),
 }
 _IN_ORDER = ("attribute", "operation", "param")  # their specs declare what is basic first
+_ABOUT: frozenset[ProposalKind] = frozenset(("operation", "attribute", "key", "service"))
+_AGAIN = 5  # of an operation that the declaration performs already; a word of its own in common counts 4
+_FITTING = 1  # of one that the service at the end of the pattern calls for
 LIMIT = 200  # more than people read; many small objects are what costs in the protocol
 
 
@@ -45,12 +50,15 @@ def complete(workspace: Workspace, file: str, offset: int) -> Completions:
     if cursor is None:
         return Completions(())
     used = near(workspace.db, file).counts
-    fitting: dict[tuple[str, str], tuple[tuple[int, int, int, int, str, str], Proposal]] = {}
-    for number, p in enumerate(proposals(Scene(workspace, cursor))):
+    scene = Scene(workspace, cursor)
+    proposed = list(proposals(scene))
+    likely = _likely(scene, proposed)
+    fitting: dict[tuple[str, str], tuple[tuple[int, int, int, int, int, str, str], Proposal]] = {}
+    for number, p in enumerate(proposed):
         fit = _fit(p, cursor.word)
         if fit is not None:
             declared = number if p.kind in _IN_ORDER else 0
-            order = fit, p.rank, -_uses(p, used), declared, p.label.lower(), p.label
+            order = fit, p.rank, -likely.get((p.kind, p.label), 0), -_uses(p, used), declared, p.label.lower(), p.label
             fitting.setdefault((p.label, p.kind), (order, p))
     ranked = [p for _, p in sorted(fitting.values(), key=lambda entry: entry[0])]
     end = cursor.offset
@@ -70,6 +78,22 @@ def _fit(proposal: Proposal, word: str) -> int | None:
         return 1
     letters = iter(label)
     return 2 if all(c in letters for c in typed) else None
+
+
+def _likely(scene: Scene, proposed: list[Proposal]) -> dict[tuple[ProposalKind, str], int]:
+    """How well names go with what the declaration around the cursor is about, and with what it does already."""
+    about = topic(scene.workspace, scene.file, scene.cursor.offset)
+    out: dict[tuple[ProposalKind, str], int] = {}
+    for kind in _ABOUT & {p.kind for p in proposed}:
+        labels = [p.label for p in proposed if p.kind == kind]
+        for label, much in shared(about, labels).items():
+            out[kind, label] = much
+    routing = members.routing(scene)
+    for p in proposed:
+        if p.kind == "operation":
+            more = _AGAIN * (p.label in about.members) + _FITTING * (p.label in routing)
+            out[p.kind, p.label] = out.get((p.kind, p.label), 0) + more
+    return out
 
 
 def _uses(proposal: Proposal, used: Mapping[tuple[str, str], int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterator
 
-from lark import Tree
+from lark import Token, Tree
 
 from m4c import project
 from m4c.ide import render
@@ -74,6 +74,25 @@ def operations(scene: Scene) -> Iterator[Proposal]:
     for o in holder.operations.values():
         doc = "\n\n".join(filter(None, (render.code(render.operation(o, holder)), o.doc)))
         yield _call(scene, o, doc, o.name in supported, ";")
+
+
+def routing(scene: Scene) -> frozenset[str]:
+    """The operations that tell versions apart, where the service at the end of the policy's pattern has several."""
+    pattern, holder = scene.last("pattern"), scene.holder()
+    named = [text_of(s) for s in pattern.find_pred(_is_service)] if isinstance(pattern, Tree) else []
+    last = scene.graph.services.get(named[-1]) if named else None
+    if holder is None or last is None or len(last.versions) < 2:
+        return frozenset()
+    by_version = (o.name for o in holder.operations.values() if any(_is_by_version(p.type) for p in o.params))
+    return frozenset(by_version)
+
+
+def _is_service(tree: Tree[Token]) -> bool:
+    return tree.data == "service"
+
+
+def _is_by_version(type_: Type) -> bool:
+    return bool(type_.args) and type_.args[0].name == "version"
 
 
 def _call(scene: Scene, called: Operation | StateCondition, doc: str, supported: bool, end: str) -> Proposal:

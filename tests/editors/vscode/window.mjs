@@ -121,11 +121,11 @@ await run("window", async (page) => {
   check(!existsSync(out), "nothing is changed before it is confirmed");
   await notification(page, "deploy mesh `boutique` into", "13-again", "Deploy");
   step(`M4: Deploy: ${await notification(page, "is deployed to `directory`", "13-in-folder")}`);
-  await command(page, "View: Clear Output"); // which names the folder
   await report("The artifacts are in");
   check(existsSync(path.join(out, "manifest.json")), "the artifacts are in the folder");
   await command(page, "View: Close Editor");
   await active(page, "boutique.m4");
+  await command(page, "View: Clear Output"); // which names the folder
 
   await command(page, "M4: Deploy");
   await notification(page, "where to deploy mesh", "12-where", "On this machine");
