@@ -178,9 +178,15 @@ def opened(folder: Path) -> tuple[Workspace, str, Program]:
     program = project.program(workspace.db, mesh)
     if program is None:
         raise RuntimeError(f"no program in {folder}")
-    gc.collect()
-    gc.freeze()  # as the language server does after its first check
+    _settle()
     return workspace, mesh, program
+
+
+def _settle() -> None:
+    """As the language server does after its first check: what is there by now stays, and no garbage is looked for in
+    it."""
+    gc.collect()
+    gc.freeze()
 
 
 def measure(row: Row, rounds: int, seed: int) -> tuple[Figure, Plan, Program]:
@@ -306,6 +312,7 @@ def measure_edits(count: int, seed: int) -> Figure:
         if before is None:
             return Figure("edit", "s", note="failed: there is no plan")
         worst = before.gap
+        _settle()
         for _ in range(count):
             file = rng.choice(sorted(folder.glob("policies-*.m4")))
             old = file.read_text()

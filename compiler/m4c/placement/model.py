@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from m4c.paths.callpath import Hop, callees
 from m4c.paths.classes import Classes, context_classes
@@ -301,7 +301,7 @@ class Builder:
             known = self._contexts.get(key)
             checkpoint()
             if known is None or [id(r) for r in known[0]] != [id(r) for r in own]:
-                known = self._contexts[key] = (own, _context(self.patterns, key, own))
+                known = self._contexts[key] = (own, _context(self.patterns, key, own, known and known[1]))
             components.append(Component(key, tuple(of), known[1]))
         if len(self._contexts) > 4 * len(by_patterns) + 100:
             self._contexts = {key: found for key, found in self._contexts.items() if key in by_patterns}
@@ -315,8 +315,9 @@ def build(program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...], 
     return Builder(program, patterns).build(program, rules, orders)
 
 
-def _context(patterns: Patterns, key: tuple[int, ...], rules: Sequence[Rule]) -> Carried:
-    """Two situations of a hop differ where one of the rules does something else."""
+def _context(patterns: Patterns, key: tuple[int, ...], rules: Sequence[Rule], before: Carried | None = None) -> Carried:
+    """Two situations of a hop differ where one of the rules does something else. Where the rules before told the same
+    apart, all that follows from it stays as it was."""
     effects: list[dict[State, Effect]] = []
     labels: dict[Hop, dict[State, Hashable]] = {}
     for rule in rules:
@@ -330,6 +331,8 @@ def _context(patterns: Patterns, key: tuple[int, ...], rules: Sequence[Rule]) ->
         for state, effect in by_state.items():
             at[state] = (*at.get(state, ()), effect)  # type: ignore[misc]
     classes = context_classes(patterns.spread(key), labels)
+    if before is not None and before.classes.spread is classes.spread and before.classes.of == classes.of:
+        return replace(before, effects=tuple(effects))
     split = classes.split_letters
     return Carried(classes, tuple(effects), _diverges(classes), split | patterns.letters.ahead(split))
 

@@ -5,17 +5,14 @@ decides on the hop itself, for what happens on it; 0 stays what it is, no tag. V
 service, or on some hop, differ; all others may share a number, given out greedily in the order of services, and of the
 classes at each. One element updates each hop: the last of the callee's side, so that everyone on the hop still reads
 the tag with which the request left the caller; if there is none, the last of the caller's side. A hop behind which
-nobody looks at the tag before it is updated again is left alone.
-
-Values travel as sets: what a service sends along in one of its classes is a bit set of values, and a silent hop passes
-it on whole.
+nobody looks at the tag before it is updated again is left alone. How the values travel, `values` knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from m4c.paths.callpath import Hop, Version
 from m4c.paths.machine import lowest
@@ -23,18 +20,15 @@ from m4c.paths.masks import bits
 from m4c.placement.feasible import Silence
 from m4c.placement.model import Candidate, Position, Problem
 from m4c.placement.rules import Effect, Rule
+from m4c.placement.values import ANY, ZERO, Flow, Key, Keys, Sent, Values
 from m4c.placement.vectors import TooManyVectors, Vector, Vectors
 from m4c.semantics.model import Side
 
 _CHECK = 256  # services or hops between two looks at whether to go on
 
-Key: TypeAlias = int  # a value before it has its number
-Keys: TypeAlias = int  # a set of them
 Tags: TypeAlias = int  # a set of tags: bit 0 stands for any tag at all, bit n + 1 for tag n
 
-ZERO: Keys = 1  # no tag
-ANY: Keys = 2  # whatever comes from outside, or what decides nothing
-_FIRST: Key = 2  # of the values that updates make
+_REMEMBERED = 200_000  # sets of values
 _NONE: Tags = 2
 _ANYTHING: Tags = 1
 
@@ -87,7 +81,10 @@ class Tagger:
     as before is not made again."""
 
     def __init__(self, problem: Problem) -> None:
-        self.vectors = Vectors(problem.letters, problem.callees, problem.program.graph.services)
+        services = problem.program.graph.services
+        self.vectors = Vectors(problem.letters, problem.callees, services)
+        self.values = Values(self.vectors, services)
+        self._taken_apart: dict[Keys, tuple[Key, ...]] = {}
         self._last: _Assignment | None = None
 
     def assign(
@@ -101,11 +98,16 @@ class Tagger:
         if not problem.components:
             return Tagging(0, (), {})
         try:
-            self.vectors.update([c.context for c in problem.components], 1 << problem.program.mesh.tag_bits, checkpoint)
+            contexts, most = [c.context for c in problem.components], 1 << problem.program.mesh.tag_bits
+            region = self.vectors.update(contexts, most, checkpoint)
         except TooManyVectors as e:
             raise TooManyTags from e
-        now = _Assignment(problem, chosen, at, self.vectors, self._last, checkpoint)
-        tagging = now.run()
+        if len(self._taken_apart) > _REMEMBERED:
+            self._taken_apart.clear()
+        last, self._last = self._last, None  # in case that this one is stopped: the next could not tell what is as then
+        now = _Assignment(problem, chosen, at, self.vectors, region, self._taken_apart, last, checkpoint)
+        self.values.update(now.flow, checkpoint)
+        tagging = now.run(self.values)
         now.before = None
         self._last = now
         return tagging
@@ -118,6 +120,8 @@ class _Assignment:
         chosen: Collection[Candidate],
         at: Mapping[int, Position],
         vectors: Vectors,
+        region: Set[str],
+        taken_apart: dict[Keys, tuple[Key, ...]],
         before: _Assignment | None,
         checkpoint: Callable[[], None],
     ) -> None:
@@ -126,47 +130,54 @@ class _Assignment:
         self.services = problem.program.graph.services
         self.at = at
         self.vectors = vectors
+        self.region = region
+        self.taken_apart = taken_apart
         self.before = before
         self.component_of = {r: i for i, c in enumerate(problem.components) for r in c.rules}
-        self.on_hop: dict[Hop, list[int]] = {}  # the contextual rules of a hop
-        for r in self.component_of:
-            self.on_hop.setdefault(problem.rules[r].hop, []).append(r)
-        self.elements = set(chosen)
-        self.updaters: dict[Side, dict[str, Position]] = {"egress": {}, "ingress": {}}
-        for service in dict.fromkeys(c.service for c in chosen):
-            for side, of in self.updaters.items():
-                for position in problem.places(service, side):  # the last is it
-                    if position.at in self.elements and problem.updates(position.at, side):
-                        of[service] = position
-        self.concerned = self._concerned(sum(1 << problem.column[c] for c in self.elements))
-        self.live = [n for n in sorted(self.concerned) if self.services[n].propagates]
-        self.behind = {hop: rules for hop in self.on_hop if (rules := self._behind_update(hop))}
-        self.apart: set[Vector] = set()  # classes of which the values have to be told apart by callee
-        self.values: list[object] = []  # what each key stands for; those of updates that nobody reads are classes
-        self.held: dict[str, dict[Vector, Keys]] = {}  # what a service sends along, by its class
-        self.made: dict[str, dict[Vector, Key]] = {}  # what updates make of the hops to a service, by the class there
-        self.read: dict[Hop, list[dict[Vector, tuple[Key, object]]]] = {}  # the same of hops on which it is read, with
-        # what is to be read, by the class before the hop, for each version of the callee
-        self.numbers: list[int] = []
+        self.flow = self._flow({problem.column[c] for c in chosen})
+        self.sent: dict[str, Sent] = {}
+        self.read: dict[Hop, list[dict[Vector, tuple[Key, object]]]] = {}
+        self.numbers: dict[Key, int] = {}
         self.leaving: dict[str, dict[Vector, Tags]] = {}  # what requests carry as they leave a service, by class
-        self.becoming: dict[str, dict[Vector, int]] = {}  # `made` in numbers
-        self.tables: dict[Hop, tuple[tuple[Any, ...], Table | None]] = {}  # with what each is made from
-        self.meanings: dict[int, tuple[tuple[Any, ...], Meaning]] = {}  # the same, by rules' identities
+        self.becoming: dict[str, dict[Vector, int]] = {}  # what updates make of the hops to a service, by class there
+        self.changed: set[str] = set()  # the services of which one of these is not as before
+        self.tables: dict[str, tuple[Table, ...]] = {}  # of the hops to a service
+        self.meanings: dict[int, tuple[Rule, Meaning]] = {}  # by rules' identities
 
-    def run(self) -> Tagging:
-        self._hold()
-        while self._mixed():
-            self._hold()
+    def run(self, values: Values) -> Tagging:
+        self.sent, self.read = values.sent, values.read
         self.numbers = self._numbers()
         self._leave()
-        tables = [table for table in self._tables() if table is not None]
+        touched = self._touched()
+        tables = list(self._tables(touched))
         tables.sort(key=lambda t: (t.hop[0] or "", t.hop[1]))
-        meaning = {r: self._meaning(r) for r in self.component_of}
-        return Tagging(max(self.numbers).bit_length(), tuple(tables), meaning)
+        meaning = {r: self._meaning(r, touched) for r in self.component_of}
+        return Tagging(max(self.numbers.values()).bit_length(), tuple(tables), meaning)
 
     # --- hops ---
 
-    def _concerned(self, chosen: int) -> set[str]:
+    def _flow(self, chosen: Set[int]) -> Flow:
+        problem = self.problem
+        updaters: dict[Side, dict[str, Position]] = {"egress": {}, "ingress": {}}
+        for service in dict.fromkeys(problem.columns[c].service for c in chosen):
+            for side, of in updaters.items():
+                able = problem.updaters(service, side)
+                for position in problem.places(service, side) if able else ():  # the last is it
+                    column = problem.column[position.at]
+                    if column in chosen and able >> column & 1:
+                        of[service] = position
+        concerned = self._concerned(sum(1 << c for c in chosen))
+        live = [n for n in sorted(concerned) if self.services[n].propagates]
+        behind: dict[Hop, list[int]] = {}
+        flow = Flow(concerned, live, updaters["egress"], updaters["ingress"], behind, self._effects)
+        for r in self.component_of:
+            hop = problem.rules[r].hop
+            updater = flow.updater(hop) if hop[1] in concerned else None
+            if updater is not None and self.at[r].rank > updater.rank:
+                behind.setdefault(hop, []).append(r)
+        return flow
+
+    def _concerned(self, chosen: int) -> frozenset[str]:
         """The services behind which somebody looks at the tag before it is updated again. Elsewhere it can stay as it
         is."""
         letters = self.problem.letters
@@ -178,17 +189,7 @@ class _Assignment:
         while fresh:
             known |= fresh
             fresh = letters.whole(silence.before(fresh)) & ~known
-        return {letters.all_letters[i][0] for i in bits(known)}
-
-    def _updater(self, hop: Hop) -> Position | None:
-        """Who updates the tag on a hop to a service that is concerned."""
-        found = self.updaters["ingress"].get(hop[1])
-        return found if found is not None or hop[0] is None else self.updaters["egress"].get(hop[0])
-
-    def _behind_update(self, hop: Hop) -> list[int]:
-        """The rules that stand behind the update of a hop: what they do they have to read off the new tag."""
-        updater = self._updater(hop) if hop[1] in self.concerned else None
-        return [] if updater is None else [r for r in self.on_hop[hop] if self.at[r].rank > updater.rank]
+        return letters.names(known)
 
     def _effects(self, rule: int, vectors: Sequence[Vector]) -> list[Effect]:
         """What a rule does on its hop if requests leave the caller in some classes. Equal ones are the same object."""
@@ -200,146 +201,41 @@ class _Assignment:
             raise ValueError("on an entry hop nothing depends on the path")
         return [of[part.state(caller, vector)] for vector in vectors]
 
-    # --- how values travel ---
-
-    def _hold(self) -> None:
-        """What every service that is concerned sends along. Values are found in the order of services and classes."""
-        numbers: dict[object, Key] = {}
-        self.values = [None] * _FIRST
-        self.made, self.read = {}, {}
-        silent: dict[str, list[str]] = {}
-        self.held = {n: dict.fromkeys(self.vectors.at[n], ZERO) for n in self.concerned - set(self.live)}
-        pending = {n: dict(held) for n, held in self.held.items()}
-
-        def key(value: object, callee: str) -> Key:
-            of = (callee, value) if value in self.apart else value
-            found = numbers.get(of)
-            if found is None:
-                found = numbers[of] = len(self.values)
-                self.values.append(value)
-            return found
-
-        for count, name in enumerate(self.live):
-            if count % _CHECK == 0:
-                self.checkpoint()
-            held = self.held[name] = dict.fromkeys(self.vectors.at[name], 0)
-            if name in self.vectors.begun:
-                held[self.vectors.begun[name]] |= ZERO
-            loud: set[Vector] = set()  # the classes behind updates
-            reading: list[Hop] = []
-            callers: list[str | None] = [*self.vectors.callers[name]]
-            for caller in [None, *callers] if self.services[name].entry else callers:
-                hop = (caller, name)
-                if hop in self.behind:
-                    reading.append(hop)
-                elif self._updater(hop) is not None:
-                    for becomes in self.vectors.over[hop]:
-                        loud.update(becomes.values())
-                elif caller is not None:
-                    silent.setdefault(caller, []).append(name)
-                else:
-                    for becomes in self.vectors.over[hop]:
-                        held[becomes[0]] |= ZERO if self.services[name].trusted else ANY
-            made = self.made[name] = {vector: key(vector, name) for vector in held if vector in loud}
-            for vector, number in made.items():
-                held[vector] |= 1 << number
-            for hop in reading:
-                self._read(hop, key)
-            pending[name] = dict(held)
-        self._pass_on(silent, pending)
-
-    def _read(self, hop: Hop, key: Callable[[object, str], Key]) -> None:
-        """The values of a hop with rules behind the update."""
-        caller, callee = hop
-        before = self.vectors.at[caller or ""]
-        rows = zip(*(self._effects(rule, before) for rule in self.behind[hop]), strict=True)
-        reads = [tuple(map(id, row)) for row in rows]
-        held = self.held[callee]
-        found: list[dict[Vector, tuple[Key, object]]] = []
-        for becomes in self.vectors.over[hop]:
-            of: dict[Vector, tuple[Key, object]] = {
-                v: (key((becomes[v], hop, said), callee), said) for v, said in zip(before, reads, strict=True)
-            }
-            for vector, (number, _) in of.items():
-                held[becomes[vector]] |= 1 << number
-            found.append(of)
-        self.read[hop] = found
-
-    def _pass_on(self, silent: Mapping[str, Sequence[str]], pending: dict[str, dict[Vector, Keys]]) -> None:
-        """Over silent hops everything goes on as it came."""
-        count = 0
-        while pending:
-            count += 1
-            if count % _CHECK == 0:
-                self.checkpoint()
-            caller = next(iter(pending))
-            news = pending.pop(caller)
-            for callee in silent.get(caller, ()):
-                held = self.held[callee]
-                for becomes in self.vectors.over[caller, callee]:
-                    for vector, keys in news.items():
-                        then = becomes[vector]
-                        new = keys & ~held[then]
-                        if new:
-                            held[then] |= new
-                            waiting = pending.setdefault(callee, {})
-                            waiting[then] = waiting.get(then, 0) | new
-
-    def _mixed(self) -> bool:
-        """Whether some value that several callees share means two things somewhere; each callee has its own then.
-
-        Other mixtures there are not: that is what it is for a choice of elements to be feasible, so one is an error of
-        the planner."""
-        mixed: dict[Key, str] = {}
-        for service in self.live:
-            held = self.held[service]
-            if len(held) < 2:
-                continue
-            seen = twice = 0
-            for keys in held.values():
-                twice |= seen & keys
-                seen |= keys
-            twice |= seen & ANY
-            if twice:
-                mixed.update((k, service) for k in bits(twice))
-        values = {k: self.values[k] for k in mixed}
-        for k, value in values.items():
-            if k < _FIRST or not isinstance(value, int) or value in self.apart:
-                raise RuntimeError(f"the context does not tell the call paths to {mixed[k]} apart")
-        self.apart |= {value for value in values.values() if isinstance(value, int)}
-        return bool(mixed)
-
     # --- numbers ---
 
-    def _numbers(self) -> list[int]:
-        """The number of each value."""
+    def _numbers(self) -> dict[Key, int]:
+        """The number of each value, in the order of services and of classes there."""
         groups: dict[frozenset[Keys], None] = {}  # keys of one group in different sets must differ
-        for service in self.live:
-            held = self.held[service]
-            if len(held) > 1:
-                groups[frozenset(held.values())] = None
+        order: dict[Key, None] = {}
+        for name in self.flow.live:
+            sent = self.sent[name]
+            order.update(dict.fromkeys(sent.made.values()))
+            if len(sent.held) > 1:
+                groups[frozenset(sent.held.values())] = None
         for of in self.read.values():
             meant: dict[object, Keys] = {}
             for becomes in of:
-                for number, said in becomes.values():
-                    meant[said] = meant.get(said, 0) | 1 << number
+                order.update(dict.fromkeys(key for key, _ in becomes.values()))
+                for key, said in becomes.values():
+                    meant[said] = meant.get(said, 0) | 1 << key
             groups[frozenset(meant.values())] = None
-        of_key: list[list[tuple[int, int]]] = [[] for _ in self.values]  # (group, set)
+        of_key: dict[Key, list[tuple[int, int]]] = {key: [] for key in order}  # (group, set)
         count = 0
+        numbers: dict[Key, int] = {ZERO - 1: 0}
+        taken = [0] * len(groups)  # numbers as bit sets, by group
+        shared: list[int] = []  # the same, by set
         for i, group in enumerate(groups):
             for keys in group:
-                for k in bits(keys):
+                shared.append(keys & ZERO)
+                taken[i] |= keys & ZERO
+                for k in self._each(keys & ~ZERO):
                     of_key[k].append((i, count))
                 count += 1
-        taken = [0] * len(groups)  # numbers as bit sets, by group
-        shared = [0] * count  # the same, by set
-        numbers: list[int] = []
-        for k, of_sets in enumerate(of_key):
+        for k, of_sets in of_key.items():
             barred = 0
             for i, s in of_sets:
                 barred |= taken[i] & ~shared[s]
-            number = 0 if k < _FIRST else lowest(~barred)
-            numbers.append(number)
+            number = numbers[k] = lowest(~barred)
             bit = 1 << number
             for i, s in of_sets:
                 taken[i] |= bit
@@ -348,34 +244,61 @@ class _Assignment:
 
     def _leave(self) -> None:
         """`leaving` and `becoming`; as objects those of the assignment before, where nothing has changed."""
-        bit = [2 << number for number in self.numbers]
-        bit[1] = _ANYTHING
-        known: dict[Keys, Tags] = {}
+        before, numbers = self.before, self.numbers
+        changed = 0  # keys
+        if before is not None:
+            for k, number in numbers.items():
+                if before.numbers.get(k) != number:
+                    changed |= 1 << k
+        for name in self.flow.live:
+            sent = self.sent[name]
+            if before is not None and before.sent.get(name) is sent and not sent.every & changed:
+                self.leaving[name], self.becoming[name] = before.leaving[name], before.becoming[name]
+                continue
+            self.leaving[name] = {vector: self._tags(keys) for vector, keys in sent.held.items()}
+            self.becoming[name] = {vector: numbers[k] for vector, k in sent.made.items()}
+        for name in self.flow.concerned - self.becoming.keys():
+            self.leaving[name] = dict.fromkeys(self.vectors.at[name], _NONE)
+        self._keep(before)
+        if before is not None and not self.changed and self.flow.concerned == before.flow.concerned:
+            for name in self.services.keys() - self.flow.concerned:
+                if name in before.leaving:
+                    self.leaving[name] = before.leaving[name]
+        else:
+            for name, tags in self._idle().items():
+                self.leaving[name] = {0: tags}
+            self._keep(before)
 
-        def tags(keys: Keys) -> Tags:
-            found = known.get(keys)
-            if found is None:
-                found = 0
-                for k in bits(keys):
-                    found |= bit[k]
-                known[keys] = found
-            return found
+    def _keep(self, before: _Assignment | None) -> None:
+        """What is equal to what was before becomes that; notes the services of which it is not."""
+        if before is None:
+            return
+        self.changed = {name for name in before.leaving if name not in self.leaving} & self.flow.concerned
+        for now, then in ((self.leaving, before.leaving), (self.becoming, before.becoming)):
+            for name, found in now.items():
+                as_before = then.get(name)
+                if as_before is found:
+                    continue
+                if as_before is not None and as_before == found:
+                    now[name] = as_before
+                else:
+                    self.changed.add(name)
 
-        for service, held in self.held.items():
-            self.leaving[service] = {vector: tags(keys) for vector, keys in held.items()}
-        for service, of in self._idle().items():
-            self.leaving[service] = {0: of}
-        self.becoming = {n: {v: self.numbers[k] for v, k in made.items()} for n, made in self.made.items()}
-        if self.before is not None:
-            for now, then in ((self.leaving, self.before.leaving), (self.becoming, self.before.becoming)):
-                for service, found in now.items():
-                    as_before = then.get(service)
-                    if as_before is not None and as_before == found:
-                        now[service] = as_before
+    def _each(self, keys: Keys) -> tuple[Key, ...]:
+        found = self.taken_apart.get(keys)
+        if found is None:
+            found = self.taken_apart[keys] = tuple(bits(keys))
+        return found
+
+    def _tags(self, keys: Keys) -> Tags:
+        found = _ANYTHING if keys & ANY else 0
+        for k in self._each(keys & ~ANY):
+            found |= 2 << self.numbers[k]
+        return found
 
     def _idle(self) -> dict[str, Tags]:
         """The tags that requests may carry at each service at which they decide nothing."""
-        idle = {n: s for n, s in self.services.items() if n not in self.concerned}
+        idle = {n: s for n, s in self.services.items() if n not in self.flow.concerned}
         out: dict[str, Tags] = {}
         fresh: dict[str, Tags] = {}
 
@@ -402,26 +325,32 @@ class _Assignment:
 
     # --- what elements do ---
 
-    def _tables(self) -> Iterator[Table | None]:
+    def _touched(self) -> set[str]:
+        """The services at whose egress, or whose ingress, something else is done than before: it is done again there
+        and one hop on."""
+        before = self.before
+        if before is None:
+            return set(self.services)
+        touched = self.changed | self.region | {service for hop in self.read for service in hop if service is not None}
+        touched |= {service for hop in before.read for service in hop if service is not None}
+        for now, then in ((self.flow.egress, before.flow.egress), (self.flow.ingress, before.flow.ingress)):
+            touched |= {name for name in now.keys() | then.keys() if now.get(name) is not then.get(name)}
+        return touched | (self.flow.concerned ^ before.flow.concerned)
+
+    def _tables(self, touched: Set[str]) -> Iterator[Table]:
         known = {} if self.before is None else self.before.tables
-        for count, name in enumerate(sorted(self.concerned)):
+        for count, name in enumerate(sorted(self.flow.concerned)):
             if count % _CHECK == 0:
                 self.checkpoint()
-            callers: list[str | None] = [*self.vectors.callers[name]]
-            for caller in [None, *callers] if self.services[name].entry else callers:
-                hop = (caller, name)
-                updater = self._updater(hop)
-                if updater is None:
-                    continue
-                over = self.vectors.over[hop]
-                made_from = (updater, self.leaving.get(caller or ""), self.becoming.get(name), over)
-                found = known.get(hop)
-                read = hop in self.read
-                if found is None or read or not all(a is b for a, b in zip(found[0], made_from, strict=True)):
-                    found = (made_from, self._table(hop, updater))
-                if not read:
-                    self.tables[hop] = found
-                yield found[1]
+            callers = self.vectors.callers[name]
+            if name not in known or name in touched or not touched.isdisjoint(callers):
+                hops: list[Hop] = [(None, name)] if self.services[name].entry else []
+                hops += [(caller, name) for caller in callers]
+                made = (self._table(hop, by) for hop in hops if (by := self.flow.updater(hop)) is not None)
+                self.tables[name] = tuple(table for table in made if table is not None)
+            else:
+                self.tables[name] = known[name]
+            yield from self.tables[name]
 
     def _table(self, hop: Hop, updater: Position) -> Table | None:
         caller, callee = hop
@@ -449,19 +378,16 @@ class _Assignment:
             return Table(hop, updater, ((None, next(iter(updates))),))
         return Table(hop, updater, tuple((tuple(versions), update) for update, versions in updates.items()))
 
-    def _meaning(self, rule: int) -> Meaning:
+    def _meaning(self, rule: int, touched: Set[str]) -> Meaning:
         """The tags with which requests come to a rule, by what it does to them."""
         of: Rule = self.problem.rules[rule]
         caller = of.hop[0]
         if caller is None:
             return ()
-        leaving, over = self.leaving.get(caller, {}), self.vectors.over[of.hop]
-        context = self.problem.components[self.component_of[rule]].context
-        behind = rule in self.behind.get(of.hop, ())
-        made_from = (of, context, leaving, None if behind else over)
         known = None if self.before is None else self.before.meanings.get(id(of))
-        if known is None or behind or not all(a is b for a, b in zip(known[0], made_from, strict=True)):
-            vectors = self.vectors.at[caller]
+        if known is None or known[0] is not of or caller in touched or of.hop[1] in touched:
+            vectors, leaving = self.vectors.at[caller], self.leaving.get(caller, {})
+            behind = rule in self.flow.behind.get(of.hop, ())
             tags: dict[int, Tags] = {}
             effects: dict[int, Effect] = {}
             for vector, effect in zip(vectors, self._effects(rule, vectors), strict=True):
@@ -472,9 +398,8 @@ class _Assignment:
                     for becomes in self.read[of.hop]:
                         came |= 2 << self.numbers[becomes[vector][0]]
                 tags[id(effect)] = tags.get(id(effect), 0) | came
-            known = (made_from, tuple((tuple(bits(came >> 1)), effects[e]) for e, came in tags.items()))
-        if not behind:
-            self.meanings[id(of)] = known
+            known = (of, tuple((tuple(bits(came >> 1)), effects[e]) for e, came in tags.items()))
+        self.meanings[id(of)] = known
         return known[1]
 
 

@@ -147,6 +147,7 @@ class Vectors:
         self.splitting: dict[str, list[Part]] = {}  # those that have several classes at a service
         self._known: dict[int, Part] = {}  # by the identity of what they are made from
         self._width = 0
+        self._free: dict[int, list[int]] = {}  # where parts of so many bits have gone
         self._odd: dict[str, dict[int, State]] = {}
         self._onto: dict[str, list[_Onto]] = {}
 
@@ -171,15 +172,22 @@ class Vectors:
 
     def _exchange(self, contexts: Sequence[Carried], region: set[str]) -> None:
         wanted = {id(c) for c in contexts}
+        same = {id(c.classes): c for c in contexts if id(c) not in self._known}
+        for number, part in list(self._known.items()):
+            context = same.get(id(part.context.classes))
+            if number not in wanted and context is not None:  # other rules, but the same is told apart
+                del self._known[number]
+                self._known[id(context)] = part
+                part.context = context
         for number in [n for n in self._known if n not in wanted]:
             part = self._known.pop(number)
+            self._free.setdefault(len(part.context.classes.spread.reach), []).append(part.first)
             region.update(part.context.classes.of)
             for service in part.odd:
                 del self._odd[service][part.first]
         for context in contexts:
             if id(context) not in self._known:
-                part = self._known[id(context)] = Part(context, self._width, self.letters)
-                self._width += len(context.classes.spread.reach)
+                part = self._known[id(context)] = Part(context, self._room(context), self.letters)
                 region.update(context.classes.of)
                 for service, state in part.odd.items():
                     self._odd.setdefault(service, {})[part.first] = state
@@ -191,6 +199,15 @@ class Vectors:
             part.rank = rank
             for service in part.context.classes.of.keys() & region:
                 self.splitting.setdefault(service, []).append(part)
+
+    def _room(self, context: Carried) -> int:
+        """The first of as many free bits as a component needs."""
+        count = len(context.classes.spread.reach)
+        free = self._free.get(count)
+        if free:
+            return free.pop()
+        self._width += count
+        return self._width - count
 
     def _ontos(self, service: str) -> list[_Onto]:
         found = self._onto.get(service)
