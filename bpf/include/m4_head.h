@@ -316,7 +316,7 @@ __noinline int m4_read_head(struct m4_work *w)
     if (!w)
         return 0;
     struct m4_walk walk = {.w = w};
-    w->repeats = w->chunked = w->version = w->status = w->length = w->tag = 0;
+    w->repeats = w->chunked = w->version = w->status = w->length = w->tag = w->answers = 0;
     w->next = M4_KEEP;
     w->joined = M4_HEAD;
     __builtin_memset(w->own, 0, sizeof(w->own));

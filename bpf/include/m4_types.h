@@ -18,6 +18,7 @@ typedef __u8 u8;
 typedef __u16 u16;
 typedef __u32 u32;
 typedef __u64 u64;
+typedef __s64 s64;
 
 // The compiler must not know this value: it would drop the bounds check that the verifier wants to see.
 #define M4_HIDE(x) asm volatile("" : "+r"(x)::"memory")
@@ -97,6 +98,7 @@ struct m4_work {
     u32 error;                             // status of the refusal, 0 if the head is in order
     u32 chunked, version, no_body;
     u64 length;                            // of the body, if not chunked
+    u64 answers;                           // of states, by the number of the question
     u64 next;                              // the tag that the request shall carry, or M4_KEEP
     u32 tag;                               // the context tag that it carries
     u32 status;                            // set by a rule that refuses the request; 0: allowed

@@ -12,7 +12,7 @@ import ipaddress
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,8 +30,10 @@ _SHARED = (
     "m4_conns",
     "m4_counts",
     "m4_judges",
+    "m4_states",
 )  # by all programs of a service, one after another
 _COOKIE = 8  # bytes of a key of m4_sockets
+_STATE = struct.Struct("=Qq")  # when a token bucket is full again, and what a counter has counted
 _COUNTS = struct.Struct(f"={len(COUNTERS)}Q")
 
 
@@ -45,6 +47,14 @@ def remote_key(address: str) -> bytes:
         raise KernelError(f"{address!r} is not an IP address and a port") from error
     packed = ip.packed if isinstance(ip, ipaddress.IPv6Address) else bytes(10) + b"\xff\xff" + ip.packed
     return packed + struct.pack("=I", number)
+
+
+def state_key(name: str) -> bytes:
+    """The key of ``m4_states`` for a state's name: FNV-1a of 64 bits."""
+    key = 0xCBF29CE484222325
+    for byte in name.encode():
+        key = (key ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return struct.pack("=Q", key)
 
 
 def read_hops(hops: Mapping[str, Any] | Path) -> list[tuple[str, int, list[str]]]:
@@ -182,6 +192,14 @@ class Attached:
             sums = [sum(values) for values in zip(*_COUNTS.iter_unpack(raw), strict=True)]
             result[site] = dict(zip(COUNTERS, sums, strict=True))
         return result
+
+    def tallies(self, names: Iterable[str]) -> dict[str, int]:
+        """What counters of policies have counted, by name; it goes on when a program takes over."""
+        if not self._object:
+            raise KernelError("the program is no longer attached")
+        states = self._map("m4_states")
+        raw = {name: libbpf.map_get(states, state_key(name), _STATE.size) for name in names}
+        return {name: 0 if value is None else _STATE.unpack(value)[1] for name, value in raw.items()}
 
     def close(self) -> None:
         """Take the program out of force, also for open connections (the beginning of a request that was held back

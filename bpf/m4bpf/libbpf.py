@@ -117,6 +117,17 @@ def map_delete(fd: int, key: bytes) -> None:
     library().bpf_map_delete_elem(fd, _bytes(key))
 
 
+def map_get(fd: int, key: bytes, size: int) -> bytes | None:
+    """Read one element of *size* bytes; None if the map does not have it."""
+    buffer = ctypes.create_string_buffer(size)
+    if library().bpf_map_lookup_elem(fd, _bytes(key), buffer) == 0:
+        return buffer.raw
+    code = ctypes.get_errno()
+    if code != errno.ENOENT:
+        raise KernelError(f"a map element cannot be read: {os.strerror(code)}")
+    return None
+
+
 def map_clear(fd: int, key_size: int) -> None:
     """Remove every element of a map, also those that are added meanwhile until none is left."""
     lib = library()

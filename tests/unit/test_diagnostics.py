@@ -16,8 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 WITH_EXAMPLE = [code for code in RULES if example(code)]
 # What is wrong is not in the text of a program: its bytes, its size, the time that the solver had.
 WITHOUT = {"bad-encoding", "too-large", "unreadable-file", "no-plan", "not-optimal"}
-# No dataplane that ships keeps states yet, so programs that use these cannot be enforced.
-NOT_YET = {"unsided-state", "shared-state", "split-state"}
 
 
 def codes(folder: Path, shown: str) -> tuple[set[str], bool]:
@@ -34,9 +32,8 @@ def codes(folder: Path, shown: str) -> tuple[set[str], bool]:
 def test_the_wrong_example_gives_the_code_and_the_right_one_nothing(tmp_path: Path, code: str) -> None:
     shown = example(code)
     assert shown is not None
-    also = {"unenforceable"} if code in NOT_YET else set()
-    assert codes(tmp_path / "wrong", shown.wrong)[0] == {code} | also
-    assert codes(tmp_path / "right", shown.right) == (also, bool(also))
+    assert codes(tmp_path / "wrong", shown.wrong)[0] == {code}
+    assert codes(tmp_path / "right", shown.right) == (set(), False)
     assert shown.wrong in explain(code)
     assert shown.right in explain(code)
 

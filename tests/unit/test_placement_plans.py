@@ -194,6 +194,8 @@ def test_a_default_is_the_refusal_of_everything_else(load):
                     {"attribute": "status", "key": None, "value": 403},
                 ],
                 "terminal": True,
+                "state": None,
+                "asks": None,
                 "outward": False,
                 "when": {
                     "kind": "not",

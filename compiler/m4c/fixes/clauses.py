@@ -9,12 +9,12 @@ from m4c import project
 from m4c.fixes.scene import Scene
 from m4c.fixes.surgery import Source
 from m4c.predicates import regex_matches
-from m4c.semantics.model import OpCall, Place
+from m4c.semantics.model import OpCall, Place, Policy, Program, Side, StateAtom, all_of, atoms
 from m4c.semantics.problems import Edit, Fix, nearest
 from m4c.syntax import tree as t
 from m4c.syntax import words
 
-SIDES = ("ingress", "egress")
+SIDES: tuple[Side, Side] = ("ingress", "egress")
 
 
 def wrong_side(scene: Scene) -> Iterator[Fix]:
@@ -41,14 +41,25 @@ def wrong_side(scene: Scene) -> Iterator[Fix]:
 
 
 def unsided_state(scene: Scene) -> Iterator[Fix]:
-    """Either side, where all that the policy does may happen there: only its author knows which one is meant."""
+    """Either side, where all that the policy does may happen there: only its author knows which one is meant. A side at
+    which no dataplane of the mesh keeps such a state is left out, if one does at the other."""
     source, decl = scene.source, scene.decl
     if source is None or not isinstance(decl, t.PolicyDecl) or scene.effects is None:
         return
-    sides = {c.side for c in scene.effects.policies[scene.problem.policies[0]].calls}
-    for side in SIDES:
-        if sides <= {side, None}:
-            yield Fix(f"Say `at {side}`", (source.edit(decl.pattern.end, decl.pattern.end, f" at {side}"),))
+    policy = scene.effects.policies[scene.problem.policies[0]]
+    sides = {c.side for c in policy.calls}
+    able = [side for side in SIDES if sides <= {side, None}]
+    kept = [side for side in able if _keeps(scene.effects.program, policy, side)]
+    for side in kept or able:
+        edit = source.edit(decl.pattern.end, decl.pattern.end, f" at {side}")
+        yield Fix(f"Say `at {side}`", (edit,), by_hand=True)
+
+
+def _keeps(program: Program, policy: Policy, side: Side) -> bool:
+    """Whether the dataplanes of the mesh can ask, at a side, what a policy asks of states."""
+    able = {name for d in program.dataplanes.values() for (_, name), s in d.conditions.items() if side in s.sides}
+    asked = (atoms(all_of(policy.when, call.guard)) for call in policy.calls)
+    return all(a.condition in able for found in asked for a in found if isinstance(a, StateAtom))
 
 
 def _calls(body: Iterable[t.Statement]) -> Iterator[t.CallExpr]:

@@ -19,12 +19,16 @@ from m4c.placement.logic import firing, substitute
 from m4c.predicates.atoms import check_of, passes, view_of
 from m4c.semantics.effects import Orders
 from m4c.semantics.model import (
+    TRUE,
+    And,
     Atom,
     AttrKey,
     Cond,
     Const,
     Default,
+    Not,
     OpCall,
+    Or,
     Policy,
     Program,
     StateAtom,
@@ -32,6 +36,7 @@ from m4c.semantics.model import (
     Write,
     all_of,
     any_of,
+    atoms,
     negate,
 )
 
@@ -47,6 +52,19 @@ def better(merge: str | None, a: Value, b: Value) -> bool:
             return set(a) > set(b)
         case _:
             return False
+
+
+def _before(cond: Cond, atom: StateAtom) -> Cond:
+    """What decides whether a state condition is asked, where a condition is looked at from left to right."""
+    match cond:
+        case Not(inner):
+            return _before(inner, atom)
+        case And(parts) | Or(parts):
+            at = next(i for i, part in enumerate(parts) if atom in atoms(part))
+            passed = parts[:at] if isinstance(cond, And) else tuple(map(negate, parts[:at]))
+            return all_of(*passed, _before(parts[at], atom))
+        case _:
+            return TRUE
 
 
 @dataclass(slots=True)
@@ -87,6 +105,21 @@ class AtHop:
                 said = substitute(said, lambda atom: self._as_seen(atom, before))
             self._requested[key] = all_of(firing(pattern), said)
         return self._requested[key]
+
+    def asked(self, policy: Policy, pattern: int | None) -> list[tuple[StateAtom, OpCall, Cond]]:
+        """The state conditions of a policy's calls here, each with the first call that depends on it and when it is
+        asked: all that stands before it holds."""
+        before = self.orders.after[policy.name]
+        found: dict[StateAtom, tuple[OpCall, Cond]] = {}
+        for call in self._calls[policy.name]:
+            said = all_of(policy.when, call.guard)
+            for atom in atoms(said):
+                if isinstance(atom, StateAtom) and atom not in found:
+                    found[atom] = call, _before(said, atom)
+        return [
+            (atom, call, all_of(firing(pattern), substitute(when, lambda a: self._as_seen(a, before))))
+            for atom, (call, when) in sorted(found.items(), key=lambda item: item[0].occurrence)
+        ]
 
     def left(self, policy: Policy, call: OpCall, within: frozenset[str] | None = None) -> Cond:
         overriders = self.orders.over[policy.name]

@@ -13,7 +13,22 @@ from m4c.paths.callpath import Hop, Letter, callees, instances
 from m4c.placement.assemble import Run
 from m4c.placement.plan import Plan
 from m4c.placement.tags import Table, Update
-from m4c.semantics.model import SIDES, Absent, And, Atom, Cond, Const, Dataplane, Not, Or, Program, Side, Type, Value
+from m4c.semantics.model import (
+    SIDES,
+    Absent,
+    And,
+    Atom,
+    Cond,
+    Const,
+    Dataplane,
+    Not,
+    Or,
+    Program,
+    Side,
+    StateAtom,
+    Type,
+    Value,
+)
 
 CONTEXT_HEADER = "m4-ctx"
 
@@ -93,8 +108,37 @@ def _site(
         "callee": callee,
         "entry": caller is None,
         "versions": versions,
-        "rules": [_rule(program, number, run, letters, spec) for number, run in runs],
+        "rules": [_rule(program, number, run, letters, spec) for number, run in _asking_first(runs)],
         "tags": None if table is None else _tags(table),
+    }
+
+
+def _asking_first(runs: Sequence[tuple[int, Run]]) -> list[tuple[int, Run]]:
+    """With what asks states in front, each behind those whose answers it depends on."""
+    waiting = [(n, run) for n, run in runs if run.rule.asks is not None]
+    out: list[tuple[int, Run]] = []
+    while waiting:
+        unknown = {run.rule.asks for _, run in waiting}
+        ready = next(i for i, (_, run) in enumerate(waiting) if not run.rule.reads & unknown)
+        out.append(waiting.pop(ready))
+    return [*out, *(item for item in runs if item[1].rule.asks is None)]
+
+
+def _state(program: Program, name: str | None) -> dict[str, Json] | None:
+    """A state that a rule asks or changes: its name, its kind and what it was made with."""
+    state = next((s for s in program.states if s.name == name), None)
+    if state is None:
+        return None
+    types = {p.name: p.type for p in program.entities[state.kind].params}
+    return {"name": state.name, "kind": state.kind, "args": {n: plain(v, types[n]) for n, v in state.args}}
+
+
+def _answer(atom: StateAtom) -> dict[str, Json]:
+    return {
+        "kind": "state",
+        "state": atom.state,
+        "condition": atom.condition,
+        "asked": f"{atom.policy} {atom.occurrence}",
     }
 
 
@@ -107,7 +151,9 @@ def _rule(program: Program, number: int, run: Run, letters: Sequence[Letter], sp
         "id": number,
         "policy": rule.sources[0].policy,
         "operation": operation.name,
-        "emits": spec.operations[(operation.entity, operation.name)].emits,
+        "emits": (spec.operations if rule.asks is None else spec.conditions)[operation.entity, operation.name].emits,
+        "state": _state(program, rule.of_state),
+        "asks": None if rule.asks is None else _answer(rule.asks),
         "args": {name: plain(value, types[name]) for name, value in rule.args},
         "services": sorted({s for name, value in rule.args for s in _services(value, types[name])}),
         "writes": [
@@ -170,7 +216,7 @@ def condition(program: Program, cond: Cond) -> dict[str, Json]:
                 else plain(value, kind),
             }
         case _:
-            return {"kind": "state", "state": cond.state, "condition": cond.condition, "occurrence": cond.occurrence}
+            return _answer(cond)
 
 
 def _all(parts: list[dict[str, Json]]) -> dict[str, Json]:

@@ -225,7 +225,8 @@ class Problem:
 def _obstacle(rule: Rule, spec: Dataplane, side: Side) -> str | None:
     """What a dataplane lacks to run a rule on one side, whatever else is at its service."""
     operation = rule.operation
-    supports = spec.operations.get((operation.entity, operation.name))
+    known = spec.operations if rule.asks is None else spec.conditions
+    supports = known.get((operation.entity, operation.name))
     if supports is None:
         return f"has no {operation.name}"
     if rule.side not in (None, side):
@@ -245,6 +246,9 @@ def _obstacle(rule: Rule, spec: Dataplane, side: Side) -> str | None:
 
 def _unreadable(spec: Dataplane, side: Side, atom: Atom | StateAtom) -> str | None:
     if isinstance(atom, StateAtom):
+        supports = [s for (_, name), s in spec.conditions.items() if name == atom.condition]
+        if any(side in s.sides for s in supports):
+            return None  # what asks it, at the same position, needs it of the right kind of state
         return f"keeps no state, and so has no {atom.state}.{atom.condition}"
     reads = spec.reads.get((atom.attr.entity, atom.attr.attribute))
     if reads is None:

@@ -6,7 +6,8 @@ All conditions are about the request as it arrived, and a position sees what ear
   puts after the writer has the written value inside its condition already and stands at the same position;
 - what is added to an attribute when all else is done stands no earlier than what writes that attribute, and no earlier
   than what reads it;
-- what shows even if the request ends stands no earlier than what may end it.
+- what shows even if the request ends stands no earlier than what may end it;
+- what ends the request stands no earlier than what asks or changes a state: that happens all the same.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Ordered:
     terminal: bool
     outward: bool
     sources: tuple[Source, ...]
+    counts: bool = False  # it asks or changes a state
 
 
 def orders_of(program: Program, here: AtHop, rules: Sequence[Ordered], meet: Meet) -> list[Order]:
@@ -59,6 +61,8 @@ def orders_of(program: Program, here: AtHop, rules: Sequence[Ordered], meet: Mee
         for j, other in enumerate(rules):
             behind = (written & added[j]) or (rule.terminal and other.outward)
             if i != j and behind and meet(rule.when, other.when):
+                found.setdefault((i, j), False)
+            if i != j and rule.counts and other.terminal and meet(rule.when, other.when):
                 found.setdefault((i, j), False)
     return [Order(i, j, same) for (i, j), same in found.items()]
 

@@ -26,6 +26,7 @@ from m4c.semantics.effects import Orders, orders
 from m4c.semantics.model import (
     ABSENT,
     FALSE,
+    STATE,
     AttrKey,
     Cond,
     Default,
@@ -34,6 +35,7 @@ from m4c.semantics.model import (
     Policy,
     Program,
     Side,
+    StateAtom,
     Value,
     Write,
     all_of,
@@ -64,6 +66,12 @@ class _Wanted:
     side: Side | None
     sources: tuple[Source, ...]
     carries: tuple[Source, ...] = ()
+    asks: StateAtom | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Each time that it is asked for counts: what two ask for is never one."""
+        return self.asks is not None or any(w.attr.entity.startswith(STATE) for w in self.writes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +168,10 @@ class Resolver:
         for policy, call in here.calls():
             source = Source(policy.name, call.index)
             wanted += self._bounded(here.hop, source, partial(self._of_call, here, policy, call))
+        for policy, pattern in here.policies if self.program.states else ():
+            for atom, call, when in here.asked(policy, pattern):
+                source = Source(policy.name, call.index)
+                wanted += self._bounded(here.hop, source, partial(self._of_state, here, policy, source, atom, when))
         for index, default, pattern in here.defaults:
             source = _default_source(index, default)
             wanted += self._bounded(here.hop, source, partial(self._of_default, here, index, default, pattern))
@@ -171,12 +183,17 @@ class Resolver:
             terminal = any(self._is_terminal(write) for write in w.writes)
             outward = any("outward" in self.program.attribute(write.attr).roles for write in w.writes)
             said = (here.hop, w.operation, w.args, w.writes, terminal, outward, w.side, w.sources, w.carries)
-            rules.append(Rule(*said, patterns, cases))
+            rules.append(Rule(*said, patterns, cases, w.asks))
         if len(rules) < 2:
             return rules, []
         pairs = zip(wanted, rules, strict=True)
-        made = [Ordered(w.when, r.writes, r.terminal, r.outward, r.sources) for w, r in pairs]
-        return rules, orders_of(self.program, here, made, partial(self._meet, here.hop))
+        made = [Ordered(w.when, r.writes, r.terminal, r.outward, r.sources, w.counts) for w, r in pairs]
+        tied = {(o.first, o.then): o for o in orders_of(self.program, here, made, partial(self._meet, here.hop))}
+        for i, asking in enumerate(rules):  # the answer is known only where it was asked for
+            for j, reader in enumerate(rules):
+                if i != j and asking.asks is not None and asking.asks in reader.reads:
+                    tied[i, j] = Order(i, j, same=True)
+        return rules, list(tied.values())
 
     def _meet(self, hop: Hop, *conds: Cond) -> bool:
         """Can conditions hold together on the hop? Where the paths are too many to say: yes."""
@@ -206,6 +223,8 @@ class Resolver:
         if not self.possible(here.hop, when):
             return None
         source = Source(policy.name, call.index)
+        if call.entity.startswith(STATE) and self._keyed(here.hop, source, call.entity.removeprefix(STATE), when):
+            return None
         problem = self._unmergeable(here, policy, call)
         if problem is not None:
             self._refuse(source, here.hop, here.left(policy, call), problem)
@@ -227,6 +246,27 @@ class Resolver:
             (source,),
             carries,
         )
+
+    def _of_state(self, here: AtHop, policy: Policy, source: Source, atom: StateAtom, when: Cond) -> _Wanted | None:
+        """A condition of a state, as what asks it."""
+        if not self.possible(here.hop, when):
+            return None
+        state = next(s for s in self.program.states if s.name == atom.state)
+        if self._keyed(here.hop, source, atom.state, when):
+            return None
+        asked = Operation(
+            state.kind, atom.condition, self.program.entities[state.kind].conditions[atom.condition].params
+        )
+        return _Wanted(when, asked, atom.args, (), policy.side, (source,), asks=atom)
+
+    def _keyed(self, hop: Hop, source: Source, name: str, when: Cond) -> bool:
+        """Whether a state is kept for each value of something: no dataplane has a way to say that it can do so."""
+        state = next(s for s in self.program.states if s.name == name)
+        if state.per is not None:
+            attribute, key = state.per
+            of = attribute if key is None else f'{attribute}["{key}"]'
+            self._refuse(source, hop, when, f"no dataplane keeps a state for each {of}, as `{name}` asks")
+        return state.per is not None
 
     def _of_default(self, here: AtHop, index: int, default: Default, pattern: int | None) -> _Wanted | None:
         if self.program.attribute(default.attr).default == default.value:
@@ -295,6 +335,8 @@ class Resolver:
 
     def _unmergeable(self, here: AtHop, policy: Policy, call: OpCall) -> str | None:
         """Why the merged result of this call and others is no single operation's; None if it is."""
+        if call.entity.startswith(STATE):
+            return None  # a state adds up what it is told, one after the other
         for other_policy, other in here.beside(call):
             theirs = {w.attr: w.value for w in other.writes}
             merges = {w.attr: self.program.attribute(w.attr).merge for w in call.writes}
@@ -384,7 +426,7 @@ class Resolver:
 
     def _folded(self, hop: Hop, old: _Wanted, new: _Wanted) -> _Wanted | None:
         """One operation in place of two that do the same, where that is never worse."""
-        if (old.operation, old.args, old.writes) != (new.operation, new.args, new.writes):
+        if old.counts or (old.operation, old.args, old.writes) != (new.operation, new.args, new.writes):
             return None
         adds = any(self.program.attribute(w.attr).merge == "union" for w in new.writes)  # both would add the same
         patterns = fired_patterns(old.when) | fired_patterns(new.when)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from m4c.paths.callpath import CallPath, Hop, Version
 from m4c.paths.product import Situation
-from m4c.semantics.model import Atom, Cond, Operation, Side, StateAtom, Value, Write, atoms
+from m4c.semantics.model import STATE, Atom, Cond, Operation, Side, StateAtom, Value, Write, atoms
 
 Effect: TypeAlias = tuple[tuple[tuple[Version, ...], Cond], ...]
 """When an operation runs, in one situation: a condition for each group of the callee's versions that share it."""
@@ -51,6 +51,14 @@ class Rule:
     carries: tuple[Source, ...]  # calls that need no operation of their own: they only keep this one from running
     patterns: tuple[int, ...] = field(compare=False)  # what they are called depends on what was planned before
     cases: tuple[Case, ...] = field(compare=False)
+    asks: StateAtom | None = None  # the operation is a condition of a state: its answer is what the others read
+
+    @property
+    def of_state(self) -> str | None:
+        """The state that it asks or changes."""
+        if self.asks is not None:
+            return self.asks.state
+        return next((w.attr.entity.removeprefix(STATE) for w in self.writes if w.attr.entity.startswith(STATE)), None)
 
     @property
     def contextual(self) -> bool:

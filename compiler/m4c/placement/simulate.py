@@ -19,7 +19,10 @@ Key = tuple[str, str | None]  # (attribute, key)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What elements did on one hop: the values written, the rules that ran, and what ended the request, if anything."""
+    """What elements did on one hop: the values written, the rules that ran, and what ended the request, if anything.
+
+    What a state was told is added up under `STATE.ATTRIBUTE`.
+    """
 
     hop: Hop
     writes: Mapping[Key, Any]
@@ -34,8 +37,9 @@ def simulate(
     path: CallPath,
     values: Mapping[Key, Any] | Sequence[Mapping[Key, Any]],
     tag: int = 0,
+    answers: Mapping[str, bool] | None = None,
 ) -> list[Outcome]:
-    """The outcome of every hop of a call path.
+    """The outcome of every hop of a call path. `answers`: of states, by what `asks` says; yes without one.
 
     `values`: the request as it arrives at each hop (absent attributes left out), or one request for all hops. `tag`:
     what a request from outside carries. The chain goes on over hops that end the request: what is compared is each hop.
@@ -45,7 +49,7 @@ def simulate(
     carried = tag if path.outside else 0
     for i, prefix in enumerate(path.prefixes()):
         here = values if isinstance(values, Mapping) else values[i]
-        outcome = _hop(_sites(elements, tiers, prefix.hop), program, prefix, dict(here), carried)
+        outcome = _hop(_sites(elements, tiers, prefix.hop), program, prefix, dict(here), carried, answers or {})
         outcomes.append(outcome)
         carried = outcome.tag if program.graph.services[prefix.hop[1]].propagates else 0
     return outcomes
@@ -67,15 +71,33 @@ def _sites(elements: Sequence[Mapping[str, Any]], tiers: Mapping[str, str], hop:
 
 
 def _hop(
-    sites: Sequence[Mapping[str, Any]], program: Program, path: CallPath, request: dict[Key, Any], tag: int
+    sites: Sequence[Mapping[str, Any]],
+    program: Program,
+    path: CallPath,
+    request: dict[Key, Any],
+    tag: int,
+    answers: Mapping[str, bool],
 ) -> Outcome:
     writes: dict[Key, Any] = {}
     seen: dict[Key, Any] = {}  # what shows although the request ends
     ran: list[tuple[str, str]] = []
+    told: dict[Key, Any] = {}  # what states were told, which the request's end does not change
     terminal = False
     for site in sites:
         if not terminal:
-            holding = [r for r in site["rules"] if _true(r["when"], r, program, path, request, tag)]
+            asked: dict[str, bool] = {}
+            holding = []
+            for r in site["rules"]:
+                if _true(r["when"], r, program, path, request, tag, asked):
+                    holding.append(r)
+                    if r["asks"] is not None:
+                        asked[r["asks"]["asked"]] = answers.get(r["asks"]["asked"], True)
+            for rule in (r for r in holding if r["state"] is not None):
+                ran.append((rule["policy"], rule["operation"]))
+                for w in rule["writes"]:
+                    key = (f"{rule['state']['name']}.{w['attribute']}", w["key"])
+                    told[key] = told.get(key, 0) + w["value"]
+            holding = [r for r in holding if r["state"] is None]
             ending = [r for r in holding if r["terminal"]]
             if ending:
                 terminal = True
@@ -88,7 +110,7 @@ def _hop(
                     _write(rule, program, seen, set())
             _apply(writes, program, request)
         tag = _updated(site["tags"], path, tag)  # also behind a refusal: the chain is followed regardless of it
-    return Outcome(path.hop, writes, tuple(ran), terminal, tag)
+    return Outcome(path.hop, writes | told, tuple(ran), terminal, tag)
 
 
 def _write(rule: Mapping[str, Any], program: Program, writes: dict[Key, Any], before: Collection[Key]) -> None:
@@ -116,6 +138,9 @@ def _apply(writes: Mapping[Key, Any], program: Program, request: dict[Key, Any])
 
 
 def _entity(rule: Mapping[str, Any], program: Program) -> Entity:
+    """What a rule's conditions are about."""
+    if rule["state"] is not None:
+        return program.entities[next(p.entity for p in program.policies if p.name == rule["policy"])]
     return next(e for e in program.entities.values() if rule["operation"] in e.operations)
 
 
@@ -136,9 +161,10 @@ def _true(
     path: CallPath,
     request: Mapping[Key, Any],
     tag: int,
+    asked: Mapping[str, bool],
 ) -> bool:
     def true(part: Mapping[str, Any]) -> bool:
-        return _true(part, rule, program, path, request, tag)
+        return _true(part, rule, program, path, request, tag, asked)
 
     match cond["kind"]:
         case "true":
@@ -155,6 +181,8 @@ def _true(
             return tag in cond["in"]
         case "version":
             return path.versions[-1] in cond["in"]
+        case "state":  # who was not asked decides nothing
+            return asked.get(cond["asked"], False)
         case "compare":
             return _compares(cond, rule, program, request)
         case kind:

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// States that policies keep: counters and token buckets. They have names, so that the next program of the service finds
+// what the one before has kept.
+#pragma once
+
+#include "m4_types.h"
+
+#define M4_STATES 1024
+#define M4_TRIES 64  // of a token that others take at the same moment; then there was none
+
+struct m4_state {
+    u64 due;    // a token bucket: when it is full again (nanoseconds of the monotonic clock)
+    s64 tally;  // a counter
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, M4_STATES);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, u64);
+    __type(value, struct m4_state);
+} m4_states SEC(".maps");
+
+// The key of a name: FNV-1a. The loader has the same.
+static __always_inline u64 m4_state_key(const char *name, u32 size)
+{
+    u64 key = 0xcbf29ce484222325ULL;
+#pragma unroll
+    for (u32 i = 0; i < size; i++)
+        key = (key ^ (u8)name[i]) * 0x100000001b3ULL;
+    return key;
+}
+
+#define M4_STATE(name) m4_state_key(name, sizeof(name) - 1)
+
+static __always_inline struct m4_state *m4_state_of(u64 key)
+{
+    struct m4_state fresh = {}, *state = bpf_map_lookup_elem(&m4_states, &key);
+    if (state)
+        return state;
+    bpf_map_update_elem(&m4_states, &key, &fresh, BPF_NOEXIST);
+    return bpf_map_lookup_elem(&m4_states, &key);
+}
+
+__noinline int m4_count(u64 key, s64 by)
+{
+    struct m4_state *state = m4_state_of(key);
+    if (state)
+        __sync_fetch_and_add(&state->tally, by);
+    return 0;
+}
+
+// Takes a token of a bucket that fills by one each `interval`, and is `slack` from full when it holds one more than
+// none; both in nanoseconds. The bucket is one number, the moment at which it is full again, so that a token is taken by
+// one exchange (the generic cell rate algorithm, ITU-T I.371).
+__noinline int m4_take(u64 key, u64 interval, u64 slack)
+{
+    struct m4_state *state = m4_state_of(key);
+    u64 now = bpf_ktime_get_ns();
+    if (!state)
+        return 0;
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < M4_TRIES; i++) {
+        u64 due = *(volatile u64 *)&state->due, from = due > now ? due : now;
+        if (from - now > slack)
+            return 0;
+        if (__sync_val_compare_and_swap(&state->due, due, from + interval) == due)
+            return 1;
+    }
+    return 0;
+}
+
+// The answers that states gave to this request, by the number of the question.
+#define M4_QUESTIONS 64
+#define M4_ANSWER(w, number, answer) ((w)->answers |= (u64)((answer) & 1) << (number))
+#define M4_ANSWERED(w, number) ((w)->answers >> (number) & 1)
