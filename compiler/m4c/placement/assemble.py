@@ -70,7 +70,9 @@ class Assembly:
     def __init__(self) -> None:
         self._runs: dict[int, tuple[Run, Meaning | None, tuple[Placed, ...]]] = {}  # by rule
         self._elements: dict[Candidate, tuple[list[Run], list[Table], Element]] = {}
-        self._stops: dict[int, tuple[Run | Table, Stop]] = {}
+        self._reads: dict[int, tuple[Run, Stop]] = {}
+        self._updates: tuple[tuple[Table, ...], tuple[Stop, ...]] = ((), ())
+        self._tables: dict[int, list[Table]] = {}  # by candidate, of the same
 
     def runs(
         self, problem: Problem, at: Mapping[int, Position], tagging: Tagging
@@ -99,37 +101,34 @@ class Assembly:
         runs_at: dict[int, list[Run]] = {}  # by the identity of candidates, of which there is one object each
         for run in runs:
             runs_at.setdefault(id(run.position.at), []).append(run)
-        tables_at: dict[int, list[Table]] = {}
-        for table in tagging.tables:
-            tables_at.setdefault(id(table.position.at), []).append(table)
+        if self._updates[0] is not tagging.tables:
+            self._tables = {}
+            for table in tagging.tables:
+                self._tables.setdefault(id(table.position.at), []).append(table)
+            self._updates = (tagging.tables, tuple([_stop(t.hop, t.position) for t in tagging.tables]))
         known, self._elements = self._elements, {}
         for candidate in chosen:
-            own, tables = runs_at.get(id(candidate), []), tables_at.get(id(candidate), [])
+            own, tables = runs_at.get(id(candidate), []), self._tables.get(id(candidate), [])
             found = known.get(candidate)
             if found is None or not (_same(found[0], own) and _same(found[1], tables)):
                 found = (own, tables, _element(candidate, own, tables))
             self._elements[candidate] = found
-        stops, self._stops = self._stops, {}
-
-        def stop(of: Run | Table, hop: Hop) -> Stop:
-            found = stops.get(id(of))
-            if found is None or found[0] is not of:
-                at = of.position.at
-                found = (of, Stop(hop, of.position.side, at.service, at.dataplane))
-            self._stops[id(of)] = found
-            return found[1]
-
-        reads = [stop(run, run.rule.hop) for run in runs if run.rule.contextual]
-        context = Context(
-            tagging.bits,
-            tuple([stop(table, table.hop) for table in tagging.tables]),
-            tuple(dict.fromkeys(reads)),
-        )
+        reads: dict[int, tuple[Run, Stop]] = {}
+        for run in runs:
+            if run.rule.patterns:
+                read = self._reads.get(id(run))
+                reads[id(run)] = read if read is not None else (run, _stop(run.rule.hop, run.position))
+        self._reads = reads
+        context = Context(tagging.bits, self._updates[1], tuple(dict.fromkeys([stop for _, stop in reads.values()])))
         return tuple([found[2] for found in self._elements.values()]), context
 
 
 def _same(a: Sequence[object], b: Sequence[object]) -> bool:
     return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+
+
+def _stop(hop: Hop, position: Position) -> Stop:
+    return Stop(hop, position.side, position.at.service, position.at.dataplane)
 
 
 def _placed(named: Mapping[tuple[str, int], str], rule: Rule, source: Source, position: Position) -> Placed:

@@ -87,6 +87,7 @@ class Values:
         self._used = 0  # values, when all of them were needed
         self._first: dict[str, _First] = {}
         self._shared: dict[str, tuple[Sent, Keys]] = {}  # before values are told apart by callee, with those mixed up
+        self._told: tuple[Keys, list[tuple[str, Sent]]] = (0, [])  # what was told apart, and where it was met
 
     def update(self, flow: Flow, checkpoint: Callable[[], None]) -> None:
         """Goes over to another choice of elements, or other classes."""
@@ -212,7 +213,9 @@ class Values:
                 seen |= keys
             if len(of) > 1:
                 twice |= seen & ANY
-            shared[name] = (Sent(of, self._first[name].made, seen), twice)
+            as_before, made = shared.get(name), self._first[name].made
+            if as_before is None or as_before[0].held != of or as_before[0].made != made:
+                shared[name] = (Sent(of, made, seen), twice)
         return shared
 
     def _go(
@@ -264,28 +267,26 @@ class Values:
             for key in bits(twice):
                 if key < FIRST or not isinstance(self.values[key], int):
                     raise _confused(name)
-        before, self.sent = self.sent, {}
-        if not mixed:
-            self.sent = {name: sent for name, (sent, _) in self._shared.items()}
+        before, self.sent = self.sent, {name: sent for name, (sent, _) in self._shared.items()}
+        met = [(name, sent) for name, sent in self.sent.items() if sent.every & mixed]
+        told, self._told = self._told, (mixed, met)
+        if told[0] == mixed and [id(sent) for _, sent in told[1]] == [id(sent) for _, sent in met]:
+            for name, _ in met:
+                self.sent[name] = before[name]
             return
         held: dict[str, dict[Vector, Keys]] = {}
         made: dict[str, dict[Vector, Key]] = {}
         pending: dict[str, dict[Vector, Keys]] = {}
-        for name, (sent, _) in self._shared.items():
-            if sent.every & mixed:
-                held[name] = {vector: keys & ~mixed for vector, keys in sent.held.items()}
-                made[name] = dict(sent.made)
-                for vector, key in sent.made.items():
-                    if mixed >> key & 1:
-                        own = made[name][vector] = self._key((name, vector))
-                        held[name][vector] |= 1 << own
-                        pending.setdefault(name, {})[vector] = 1 << own
+        for name, sent in met:
+            held[name] = {vector: keys & ~mixed for vector, keys in sent.held.items()}
+            made[name] = dict(sent.made)
+            for vector, key in sent.made.items():
+                if mixed >> key & 1:
+                    own = made[name][vector] = self._key((name, vector))
+                    held[name][vector] |= 1 << own
+                    pending.setdefault(name, {})[vector] = 1 << own
         self._spread(onward, held, pending)
-        for name, (sent, _) in self._shared.items():
-            of = held.get(name)
-            if of is None:
-                self.sent[name] = sent
-                continue
+        for name, of in held.items():
             if _overlap(of.values()):
                 raise _confused(name)
             known = before.get(name)
