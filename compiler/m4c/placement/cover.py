@@ -96,6 +96,8 @@ class Cover:
         taken: set[int] = set()
         excluded: set[int] = set()
         left = set(rows)
+        compared: set[Row] = set()  # rows of which none holds another
+        looked_at: set[Row] = set()  # rows of which every column is needed
         while True:
             for row in left:
                 if len(row) == 1:
@@ -108,22 +110,24 @@ class Cover:
             smaller = {row - excluded if excluded & row else row for row in left if not row & taken}
             if frozenset() in smaller:
                 return None
-            smaller = _without_supersets(smaller)
-            useless = self._useless(smaller)
+            smaller = compared = _without_supersets(smaller, smaller - compared)
+            useless = self._useless(smaller, frozenset().union(*(looked_at ^ smaller)))
+            looked_at = smaller
             if useless:
                 smaller = {row - useless if row & useless else row for row in smaller}
             if smaller == left:
                 return taken, sorted(smaller, key=sorted)
             left = smaller
 
-    def _useless(self, rows: set[Row]) -> set[int]:
-        """Columns beside which another meets the same rows and more, and is as good."""
+    def _useless(self, rows: set[Row], among: frozenset[int]) -> set[int]:
+        """Of some columns, those beside which another meets the same rows and more, and is as good."""
         of: dict[int, set[Row]] = {}
         for row in rows:
-            for c in row:
-                of.setdefault(c, set()).add(row)
+            if not among.isdisjoint(row):
+                for c in row:
+                    of.setdefault(c, set()).add(row)
         useless: set[int] = set()
-        for c in sorted(of):
+        for c in sorted(among & of.keys()):
             mine = of[c]
             shortest = min(mine, key=len)
             for other in shortest:
@@ -187,16 +191,20 @@ def parts(rows: Sequence[Row], rivals: Iterable[Row] = ()) -> list[frozenset[Row
     return [frozenset(of) for of in out.values()]
 
 
-def _without_supersets(rows: Iterable[Row]) -> set[Row]:
-    """The rows that hold no other."""
-    kept: set[Row] = set()
+def _without_supersets(rows: set[Row], new: set[Row]) -> set[Row]:
+    """The rows that hold no other; of those that are not new it is known that they hold none of each other."""
+    columns = frozenset().union(*new)
+    near = sorted((row for row in rows if not columns.isdisjoint(row)), key=len)
     by_column: dict[int, list[Row]] = {}
-    for row in sorted(rows, key=len):
-        if any(other < row for c in row for other in by_column.get(c, ())):
-            continue
-        kept.add(row)
-        by_column.setdefault(min(row), []).append(row)
-    return kept
+    holding: set[Row] = set()
+    for row in near:
+        for c in row:
+            if any(other < row for other in by_column.get(c, ())):
+                holding.add(row)
+                break
+        else:
+            by_column.setdefault(min(row), []).append(row)
+    return rows - holding
 
 
 def _programmed(
