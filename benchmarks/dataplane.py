@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -71,8 +72,8 @@ BOTH = CALLER | {"gone": 410}
 ARMS = (
     Arm(NOTHING, "nothing", "envoy"),
     Arm(CONTROL, "nothing again (control)", "envoy"),
-    Arm("kernel", "eBPF at the caller", "ebpf", ("caller",), CALLER),
-    Arm("kernel-both", "eBPF at both ends", "ebpf", ("caller", "callee"), BOTH),
+    Arm("kernel", "eBPF at the caller", "ebpf", ("caller", "counted"), CALLER),
+    Arm("kernel-both", "eBPF at both ends", "ebpf", ("caller", "counted", "callee"), BOTH),
     Arm("haproxy", "one HAProxy", "haproxy", ("caller",), CALLER),
     Arm("envoy", "one Envoy", "envoy", ("caller",), CALLER),
     Arm("envoy-pair", "an Envoy pair", "envoy", ("caller", "callee"), BOTH),
@@ -332,6 +333,7 @@ def main() -> int:
     parser.add_argument("--base-port", type=int, default=BASE)
     parser.add_argument("--out", type=Path, default=ROOT / "out/bench/dataplane.json", help="where the JSON goes")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # takes all of it away
     where = machine()
     with tempfile.TemporaryDirectory(prefix="m4-bench-") as name:
         run = Run(args, Path(name))

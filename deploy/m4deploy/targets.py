@@ -11,7 +11,7 @@ from m4deploy.errors import DeployError
 
 Progress = Callable[[str, float], None]
 
-__all__ = ["DeployError", "deploy", "running", "status", "unavailable", "undeploy", "validate"]
+__all__ = ["DeployError", "deploy", "examine", "running", "status", "unavailable", "undeploy", "validate"]
 
 if TYPE_CHECKING:  # what the command line expects of this module
     from m4c.cli.jobs import Targets
@@ -31,6 +31,20 @@ def unavailable(dataplanes: Iterable[str]) -> dict[str, str]:
             driver(name)
         except DeployError as error:
             out[name] = " ".join((error.message, *error.detail.split("\n"))).strip()
+    return out
+
+
+def examine(dataplanes: Iterable[str]) -> list[tuple[str, bool, list[str]]]:
+    """Whether this machine can run each, and in lines why not and what to do, or what to know even so."""
+    from m4deploy.drivers import driver
+
+    out = []
+    for name in dataplanes:
+        try:
+            out.append((name, True, list(driver(name).notes)))
+        except DeployError as error:
+            said = (error.message, error.detail, error.hint)
+            out.append((name, False, [line for part in said for line in (part or "").splitlines()]))
     return out
 
 

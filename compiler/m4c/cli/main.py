@@ -86,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, help_ in (("status", "show what is deployed"), ("undeploy", "stop what is deployed")):
         mesh(add(name, help_, "deploy"))
 
+    doctor = add("doctor", "which dataplanes this machine can run, and what the others lack")
+    doctor.add_argument("dataplanes", metavar="DATAPLANE", nargs="*", help="all that ship, unless some are named")
+
     fmt = add("fmt", "format files in place")
     fmt.add_argument("paths", metavar="PATH", nargs="*", default=["."])
     fmt.add_argument("--check", action="store_true", help="change nothing; exit 1 if a file is not formatted")

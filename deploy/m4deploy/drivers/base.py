@@ -61,6 +61,7 @@ class Driver(Protocol):
     """Each raises DeployError."""
 
     needs_cgroup: bool
+    notes: tuple[str, ...]  # what to know of it on this machine, each a line
 
     def validate(self, element: Element, folder: Path) -> None:
         """Asks the dataplane itself whether it takes the files; changes nothing. May run in any thread."""

@@ -220,7 +220,7 @@ class EnvoyDriver:
 
     def __init__(self) -> None:
         """Looks for the binary, so that its absence is told before anything else is done."""
-        binary()
+        self.notes: tuple[str, ...] = (f"it is {binary()}",)
 
     def validate(self, element: Element, folder: Path) -> None:
         """Envoy's own validation: unknown fields and clusters, bad regular expressions, missing parts."""

@@ -171,7 +171,7 @@ class HaproxyDriver:
 
     def __init__(self) -> None:
         """Looks for the binary, so that its absence is told before anything else is done."""
-        binary()
+        self.notes: tuple[str, ...] = (f"it is {binary()}",)
 
     def validate(self, element: Element, folder: Path) -> None:
         """HAProxy's own check: unknown words, missing parts, broken scripts."""

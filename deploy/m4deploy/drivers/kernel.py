@@ -85,6 +85,7 @@ class KernelDriver:
         found = probe()
         if not found.ok:
             raise DeployError("This machine cannot run the kernel dataplane.", "\n".join(found.reasons), NO_KERNEL)
+        self.notes: tuple[str, ...] = found.notes
 
     def validate(self, element: Element, folder: Path) -> None:
         """Compiles the program. The verifier sees it in `start`, which for the kernel comes before anything runs."""
