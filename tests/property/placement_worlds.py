@@ -261,9 +261,11 @@ def random_specs(dice: Dice, able: bool) -> list[Dataplane]:
     return out
 
 
-def random_world(seed: int, most_services: int = 4, most_policies: int = 3, able: bool = False) -> Program:
+def random_world(
+    seed: int, most_services: int = 4, most_policies: int = 3, able: bool = False, least_services: int = 2
+) -> Program:
     dice = Dice(seed)
-    names = "ABCDE"[: dice.one(*range(2, most_services + 1))]
+    names = "ABCDE"[: dice.one(*range(least_services, most_services + 1))]
     services = {}
     for name in names:
         entry = dice.chance(35)
