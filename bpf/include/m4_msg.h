@@ -192,12 +192,33 @@ static __always_inline int m4_retag(struct m4_run *r)
     return 0;
 }
 
+static __always_inline void m4_tell(struct m4_run *r)
+{
+    struct m4_work *w = r->w;
+    u32 rule = w->rule;
+    u64 *refused = bpf_map_lookup_elem(&m4_refused, &rule);
+    if (refused)
+        __sync_fetch_and_add(refused, 1);
+    struct m4_refusal *told = bpf_ringbuf_reserve(&m4_refusals, sizeof(*told), 0);
+    if (!told)
+        return;
+    told->at = bpf_ktime_get_ns();
+    told->site = r->conn->site;
+    told->rule = rule;
+    told->status = w->status;
+    told->size = w->end;
+    if (bpf_probe_read_kernel(told->head, sizeof(told->head), w->text))
+        told->size = 0;
+    bpf_ringbuf_submit(told, BPF_RB_NO_WAKEUP);
+}
+
 static __always_inline int m4_refuse(struct m4_run *r)
 {
     struct m4_conn *conn = r->conn;
     struct m4_work *w = r->w;
     u64 have = r->m->size - w->end;
     M4_COUNT(r->counters, denied);
+    m4_tell(r);
     if (!m4_in_order(r)) {
         conn->phase = M4_PHASE_DEAD;
         return SK_DROP;

@@ -128,6 +128,8 @@ struct m4_search {
 // What a rule can do to the request at hand. Of several refusals the one with the smallest status is answered.
 static __always_inline void m4_deny(struct m4_work *w, u32 status)
 {
-    if (!w->status || status < w->status)
+    if (!w->status || status < w->status) {
         w->status = status;
+        w->rule = w->by;
+    }
 }

@@ -4,6 +4,7 @@
 //
 // A generated program defines, before it includes this file:
 //   M4_SITES    number of hops of the service (one site each; the loader's hops.json numbers them)
+//   M4_RULES    number of rules
 //   M4_FIELDS   number of header names that conditions look at
 //   M4_CONTEXT, M4_CONTEXT_WIDTH    name of the context header (lower case) and its number of hexadecimal digits
 #pragma once
@@ -102,6 +103,7 @@ struct m4_work {
     u64 next;                              // the tag that the request shall carry, or M4_KEEP
     u32 tag;                               // the context tag that it carries
     u32 status;                            // set by a rule that refuses the request; 0: allowed
+    u32 by, rule;                          // the rule at hand, and the one that refuses the request
     struct m4_text method, target, path;
     struct m4_field own[M4_OWN];
     struct m4_field field[M4_FIELDS + 1];  // the one at M4_FIELDS belongs to names that nobody asked for
@@ -154,6 +156,28 @@ struct {
     __type(key, u32);
     __type(value, struct m4_work);
 } m4_works SEC(".maps");
+
+// Requests that each rule refused.
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, M4_RULES);
+    __type(key, u32);
+    __type(value, u64);
+} m4_refused SEC(".maps");
+
+#define M4_TOLD 128  // bytes of a refused request that are told: the beginning of its head
+
+struct m4_refusal {
+    u64 at;      // nanoseconds since the start of the machine
+    u32 site, rule, status, size;
+    u8 head[M4_TOLD];
+};
+
+// The latest refused requests, for whoever looks; what finds no room is not told.
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 65536);
+} m4_refusals SEC(".maps");
 
 // The program that judges, in its only element: it is replaced in one step, for all connections.
 struct {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from m4bpf._errors import KernelError
-from m4bpf.attach import Attached, Release, Replacement, attach
+from m4bpf.attach import Attached, Refusal, Release, Replacement, attach
 from m4bpf.build import compile_program, include_dir
 from m4bpf.cgroup import cgroup_root, enter_cgroup, make_cgroup, remove_cgroup
 from m4bpf.probe import Probe, probe
@@ -12,6 +12,7 @@ __all__ = [
     "Attached",
     "KernelError",
     "Probe",
+    "Refusal",
     "Release",
     "Replacement",
     "attach",

@@ -12,7 +12,9 @@ import ipaddress
 import json
 import os
 import struct
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,9 +33,12 @@ _SHARED = (
     "m4_counts",
     "m4_judges",
     "m4_states",
+    "m4_refusals",
 )  # by all programs of a service, one after another
 _COOKIE = 8  # bytes of a key of m4_sockets
 _STATE = struct.Struct("=Qq")  # when a token bucket is full again, and what a counter has counted
+_REFUSAL = struct.Struct("=QIIII")
+_LATEST = 50
 _COUNTS = struct.Struct(f"={len(COUNTERS)}Q")
 
 
@@ -72,17 +77,42 @@ def read_hops(hops: Mapping[str, Any] | Path) -> list[tuple[str, int, list[str]]
     return read
 
 
+def read_rules(hops: Mapping[str, Any] | Path) -> list[tuple[str, str]]:
+    """The site and the policy of each rule of ``hops.json``, by number."""
+    try:
+        data = json.loads(hops.read_text()) if isinstance(hops, Path) else hops
+        return [(str(rule["site"]), str(rule["policy"])) for rule in data.get("rules", ())]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise KernelError("the list of rules cannot be read", f"{type(error).__name__}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refused request: when (seconds of the monotonic clock), on which site, by which policy, with what status, and
+    the beginning of its head."""
+
+    at: float
+    site: str
+    policy: str
+    status: int
+    head: bytes
+
+
 class Attached:
     """A program in force. Close it, or use it as a context manager."""
 
     def __init__(self, program: Path, cgroup: Path, hops: Mapping[str, Any] | Path) -> None:
         self._sites = read_hops(hops)
+        self._rules: dict[int, list[tuple[str, str]]] = {}  # by object, of all that are loaded
+        self._refused: Counter[tuple[str, str]] = Counter()  # by programs that are closed
+        self._latest: deque[Refusal] = deque(maxlen=_LATEST)
         self._object = self._judge = self._verdict = self._sockets = 0
         self._links: list[int] = []
         try:
             self._object = _open(program)
             libbpf.call(f"the kernel refuses {program}", "bpf_object__load", self._object)
             self._judge = self._object
+            self._rules[self._object] = read_rules(hops)
             self._fill_hops()
             self._put_judge()
             sockets = self._map("m4_sockets")
@@ -139,6 +169,7 @@ class Attached:
             for name in _CGROUP_PROGRAMS:
                 libbpf.call(f"{name} is needed", "bpf_program__set_autoload", _program(loaded, name), False)
             libbpf.call(f"the kernel refuses {program}", "bpf_object__load", loaded)
+            self._rules[loaded] = read_rules(hops)
         except BaseException:
             libbpf.library().bpf_object__close(loaded)
             raise
@@ -147,6 +178,7 @@ class Attached:
     def use(self, judge: int, sites: list[tuple[str, int, list[str]]]) -> None:
         """Put a loaded object in force: one step for all connections, also in the middle of a request, whose head was
         judged by the program before."""
+        self.refusals()  # their rules are numbered as in the program that is still in force
         hops = self._map("m4_hops")
         old, new = _indices(self._sites), _indices(sites)
         for address in old.keys() - new.keys():
@@ -177,7 +209,37 @@ class Attached:
     def discard(self, loaded: int) -> None:
         """Close an object that is not in force. The first one stays: connections were given to its programs."""
         if loaded not in (self._judge, self._object):
+            self._refused += self._count_refused(loaded)
+            self._rules.pop(loaded, None)
             libbpf.library().bpf_object__close(loaded)
+
+    def refused(self) -> dict[str, dict[str, int]]:
+        """Per site and policy: the requests that it refused."""
+        found: dict[str, dict[str, int]] = {}
+        for (site, policy), count in sum(map(self._count_refused, self._rules), self._refused).items():
+            found.setdefault(site, {})[policy] = count
+        return found
+
+    def _count_refused(self, loaded: int) -> Counter[tuple[str, str]]:
+        fd = libbpf.library().bpf_map__fd(_find_map(loaded, "m4_refused"))
+        cpus = libbpf.call("the CPUs cannot be counted", "libbpf_num_possible_cpus")
+        found: Counter[tuple[str, str]] = Counter()
+        for number, rule in enumerate(self._rules.get(loaded, ())):
+            raw = libbpf.map_read(fd, struct.pack("=I", number), 8 * cpus)
+            found[rule] += sum(struct.unpack(f"={cpus}Q", raw))
+        return found
+
+    def refusals(self) -> list[Refusal]:
+        """The latest refused requests that were told, the oldest first. The kernel keeps some hundred until this is
+        asked; what comes while there is no room is not among them."""
+        rules = self._rules.get(self._judge, [])
+        sites = {index: site for site, index, _ in self._sites}
+        for raw in libbpf.ring_read(self._map("m4_refusals")) if self._object else ():
+            at, site, rule, status, size = _REFUSAL.unpack_from(raw)
+            head = raw[_REFUSAL.size : _REFUSAL.size + min(size, len(raw) - _REFUSAL.size)]
+            policy = rules[rule][1] if rule < len(rules) else ""
+            self._latest.append(Refusal(at / 1e9, sites.get(site, ""), policy, status, head))
+        return list(self._latest)
 
     def counters(self) -> dict[str, dict[str, int]]:
         """Per site: requests ``seen``, of them ``allowed``, ``denied``; ``tagged`` (context tag written); ``errors``

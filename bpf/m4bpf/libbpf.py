@@ -23,6 +23,7 @@ ATTACH_SK_MSG_VERDICT = 7
 
 _WARN = 0
 _PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+SAMPLE = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)  # what is called with each sample of a ring buffer
 _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_object__open_file": (c_void_p, (c_char_p, c_void_p)),
     "bpf_object__load": (c_int, (c_void_p,)),
@@ -46,6 +47,9 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_map_lookup_elem": (c_int, (c_int, c_void_p, c_void_p)),
     "bpf_map_delete_elem": (c_int, (c_int, c_void_p)),
     "bpf_map_get_next_key": (c_int, (c_int, c_void_p, c_void_p)),
+    "ring_buffer__new": (c_void_p, (c_int, SAMPLE, c_void_p, c_void_p)),
+    "ring_buffer__consume": (c_int, (c_void_p,)),
+    "ring_buffer__free": (None, (c_void_p,)),
     "libbpf_num_possible_cpus": (c_int, ()),
     "libbpf_set_print": (c_void_p, (_PRINT,)),
 }
@@ -110,6 +114,24 @@ def map_read(fd: int, key: bytes, size: int) -> bytes:
     buffer = ctypes.create_string_buffer(size)
     call("a map element cannot be read", "bpf_map_lookup_elem", fd, _bytes(key), buffer)
     return buffer.raw
+
+
+def ring_read(fd: int) -> list[bytes]:
+    """What a ring buffer holds; it is empty afterwards."""
+    found: list[bytes] = []
+
+    def keep(_: object, data: int, size: int) -> int:
+        found.append(ctypes.string_at(data, size))
+        return 0
+
+    lib = library()
+    callback = SAMPLE(keep)
+    ring = call("a ring buffer cannot be read", "ring_buffer__new", fd, callback, None, None)
+    try:
+        lib.ring_buffer__consume(ring)
+    finally:
+        lib.ring_buffer__free(ring)
+    return found
 
 
 def map_delete(fd: int, key: bytes) -> None:

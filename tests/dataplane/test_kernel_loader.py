@@ -447,3 +447,38 @@ def test_a_replacement_that_cannot_be(compiled: Path, server: Server, kernel_gro
             attached.replacement(two / "m4.bpf.o", two / "hops.json")
         with inside(kernel_group):
             assert (status(server, ALLOWED), status(server, DENIED)) == (200, 403)
+
+
+def test_refused_requests_are_counted_by_policy_and_told(compiled: Path, server: Server, kernel_group: Path) -> None:
+    other = compiled_rules(
+        compiled / "other",
+        server,
+        [deny(1, compare("url_path", "==", "/ok"), 410), deny(2, compare("method", "==", "PUT"), 405)],
+    )
+    with (
+        m4bpf.attach(compiled / "m4.bpf.o", kernel_group, compiled / "hops.json") as attached,
+        inside(kernel_group),
+        Client(server) as client,
+    ):
+        for request in (DENIED, ALLOWED, DENIED):
+            client.send(request)
+            client.answer()
+        assert attached.refused() == {"egress.pay": {"policy_1": 2}}
+        replacement = attached.replacement(other / "m4.bpf.o", other / "hops.json")
+        replacement.swap()
+        replacement.settle()
+        for request in (ALLOWED, b"PUT /ok HTTP/1.1\r\nHost: x\r\n\r\n", b"PUT /x HTTP/1.1\r\nHost: x\r\n\r\n"):
+            client.send(request)
+            client.answer()
+        assert attached.refused() == {"egress.pay": {"policy_1": 3, "policy_2": 2}}
+        told = attached.refusals()
+        assert [(one.site, one.policy, one.status) for one in told] == [
+            ("egress.pay", "policy_1", 403),
+            ("egress.pay", "policy_1", 403),
+            ("egress.pay", "policy_1", 410),
+            ("egress.pay", "policy_2", 405),
+            ("egress.pay", "policy_2", 405),
+        ]
+        assert told[-1].head == b"PUT /x HTTP/1.1\r\nHost: x\r\n\r\n"
+        assert [one.at for one in told] == sorted(one.at for one in told)
+        assert told[-1].at <= time.monotonic()
