@@ -225,6 +225,18 @@ def status(state_dir: Path) -> dict[str, Any] | None:
     return found
 
 
+def top(state_dir: Path) -> dict[str, Any] | None:
+    """See `mesh.Mesh.top`; None if nothing runs. Raises DeployError if who knows does not answer."""
+    state = state_dir.absolute()
+    running = read_state(state)
+    if running is None:
+        return None
+    found = ask(state, "top")
+    if found is None and read_state(state) is not None:
+        raise _silent(running)
+    return found
+
+
 def _silent(running: Mapping[str, Any]) -> DeployError:
     supervisor = running["supervisor"]
     hint = f"Try again; or end it with `kill {supervisor}`, which takes everything of it away."

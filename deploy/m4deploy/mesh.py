@@ -21,7 +21,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +253,22 @@ class Mesh:
         ]
         healthy = all(p["alive"] for p in listed)
         return {"mesh": self.built.mesh, "healthy": healthy, "processes": listed, "elements": elements}
+
+    def top(self) -> dict[str, Any]:
+        """What `top.Sample` is made of: the counts of each element, by site and by policy, and denied requests."""
+        elements = []
+        for element, _, running in self.elements:
+            if (element.service, element.dataplane) in self.idle:
+                continue
+            about = {"service": element.service, "dataplane": element.dataplane, "tier": element.tier}
+            denied = [asdict(one) for one in running.denied()]
+            elements.append(about | {"counters": running.counters(), "ended": running.ended(), "denied": denied})
+        return {"mesh": self.built.mesh, "healthy": self.status()["healthy"], "elements": elements}
+
+    def watch(self, on: bool) -> None:
+        """Whether somebody looks at denied requests."""
+        for _, _, running in self.elements:
+            running.watch(on)
 
     def close(self, *, keep: bool = False) -> None:
         """Stops everything. `keep`: leave the copy of what was built, to start it again."""

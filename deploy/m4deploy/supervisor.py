@@ -20,6 +20,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,29 @@ def _plain(error: OSError) -> str:
     return f"{error.filename or 'The deployment'}: {error.strerror or error}."
 
 
+class Watched:
+    """Somebody watches for some seconds after each time that they asked: who watches may be killed."""
+
+    SECONDS = 10.0
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._until: float | None = None
+
+    def renew(self) -> None:
+        self._mesh.watch(True)
+        self._until = time.monotonic() + self.SECONDS
+
+    def seconds(self) -> float | None:
+        """How long it lasts; None: nobody watches."""
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
+
+    def end_if_over(self) -> None:
+        if self._until is not None and time.monotonic() >= self._until:
+            self._mesh.watch(False)
+            self._until = None
+
+
 def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
     """Answers questions until somebody says stop. Everything is gone before the one who said so is answered."""
     selector = selectors.DefaultSelector()
@@ -192,15 +216,18 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
             leash.drop()
         if leash.connection is not None:
             selector.register(leash.connection, selectors.EVENT_READ)
+        watched = Watched(mesh)
         while True:
-            for key, _ in selector.select():
+            ready = selector.select(watched.seconds())
+            watched.end_if_over()
+            for key, _ in ready:
                 if key.fileobj is wakeup:
                     if leash.told_to_end:
                         mesh.close()
                         return
                     wakeup.recv(64)
                 elif key.fileobj is listener:
-                    if _answer(listener, state, mesh, leash):
+                    if _answer(listener, state, mesh, leash, watched):
                         return
                 elif leash.connection is not None:
                     if leash.connection.recv(64) != KEEP:
@@ -211,7 +238,7 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
                     leash.drop()
 
 
-def _answer(listener: socket.socket, state: Path, mesh: Mesh, owner: Leash) -> bool:
+def _answer(listener: socket.socket, state: Path, mesh: Mesh, owner: Leash, watched: Watched) -> bool:
     """One question. True: it was the last."""
     connection, _ = listener.accept()
     with connection, contextlib.suppress(OSError, ValueError):
@@ -220,6 +247,9 @@ def _answer(listener: socket.socket, state: Path, mesh: Mesh, owner: Leash) -> b
         do = asked.get("do")
         if do == "status":
             connection.sendall(json.dumps({**mesh.status(), "supervisor": os.getpid()}).encode())
+        elif do == "top":
+            watched.renew()
+            connection.sendall(json.dumps(mesh.top()).encode())
         elif do in ("stop", "yield"):
             mesh.close(keep=do == "yield")
             forget(state, os.getpid())

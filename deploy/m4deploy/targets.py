@@ -11,7 +11,7 @@ from m4deploy.errors import DeployError
 
 Progress = Callable[[str, float], None]
 
-__all__ = ["DeployError", "deploy", "examine", "running", "status", "unavailable", "undeploy", "validate"]
+__all__ = ["DeployError", "deploy", "examine", "running", "status", "top", "unavailable", "undeploy", "validate"]
 
 if TYPE_CHECKING:  # what the command line expects of this module
     from m4c.cli.jobs import Targets
@@ -109,6 +109,13 @@ def undeploy(state: Path) -> bool:
     from m4deploy import local
 
     return local.undeploy(state)
+
+
+def top(state: Path, *, once: bool, as_json: bool, interval: float) -> bool:
+    """Shows live counts until it is interrupted, or once; False if nothing is deployed. Raises DeployError."""
+    from m4deploy.top import show
+
+    return show(state, once=once, as_json=as_json, interval=interval)
 
 
 def status(state: Path) -> tuple[bool, str]:

@@ -331,6 +331,23 @@ def test_a_supervisor_that_does_not_answer(shop: Shop) -> None:
         aside.rename(door)
 
 
+def test_top_once(shop: Shop, tmp_path: Path) -> None:
+    code, out, err = shop.m4("top", "--once", "--json", "--interval", "0.2")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert (told["mesh"], told["healthy"]) == ("shop", True)
+    assert [(p["policy"], p["dataplane"]) for p in told["policies"]] == [("teapot", "envoy")]
+    code, out, err = shop.m4("top", "--once", "--interval", "0.2")
+    assert (code, err) == (0, "")
+    assert out.startswith("mesh shop: healthy ")
+    assert "teapot" in out
+    for wrong in ("0", "x"):
+        assert shop.m4("top", "--interval", wrong)[0] == 2
+    other = Shop(tmp_path)
+    other.renew()
+    assert other.m4("top", "--once") == (1, "", "nothing is deployed\n")
+
+
 def test_the_target_directory(shop: Shop, tmp_path: Path) -> None:
     target = tmp_path / "out"
     code, out, err = shop.m4("deploy", "--target", "directory", "-o", str(target))

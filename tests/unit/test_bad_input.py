@@ -344,6 +344,7 @@ COMMANDS = {
     "build": ("-o", "out"),
     "deploy": (),
     "status": (),
+    "top": (),
     "undeploy": (),
     "fmt": (),
     "graph show": (),

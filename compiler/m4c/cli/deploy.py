@@ -1,4 +1,4 @@
-"""`m4 deploy`, `m4 status`, `m4 undeploy`."""
+"""`m4 deploy`, `m4 status`, `m4 top`, `m4 undeploy`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def run(args: argparse.Namespace) -> int:
     match args.command:
         case "status":
             result = jobs.status(workspace, mesh)
+        case "top":
+            return _top(args, jobs.state_dir(workspace, mesh))
         case "undeploy":
             result = jobs.undeploy(workspace, mesh)
         case _:
@@ -40,6 +42,17 @@ def run(args: argparse.Namespace) -> int:
         if text:
             print(text, file=stream)
     return 0 if result.ok else 1
+
+
+def _top(args: argparse.Namespace, state: Path) -> int:
+    targets = jobs.provided()
+    try:
+        if targets.top(state, once=args.once, as_json=args.json, interval=args.interval):
+            return 0
+        print("nothing is deployed", file=sys.stderr)
+    except targets.DeployError as e:
+        print(e, file=sys.stderr)
+    return 1
 
 
 def _progress(what: str, share: float) -> None:

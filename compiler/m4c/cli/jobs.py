@@ -300,6 +300,8 @@ class Targets(Protocol):
 
     def status(self, state: Path) -> tuple[bool, str]: ...
 
+    def top(self, state: Path, *, once: bool, as_json: bool, interval: float) -> bool: ...
+
 
 def provided() -> Targets:
     """The targets; a usage error if none are installed."""

@@ -89,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor = add("doctor", "which dataplanes this machine can run, and what the others lack")
     doctor.add_argument("dataplanes", metavar="DATAPLANE", nargs="*", help="all that ship, unless some are named")
 
+    top = add("top", "watch what the dataplanes do: live counts by policy and hop, and denied requests", "deploy")
+    mesh(top)
+    top.add_argument("--once", action="store_true", help="show it once, after one interval")
+    top.add_argument("--json", action="store_true", help="as JSON, one line each time")
+    top.add_argument("--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks (default: 1)")
+
     fmt = add("fmt", "format files in place")
     fmt.add_argument("paths", metavar="PATH", nargs="*", default=["."])
     fmt.add_argument("--check", action="store_true", help="change nothing; exit 1 if a file is not formatted")
@@ -147,6 +153,16 @@ def input_options(trace: argparse.ArgumentParser) -> None:
         help="what a state answers (true unless told otherwise)",
     )
     trace.add_argument("--entity", help="what is on the path, if it is no request")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"`{text}` is no number of seconds (0.1 to 3600)")
+    return seconds
 
 
 def _port(text: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from m4deploy.built import Element
 
 LOOK_AT_IT = "`m4 build -o OUT` writes what was refused, to look at; the templates stand beside the dataplane's spec."
 Counters = Mapping[str, Mapping[str, int]]  # site to what was counted there
+Ended = Mapping[str, Mapping[str, int]]  # site to policy to how many requests it ended there
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,18 @@ class Place:
 
     folder: Path
     cgroup: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A request that was denied: when (seconds since 1970), where, by which policy, with what status."""
+
+    at: float
+    site: str
+    policy: str
+    status: int
+    method: str
+    target: str
 
 
 class Change(Protocol):
@@ -48,6 +61,15 @@ class Running(Protocol):
 
     def counters(self) -> Counters:
         """What it counted since it started, per site."""
+
+    def ended(self) -> Ended:
+        """How many requests each policy ended: denied, redirected or answered; since it started."""
+
+    def denied(self) -> Sequence[Denied]:
+        """The latest denied requests, the oldest first, of those that came while somebody was watching."""
+
+    def watch(self, on: bool) -> None:
+        """Whether somebody looks at `denied`; nothing is spent on it before."""
 
     def change(self, element: Element | None, folder: Path) -> Change:
         """Prepares other files, which were validated in `folder`; nothing changes yet. None, for elements without a

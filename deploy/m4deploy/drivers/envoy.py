@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import json
+import os
 import re
 import shutil
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from m4deploy.built import Element
-from m4deploy.drivers.base import LOOK_AT_IT, Counters, Place
-from m4deploy.drivers.envoy_files import CLUSTERS, COUNTED, LISTENERS, Files, both_clusters, take_apart, version
+from m4deploy.drivers.base import LOOK_AT_IT, Counters, Denied, Ended, Place
+from m4deploy.drivers.envoy_files import (
+    CLUSTERS,
+    COUNTED,
+    DENIED,
+    LISTENERS,
+    WATCHED,
+    Files,
+    both_clusters,
+    take_apart,
+    version,
+)
 from m4deploy.errors import DeployError
 from m4deploy.processes import spawn, split_address, stop, tail
 
@@ -21,6 +35,7 @@ CONFIG = "envoy.yaml"
 _COUNTED = {"downstream_rq_total": "seen", "downstream_rq_5xx": "5xx"}
 _ANSWERED = ("direct_response", "fault_filter_abort")  # how requests ended that Envoy answered as policies say
 _VERSIONS = "/stats?filter=(version_text|update_rejected)$"
+_LATEST = 50
 _TAKEN_SECONDS = 30.0
 _OPTIONS = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
 # A connection of a listener that was replaced is told to close with its next answer, and cut after ten minutes.
@@ -67,6 +82,8 @@ class EnvoyProcess:
         self._folder = place.folder
         self._log = place.folder / "envoy.log"
         self._rejections = 0
+        self._watched = False
+        self._denied: deque[Denied] = deque(maxlen=_LATEST)
         self.files = take_apart(element.file(CONFIG).read_text(encoding="utf-8"))
         for name, text in self.files.files.items():
             _move(place.folder / name, text)
@@ -103,13 +120,40 @@ class EnvoyProcess:
             if site is not None:
                 yield site, labels["details"], labels["policy"], int(line.rpartition(" ")[2])
 
-    def _asked(self, what: str) -> str:
+    def ended(self) -> Ended:
+        found: dict[str, dict[str, int]] = {}
+        for site, _, policy, count in self._ended():
+            if policy:
+                here = found.setdefault(site, {})
+                here[policy] = here.get(policy, 0) + count
+        return found
+
+    def denied(self) -> list[Denied]:
+        """From a file that Envoy appends to, and that is emptied when it is read."""
+        log = self._folder / DENIED
+        for line in tail(log, _LATEST, 1 << 16).splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                told = json.loads(line)
+                site = self._names[re.sub(r":", "_", told["listener"])]
+                about = told["policy"] or "", int(told["status"]), told["method"], told["target"]
+                self._denied.append(Denied(float(told["at"]), site, *about))
+        with contextlib.suppress(OSError):
+            os.truncate(log, 0)
+        return list(self._denied)
+
+    def watch(self, on: bool) -> None:
+        if on == self._watched:
+            return
+        self._watched = on
+        self._asked(f"/runtime_modify?{WATCHED}={100 if on else 0}", "POST")
+
+    def _asked(self, what: str, method: str = "GET") -> str:
         """An answer of its administration; "" if there is none."""
         if self._process.poll() is not None:
             return ""
         connection = http.client.HTTPConnection(*split_address(self._admin), timeout=5)
         try:
-            connection.request("GET", what)
+            connection.request(method, what)
             return connection.getresponse().read().decode()
         except (OSError, http.client.HTTPException):
             return ""

@@ -25,6 +25,8 @@ from typing import Any
 
 CLUSTERS, LISTENERS = "clusters.json", "listeners.json"
 KEPT = "m4.always"  # the name of filters that every listener has, whatever policies say
+DENIED, DENIED_BY = "denied.log", "x-m4-denied-by"  # a file, and the header field of a denial
+WATCHED = "m4.watched"  # 100 while somebody looks at that file
 COUNTED = "requests"  # the statistic that counts requests by how they ended: m4.requests
 _SLOTS = 4  # a listener has a multiple of these
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
@@ -64,6 +66,7 @@ def take_apart(config: str) -> Files:
         listeners.append(listener)
     files[LISTENERS] = _resources("type.googleapis.com/envoy.config.listener.v3.Listener", listeners)
     files[CLUSTERS] = _resources("type.googleapis.com/envoy.config.cluster.v3.Cluster", clusters)
+    whole["layered_runtime"] = {"layers": [{"name": "watched", "admin_layer": {}}]}
     whole["dynamic_resources"] = {"lds_config": _source(LISTENERS), "cds_config": _source(CLUSTERS)}
     return Files(json.dumps(whole), files, routes)
 
@@ -92,7 +95,7 @@ def _take_routes(listener: str, manager: Plain, clusters: Mapping[str, str]) -> 
             slots[f"slot-{len(slots)}"] = {"@type": _FILTER, "config": executed}
     empty = [_slot(f"slot-{n}") for n in range(-(-len(slots) // _SLOTS) * _SLOTS or _SLOTS)]
     manager["http_filters"] = [*kept, *empty, last]
-    manager["access_log"] = [*manager.get("access_log", []), _counter(listener)]
+    manager["access_log"] = [*manager.get("access_log", []), _counter(listener), _denials(listener)]
     name = f"{listener}#{_digest(manager)}"
     file = f"routes-{hashlib.sha256(name.encode()).hexdigest()[:12]}.json"
     manager["rds"] = {"route_config_name": name, "config_source": _source(file)}
@@ -110,6 +113,34 @@ def _counter(listener: str) -> Plain:
         "counters": [{"stat": stat, "value_fixed": 1}],
     }
     return {"name": "count", "typed_config": typed}
+
+
+def _denials(listener: str) -> Plain:
+    """What writes a line for each denied request to a file, while somebody watches."""
+    line = {
+        "at": "%START_TIME(%s.%3f)%",
+        "listener": listener.replace("%", "%%"),
+        "policy": "%ROUTE_NAME%",
+        "status": "%RESPONSE_CODE%",
+        "method": "%REQ(:METHOD)%",
+        "target": "%REQ(:PATH)%",
+    }
+    watched = {"runtime_filter": {"runtime_key": WATCHED, "percent_sampled": {"numerator": 0}}}
+    by_us = {
+        "extension_filter": {
+            "name": "cel",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+                "expression": f"'{DENIED_BY}' in response.headers && response.code_details == 'direct_response'",
+            },
+        }
+    }
+    typed = {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": DENIED,
+        "log_format": {"json_format": line},
+    }
+    return {"name": "denied", "filter": {"and_filter": {"filters": [watched, by_us]}}, "typed_config": typed}
 
 
 def _executed(filter_: Plain) -> Plain:

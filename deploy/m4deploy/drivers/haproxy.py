@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import re
 import shutil
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from m4deploy.built import Element
-from m4deploy.drivers.base import LOOK_AT_IT, Counters, Place
+from m4deploy.drivers.base import LOOK_AT_IT, Counters, Denied, Ended, Place
 from m4deploy.errors import DeployError
 from m4deploy.processes import spawn, stop, tail
 from m4deploy.state import connect
@@ -22,6 +23,7 @@ from m4deploy.state import connect
 CONFIG = "haproxy.cfg"
 SCRIPT = "m4.lua"
 _MASTER = "master.sock"  # in the folder in which it runs
+_AT_ONCE = 100  # commands in a line to the master
 _RELOAD_SECONDS = 30.0
 _COUNTED = {"req_tot": "seen", "intercepted": "answered", "hrsp_5xx": "5xx"}
 PLACES = ("/usr/sbin", "/usr/local/sbin")  # where distributions put it, which is not on every PATH
@@ -56,6 +58,8 @@ class HaproxyProcess:
         self._folder = place.folder
         self._log = place.folder / "haproxy.log"
         self._sites = {f"hop{i}": listen["site"] for i, listen in enumerate(element.wiring["listen"])}
+        self._rules: dict[int, dict[str, tuple[str, str]]] = {}  # what each worker counts
+        self._ended: dict[int, dict[tuple[str, str], int]] = {}  # the same
         self._counted: dict[int, dict[str, dict[str, int]]] = {}  # by worker, also those that have ended
         self.files: Mapping[str, bytes] = _files(element)
         self.write(self.files)
@@ -80,6 +84,29 @@ class HaproxyProcess:
                 for name, count in counted.items():
                     counts[site][name] += count
         return counts
+
+    def ended(self) -> Ended:
+        for worker in self._workers():
+            rules = self._rules.setdefault(worker, _rules(self.files))
+            names, answer = list(rules), ""
+            for at in range(0, len(names), _AT_ONCE):
+                some = names[at : at + _AT_ONCE]
+                answer += self._asked("; ".join(f"@!{worker} get var proc.{name}" for name in some))
+            said = dict(re.findall(r"(m4_\d+_\d+): type=sint value=<(\d+)>", answer))
+            if said:
+                self._ended[worker] = {rules[name]: int(count) for name, count in said.items() if name in rules}
+        found: dict[str, dict[str, int]] = {}
+        for counted in self._ended.values():
+            for (site, policy), count in counted.items():
+                here = found.setdefault(site, {})
+                here[policy] = here.get(policy, 0) + count
+        return found
+
+    def denied(self) -> list[Denied]:
+        return []  # it counts them, and tells nothing else
+
+    def watch(self, on: bool) -> None:
+        pass
 
     def _count(self, worker: int) -> dict[str, dict[str, int]]:
         counts: dict[str, dict[str, int]] = {}
@@ -118,6 +145,7 @@ class HaproxyProcess:
     def put(self, files: Mapping[str, bytes]) -> None:
         """Puts other files in force."""
         self.counters()
+        self.ended()
         before = self._workers()
         self.write(files)
         self.files = files
@@ -160,6 +188,17 @@ class HaproxyChange:
 
     def settle(self) -> None:
         pass
+
+
+def _rules(files: Mapping[str, bytes]) -> dict[str, tuple[str, str]]:
+    """The site and policy of each rule that is counted, by the name of its variable."""
+    found = {}
+    for name, about in re.findall(
+        r"^ *set-var proc\.(m4_\d+_\d+) .*?# (\{.*\})$", files[CONFIG].decode(), re.MULTILINE
+    ):
+        told = json.loads(about)
+        found[name] = (told["site"], told["policy"])
+    return found
 
 
 def _files(element: Element) -> dict[str, bytes]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m4deploy.built import Element
-from m4deploy.drivers.base import LOOK_AT_IT, Counters, Place
+from m4deploy.drivers.base import LOOK_AT_IT, Counters, Denied, Ended, Place
 from m4deploy.errors import DeployError
 
 if TYPE_CHECKING:
@@ -49,6 +50,20 @@ class KernelElement:
     def counters(self) -> Counters:
         """Per site: requests `seen`, `allowed`, `denied`, `tagged`, and `errors`."""
         return self._attached.counters()
+
+    def ended(self) -> Ended:
+        return self._attached.refused()
+
+    def denied(self) -> list[Denied]:
+        since = time.time() - time.monotonic()
+        found = []
+        for told in self._attached.refusals():
+            method, target, *_ = [*told.head.split(b"\r\n")[0].decode("latin-1").split(" "), ""]
+            found.append(Denied(told.at + since, told.site, told.policy, told.status, method, target))
+        return found
+
+    def watch(self, on: bool) -> None:
+        """The kernel keeps the latest ones anyway."""
 
     def close(self) -> None:
         self._attached.close()
