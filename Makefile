@@ -69,6 +69,11 @@ picture: setup-test
 	@cp out/pictures/vscode-06-quick-fix.png docs/images/vscode-conflict.png
 	@cp out/pictures/vscode-31-evaluate.png docs/images/vscode-evaluate.png
 	@cp out/pictures/vscode-33-map-dark.png docs/images/vscode-map.png
+	@cp out/pictures/vscode-32-map-light.png docs/images/vscode-map-light.png
+	@cp out/pictures/vscode-04-hover.png docs/images/vscode-hover.png
+	@cp out/pictures/vscode-30-lens.png docs/images/vscode-lens.png
+	@cp out/pictures/vscode-14-what-if.png docs/images/vscode-deploy.png
+	@cp out/pictures/vscode-14-deployed.png docs/images/vscode-deployed.png
 
 # The Python package: dist/*.whl
 package:
