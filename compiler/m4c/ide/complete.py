@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from m4c.ide import members
 from m4c.ide.cursor import cursor_at
+from m4c.ide.graphfile import GraphCursor, graph_proposals, is_graph
 from m4c.ide.places import proposals
 from m4c.ide.scene import Proposal, ProposalKind, Scene
 from m4c.ide.topic import shared, topic
@@ -46,6 +47,8 @@ class Completions:
 
 def complete(workspace: Workspace, file: str, offset: int) -> Completions:
     """What may stand at an offset of a file."""
+    if is_graph(workspace, file):
+        return _in_graph(workspace.text(file), offset)
     cursor = cursor_at(workspace, file, offset)
     if cursor is None:
         return Completions(())
@@ -67,6 +70,15 @@ def complete(workspace: Workspace, file: str, offset: int) -> Completions:
         for i, p in enumerate(ranked[:LIMIT])
     ]
     return Completions(tuple(items), len(ranked) > LIMIT)
+
+
+def _in_graph(text: str, offset: int) -> Completions:
+    """The same in a graph file."""
+    cursor = GraphCursor(text, offset)
+    found = [(fit, p) for p in graph_proposals(cursor) if (fit := _fit(p, text[cursor.start : offset])) is not None]
+    found.sort(key=lambda entry: (entry[0], entry[1].rank, entry[1].label))
+    items = [Completion(p, cursor.start, offset, i) for i, (_, p) in enumerate(found[:LIMIT])]
+    return Completions(tuple(items), len(found) > LIMIT)
 
 
 def _fit(proposal: Proposal, word: str) -> int | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from m4c import project
 from m4c.analysis.effects import names_version
 from m4c.ide import render
+from m4c.ide.graphfile import graph_key_at, is_graph
 from m4c.ide.plans import plan_lines
 from m4c.ide.symbols import Found, Symbol, declarations, symbol_at
 from m4c.paths.pattern import compile_pattern
@@ -44,7 +45,8 @@ def hover(workspace: Workspace, file: str, offset: int) -> Hover | None:
     """What the name at an offset stands for; None where nothing is named."""
     found = symbol_at(workspace, file, offset)
     if found is None:
-        return None
+        key = graph_key_at(workspace.text(file), offset) if is_graph(workspace, file) else None
+        return Hover(*key) if key is not None else None
     parts = _PAGES[found.symbol.kind](workspace, found) if found.symbol.kind in _PAGES else []
     text = "\n\n".join(p for p in parts if p)
     return Hover(text, found.start, found.end) if text else None
