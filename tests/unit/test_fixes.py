@@ -30,6 +30,7 @@ NO_FIX = {
     "bad-encoding": "the bytes",
     "too-large": "the size",
     "unreadable-file": "the bytes",
+    "unreachable-service": "whether a call is missing, an entry, or the service is one too many",
     "shared-state": "whether it is meant to be shared",
     "split-state": "whether it is meant to be kept apart",
     "foreign-override": "what the other team says",

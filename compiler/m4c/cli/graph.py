@@ -12,7 +12,7 @@ from m4c.cli.errors import UsageError
 from m4c.cli.output import counted, print_json, printable
 from m4c.cli.paths import relative
 from m4c.files import Unreadable, read_text
-from m4c.graph.load import load_graph
+from m4c.graph.load import NOTES, load_graph
 from m4c.semantics.model import Graph, Service
 
 ENDINGS = (".yaml", ".yml", ".json")
@@ -48,10 +48,10 @@ def _of_file(path: str) -> tuple[Graph, bool]:
     loaded = load_graph(text, path)
     sound = True
     for problem in loaded.problems:
-        guessed = problem.code == "assumed-entries"
-        sound &= guessed
+        noted = problem.code in NOTES
+        sound &= noted
         line = text.count("\n", 0, problem.place.start) + 1
-        what = "note" if guessed else "error"
+        what = "note" if noted else "error"
         print(printable(f"{relative(path)}:{line}: {what}: {problem.message}"), file=sys.stderr)
     if loaded.graph is None:
         raise UsageError(f"{relative(path)} cannot be shown")

@@ -351,6 +351,15 @@ RULES: dict[str, Rule] = {
             in_program=False,
         ),
         Rule(
+            "unreachable-service",
+            "No call path reaches a service",
+            _W,
+            "It never starts a chain of requests by itself, outside traffic does not come in there, and nobody who is "
+            "reached calls it: no policy can fire at it.",
+            "Add the call or the `entry: true` that is missing, or leave the service out.",
+            in_program=False,
+        ),
+        Rule(
             "bad-setting",
             "A setting makes no sense",
             _E,

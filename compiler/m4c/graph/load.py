@@ -14,6 +14,7 @@ from m4c.semantics.model import Call, Graph, Place, Service
 from m4c.semantics.problems import Edit, Fix, Problem, nearest
 
 KEYS = ("versions", "labels", "protocol", "entry", "origin", "propagates", "external")
+NOTES = ("assumed-entries", "unreachable-service")  # what is found in a graph that is sound
 _CALL_KEYS = ("from", "to", "rps")
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -77,6 +78,8 @@ class _Loader:
             self._say("the graph names no service, so there is no call path", root.start_mark.index, 1)
         if services and not said_entry:
             self._default_entries(services, calls)
+        if all(p.code in NOTES for p in self.problems):
+            self._unreachable(services, calls, dict(places))
         ordered = {name: services[name] for name in sorted(services)}
         graph = Graph(ordered, tuple(calls[k] for k in sorted(calls)))
         said = tuple(sorted(self.said.items()))
@@ -249,6 +252,27 @@ class _Loader:
         edits = tuple(e for n in entries for e in self._entry(self.nodes[n]))
         fixes = (Fix(f"Say `entry: true` for {who}", edits),) if edits else ()
         self._say(message, at, at + len("services"), "assumed-entries", fixes)
+
+    def _unreachable(
+        self, services: dict[str, Service], calls: dict[tuple[str, str], Call], places: dict[str, Place]
+    ) -> None:
+        """Services that no call path has: none starts there, and none leads there."""
+        callees: dict[str, list[str]] = {}
+        for caller, callee in calls:
+            callees.setdefault(caller, []).append(callee)
+        reached = {n for n, s in services.items() if s.entry or s.origin}
+        waiting = list(reached)
+        while waiting:
+            new = set(callees.get(waiting.pop(), ())) - reached
+            reached |= new
+            waiting += new
+        for name in services:
+            if name not in reached and name in places:
+                message = (
+                    f"no call path reaches `{name}`: it never starts one by itself (`origin: false`), outside traffic "
+                    "does not come in there, and nobody calls it who is reached"
+                )
+                self._say(message, places[name].start, places[name].end, "unreachable-service")
 
     def _entry(self, node: Any) -> tuple[Edit, ...]:
         """Says of a service, in whichever style its map is, that it is an entry."""

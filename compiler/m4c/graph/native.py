@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from m4c.graph.documents import Remark, Value
 from m4c.graph.imported import Draft, Imported, Known, Options
-from m4c.graph.load import KEYS, load_graph
+from m4c.graph.load import KEYS, NOTES, load_graph
 from m4c.semantics.model import Service
 
 TITLE = "graphs of M4"
@@ -32,7 +32,7 @@ def imported(documents: Sequence[Value], options: Options) -> Imported:
         draft.problems += [
             Remark(file, text.count("\n", 0, p.place.start) + 1, p.message)
             for p in loaded.problems
-            if p.code != "assumed-entries"
+            if p.code not in NOTES
         ]
         if loaded.graph is None:
             continue
