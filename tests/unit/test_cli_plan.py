@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 from cli_kit import BOUTIQUE, m4, write
+from m4c.backends.wiring import BASE_PORT
+from m4c.cli import jobs
+from m4c.cli.planning import text_against
+from m4c.workspace import Workspace
 
 GRAPH = "services: {web: {entry: true, origin: false}, cart: {origin: false}, db: {origin: false}}\n"
 GRAPH += "calls: [[web, cart], [cart, db]]\n"
@@ -85,3 +89,23 @@ def test_what_a_deployment_would_change(folder: Path, monkeypatch: pytest.Monkey
     done = m4("plan", folder, "--diff")
     assert (done.code, done.err) == (0, "")
     assert "is not deployed: 1 element would come" in done.out
+
+
+def test_the_elements_and_artifacts_that_differ_from_what_is_in_force(folder: Path) -> None:
+    assert m4("build", folder, "-o", folder / "out").code == 0
+    workspace = Workspace([folder])
+
+    def against() -> list[str]:
+        program, plan = jobs.planned(workspace, "shop")
+        return text_against(folder / "out", workspace, program, plan, BASE_PORT).splitlines()
+
+    assert against() == ["the same elements", "the same artifacts are in force already"]
+    text = MESH + POLICIES.replace('"x", "1"', '"x", "2"')
+    workspace.set_text((folder / "shop.m4").as_posix(), text)
+    same, artifacts, *listed = against()
+    assert (same, artifacts) == ("the same elements", "artifacts: 1 changed")
+    assert [line.split()[0] for line in listed] == ["changed"] and listed[0].endswith("envoy.yaml")
+    workspace.set_text((folder / "shop.m4").as_posix(), text.split("policy named")[0])
+    fewer = against()
+    assert any(line.startswith("- ") and line.endswith(": envoy") for line in fewer)
+    assert any(line.startswith("    gone") and line.endswith("envoy.yaml") for line in fewer)

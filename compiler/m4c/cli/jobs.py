@@ -83,6 +83,11 @@ def rendered(
 ) -> Build:
     """The artifacts of a mesh, as values. `lacking`: dataplanes to do without."""
     program, plan = without(workspace, mesh, lacking) if lacking else planned(workspace, mesh)
+    return rendered_plan(workspace, program, plan, base_port)
+
+
+def rendered_plan(workspace: Workspace, program: Program, plan: Plan, base_port: int = BASE_PORT) -> Build:
+    """The artifacts of a plan, as values."""
     try:
         return render(program, elements(program, plan), base_port)
     except ElementFailure as e:

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     deploy.add_argument("--target", choices=("local", "directory"), default="local")
     deploy.add_argument("-o", "--output", metavar="OUT", help="the folder of the target `directory`")
     deploy.add_argument("--what-if", action="store_true", help="show what would change, and change nothing")
-    for sub in (build, deploy):
+    for sub in (plan, build, deploy):
         sub.add_argument(
             "--base-port", type=_port, default=20000, metavar="N", help="the first port that is listened at"
         )

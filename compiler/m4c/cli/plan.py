@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if args.why:
         print(planning.text_of_why(program, made, args.why), end="")
     elif args.diff:
-        print(planning.text_of_diff(workspace, mesh, made), end="")
+        print(planning.text_of_diff(workspace, mesh, program, made, args.base_port), end="")
     else:
         print(planning.text_of_variant(before, program, made), end="")
     return 0

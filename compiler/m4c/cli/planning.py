@@ -12,6 +12,7 @@ from m4c.analysis.live import Analysis
 from m4c.cli import jobs
 from m4c.cli.errors import UsageError
 from m4c.cli.output import counted
+from m4c.cli.whatif import changes, listed, summary
 from m4c.diagnostics.registry import rule
 from m4c.placement.model import Candidate
 from m4c.placement.plan import Plan
@@ -133,15 +134,21 @@ def _nothing(program: Program, plan: Plan, service: str) -> list[str]:
     return [*runs, *tag]
 
 
-def text_of_diff(workspace: Workspace, mesh: str, plan: Plan) -> str:
+def text_of_diff(workspace: Workspace, mesh: str, program: Program, plan: Plan, base_port: int) -> str:
     """What deploying would change, against the local deployment."""
     targets = jobs.provided()
     folder = targets.running("local", jobs.state_dir(workspace, mesh), None)
     if folder is None:
         return f"mesh `{mesh}` is not deployed: {counted(len(plan.elements), 'element')} would come\n"
+    return text_against(Path(folder), workspace, program, plan, base_port)
+
+
+def text_against(folder: Path, workspace: Workspace, program: Program, plan: Plan, base_port: int) -> str:
+    """The elements and the artifacts that a plan has other than a folder with a build."""
     try:
-        wiring = json.loads((Path(folder) / jobs.WIRING).read_text("utf-8"))
+        wiring = json.loads((folder / jobs.WIRING).read_text("utf-8"))
         deployed = {Candidate(str(e["service"]), str(e["dataplane"])) for e in wiring["elements"]}
+        found = changes(folder, jobs.rendered_plan(workspace, program, plan, base_port))
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise jobs.JobError(f"cannot read what is deployed: {e}") from None
-    return "\n".join(_said(deployed, _elements(plan))) + "\n"
+    return "\n".join([*_said(deployed, _elements(plan)), summary(found), *listed(found)]) + "\n"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from m4c.backends.render import Build
 from m4c.cli.jobs import MANIFEST, WIRING, DeployResult, JobError, Prepared, Progress, provided, said, write
 
 
@@ -43,10 +44,7 @@ class WhatIf:
     @property
     def summary(self) -> str:
         """`1 artifact new, 2 changed`"""
-        if not self.changes:
-            return "the same artifacts are in force already"
-        kinds = [(k, sum(c.kind == k for c in self.changes)) for k in ("new", "changed", "gone")]
-        return f"artifacts: {', '.join(f'{n} {kind}' for kind, n in kinds if n)}"
+        return summary(self.changes)
 
     @property
     def text(self) -> str:
@@ -54,7 +52,7 @@ class WhatIf:
         where = self.prepared.output if self.prepared.output is not None else f"`{self.prepared.target}`"
         nothing = "; nothing is in force there" if self.first else ""
         lines = [f"What deploying mesh {self.prepared.mesh} to {where} would do{nothing}", "", self.summary]
-        lines += [f"    {c.kind:8}{c.path}" for c in self.changes]
+        lines += listed(self.changes)
         lines += [f"without {name}: {reason}" for name, reason in self.prepared.lacking.items()]
         lines += ["", *self.prepared.plan.rstrip().splitlines()]
         for change in self.changes:
@@ -69,10 +67,28 @@ def what_if(prepared: Prepared) -> WhatIf:
         running = targets.running(prepared.target, prepared.state, prepared.output)
     except targets.DeployError as e:
         raise JobError(_refused(e)) from None
-    new = {f.path: f.text for f in prepared.made.files} | {WIRING: prepared.made.wiring}
+    return WhatIf(prepared, running is None, changes(running, prepared.made))
+
+
+def changes(running: Path | None, made: Build) -> tuple[Change, ...]:
+    """What differs between the artifacts in a folder, if there is one, and some that were made."""
+    new = {f.path: f.text for f in made.files} | {WIRING: made.wiring}
     old = _texts(running) if running is not None else {}
     paths = sorted(p for p in {*new, *old} if new.get(p) != old.get(p))
-    return WhatIf(prepared, running is None, tuple(Change(p, old.get(p), new.get(p)) for p in paths))
+    return tuple(Change(p, old.get(p), new.get(p)) for p in paths)
+
+
+def summary(found: Sequence[Change]) -> str:
+    """`artifacts: 1 new, 2 changed`"""
+    if not found:
+        return "the same artifacts are in force already"
+    kinds = [(k, sum(c.kind == k for c in found)) for k in ("new", "changed", "gone")]
+    return f"artifacts: {', '.join(f'{n} {kind}' for kind, n in kinds if n)}"
+
+
+def listed(found: Sequence[Change]) -> list[str]:
+    """A line for each."""
+    return [f"    {c.kind:8}{c.path}" for c in found]
 
 
 def validated(prepared: Prepared, progress: Progress) -> DeployResult:
