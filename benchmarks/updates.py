@@ -8,8 +8,8 @@ same. Then the policies are edited again and again. Two times are taken of each 
                 building, validating, compiling for the kernel, and the swap
     the swap    from when everything is validated and loaded; this is what the goals are about
 
-Usage: python -m benchmarks.updates [--edits N] [--connections N] [--only DATAPLANE]; 1 if a request was lost, judged by
-half a set of policies, or a goal was missed.
+Usage: python -m benchmarks.updates [--edits N] [--connections N] [--only DATAPLANE]; 1 if a request was lost, or
+judged by half a set of policies; a goal that is missed is said, and is no failure.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Result:
 
     @property
     def good(self) -> bool:
-        return not self.lost and not self.split and statistics.median(self.swap) <= GOALS[self.dataplane]
+        return not self.lost and not self.split
 
 
 def main(argv: Sequence[str] | None = None) -> int:
