@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -346,6 +348,31 @@ def test_top_once(shop: Shop, tmp_path: Path) -> None:
     other = Shop(tmp_path)
     other.renew()
     assert other.m4("top", "--once") == (1, "", "nothing is deployed\n")
+
+
+def test_top_draws_until_it_is_interrupted(shop: Shop) -> None:
+    """On a terminal: it takes the whole screen, and gives it back."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "XDG_STATE_HOME": str(shop.home), "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    command = [sys.executable, "-m", "m4c.cli.main", "top", "--interval", "0.2"]
+    process = subprocess.Popen(command, cwd=shop.folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while shown.count(b"mesh \x1b[1mshop") < 3:
+            shown += os.read(ours, 65536)
+        assert b"\x1b[?1049h" in shown
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # its end is an error on a terminal
+            while more := os.read(ours, 65536):
+                shown += more
+        assert process.wait(60) == 0
+        assert b"\x1b[?1049l" in shown
+        assert b"Traceback" not in shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def test_the_target_directory(shop: Shop, tmp_path: Path) -> None:

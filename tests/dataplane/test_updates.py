@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,16 +38,16 @@ class Load:
     address: str
     target: str = "/"
     headers: dict[str, str] = field(default_factory=dict)
-    seen: list[tuple[float, int, bytes]] = field(default_factory=list)  # when it was sent, status, body
+    seen: list[tuple[int, int, bytes]] = field(default_factory=list)  # client, status, body
     failures: list[str] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Load:
-        self.threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
+        self.threads = [threading.Thread(target=self._run, args=(n,)) for n in range(CLIENTS)]
         for thread in self.threads:
             thread.start()
-        self.wait_for(4 * CLIENTS)
+        self.wait_for(4)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -54,25 +55,32 @@ class Load:
         for thread in self.threads:
             thread.join()
 
-    def _run(self) -> None:
+    def _run(self, client: int) -> None:
         connection = http.client.HTTPConnection(*split_address(self.address), timeout=60)
         while not self.ended.is_set():
-            begin = time.monotonic()
             try:
                 connection.request("GET", self.target, headers=self.headers)
                 reply = connection.getresponse()
-                self.seen.append((begin, reply.status, reply.read()))
+                self.seen.append((client, reply.status, reply.read()))
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
                 connection.close()
 
     def wait_for(self, more: int) -> None:
-        """Until so many more requests were answered."""
-        goal = len(self.seen) + more
-        end = time.monotonic() + 60
-        while len(self.seen) < goal:
+        """Until each client has had so many more answers."""
+        goal = {n: count + more for n, count in self.counts().items()}
+        end = time.monotonic() + 120
+        while any(count < goal[n] for n, count in self.counts().items()):
             assert time.monotonic() < end, self.failures[:3]
-            time.sleep(0.002)
+            time.sleep(0.005)
+
+    def counts(self) -> dict[int, int]:
+        found = Counter(client for client, _, _ in list(self.seen))
+        return {n: found[n] for n in range(CLIENTS)}
+
+    def last(self) -> list[tuple[int, bytes]]:
+        """The last status and body that each client got."""
+        return [next((s, b) for c, s, b in reversed(self.seen) if c == n) for n in range(CLIENTS)]
 
 
 def edition(out: Path, number: int, base: int, proxy: str, extra: list[dict[str, Any]] | None = None) -> Path:
@@ -103,16 +111,15 @@ def test_an_edit_loses_no_request_and_splits_none(tmp_path: Path, state: Path, p
     with Load(address) as passing, Load(address, headers={"x-deny": "yes"}) as denied:
         for number in (1, 2, 3):
             local.deploy(editions[number], state)
-            passing.wait_for(3 * CLIENTS)
-            denied.wait_for(3 * CLIENTS)
+            passing.wait_for(3)
+            denied.wait_for(3)
     assert not passing.failures + denied.failures
     assert {status for _, status, _ in passing.seen} == {200}
     found = [told(body) for _, _, body in passing.seen]
     assert all(one == two for one, two in found)
     assert {one for one, _ in found} == {"0", "1", "2", "3"}
     assert {status for _, status, _ in denied.seen} == {410, 411, 412, 413}
-    last = sorted(denied.seen)[-CLIENTS:]
-    assert {status for _, status, _ in last} == {413}
+    assert {status for status, _ in denied.last()} == {413}
     after = local.status(state)
     assert after is not None
     assert [p["pid"] for p in after["processes"]] == [p["pid"] for p in before["processes"]]
@@ -158,11 +165,11 @@ def test_an_edit_that_replaces_a_listener_loses_no_request(tmp_path: Path, state
     with Load(deployment.built.services["frontend"]["entry"][0]) as load:
         for folder in (many, few, many):
             local.deploy(folder, state)
-            load.wait_for(4 * CLIENTS)
+            load.wait_for(4)
     assert not load.failures
     found = [told(body) for _, _, body in load.seen]
     assert all(one == two for one, two in found)
-    assert {one for one, _ in found[-CLIENTS:]} == {"1"}
+    assert {told(body) for _, body in load.last()} == {("1", "1")}
 
 
 @pytest.mark.parametrize("proxy", EACH_PROXY)
