@@ -38,6 +38,7 @@ from m4c.graph.load import LoadedGraph, load_graph
 from m4c.placement.plan import Plan, Planner
 from m4c.placement.plan import plan as plan_program
 from m4c.placement.solve import NoPlanInTime
+from m4c.placement.whatif import Serves, serves
 from m4c.semantics.meshes import CheckedMesh, check_mesh, mesh_groups
 from m4c.semantics.model import STATE, Graph, Policy, Program, State
 from m4c.semantics.policies import Checked, Names, check_policy, check_state
@@ -374,6 +375,15 @@ def plan(db: Database, mesh_name: str) -> Plan | None:
         return db.kept("planner", mesh_name, make=Planner).plan(found, checkpoint=db.checkpoint)
     except NoPlanInTime:
         return None
+
+
+@query
+def plan_serves(db: Database, mesh_name: str, policy_name: str) -> tuple[Serves, ...]:
+    """The elements that a policy has in the plan, and why nothing cheaper does; nothing without a plan."""
+    found, made = program(db, mesh_name), plan(db, mesh_name)
+    if found is None or made is None:
+        return ()
+    return serves(db.kept("planner", mesh_name, make=Planner).problem(found), made, policy_name)
 
 
 @query

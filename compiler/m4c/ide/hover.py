@@ -9,7 +9,7 @@ from m4c import project
 from m4c.analysis.effects import names_version
 from m4c.ide import render
 from m4c.ide.graphfile import graph_key_at, is_graph
-from m4c.ide.plans import plan_lines
+from m4c.ide.plans import element_lines, plan_lines
 from m4c.ide.symbols import Found, Symbol, declarations, symbol_at
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import count_paths, some_paths
@@ -305,8 +305,10 @@ def _policy(workspace: Workspace, found: Found) -> list[str]:
             paths = _paths(workspace, mesh, checked) if checked is not None else ""
             runs = plan_lines(workspace, mesh, name) if mesh else []
             where = "\n".join(("Runs at:", *(f"- {line}" for line in runs))) if runs else ""
+            elements = element_lines(workspace, mesh, name) if runs else []
+            why = "\n".join(("Elements:", *elements)) if elements else ""
             owner = f"Owner: {checked.owner}" if checked is not None and checked.owner else ""
-            return [render.code(f"policy {head}"), decl.doc, owner, paths, where]
+            return [render.code(f"policy {head}"), decl.doc, owner, paths, where, why]
     return []
 
 

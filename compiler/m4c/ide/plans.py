@@ -1,8 +1,9 @@
-"""What the plan says about one policy, for hover."""
+"""What the plan says about one policy, for hover: where it runs, on which elements, and why on none cheaper."""
 
 from __future__ import annotations
 
 from m4c import project
+from m4c.placement.whatif import Serves
 from m4c.workspace import Workspace
 
 
@@ -17,3 +18,25 @@ def plan_lines(workspace: Workspace, mesh: str, policy: str) -> list[str]:
         if o.policy == policy and not o.default
     }
     return list(lines)
+
+
+_SHOWN = 3  # reasons, and policies, of one element
+
+
+def element_lines(workspace: Workspace, mesh: str, policy: str) -> list[str]:
+    """The elements that a policy has, each with why nothing cheaper does; empty without a plan."""
+    lines: list[str] = []
+    for found in project.plan_serves(workspace.db, mesh, policy):
+        lines.append(f"- `{found.element.dataplane}` at `{found.element.service}`, for {found.cost}{_beside(found)}")
+        reasons = list(dict.fromkeys(said for need in found.needs for said in need.otherwise))
+        lines += [f"    - {said}" for said in reasons[:_SHOWN]] or ["    - nothing that costs less is on these hops"]
+        if len(reasons) > _SHOWN:
+            lines.append("    - …")
+    return lines
+
+
+def _beside(found: Serves) -> str:
+    names = [f"`{name}`" for name in found.others[:_SHOWN]]
+    if not names:
+        return ""
+    return f"; it also serves {', '.join(names)}{', …' if len(found.others) > _SHOWN else ''}"

@@ -92,6 +92,12 @@ class Planner:
             )
             rules = tuple(rules[i] for i in kept)
 
+    def problem(self, program: Program) -> Problem:
+        """The problem that the plan of a program solves, with all of its rules."""
+        resolver, builder = self._for(program)
+        resolved = resolver.resolve(program)
+        return builder.build(program, resolved.rules, resolved.orders)
+
     def _for(self, program: Program) -> tuple[Resolver, Builder]:
         """What is known of the mesh of a program; of another mesh, nothing."""
         frame = (program.graph, program.mesh, program.enums, program.entities, program.dataplanes)
