@@ -75,7 +75,7 @@ def why(program: Program, plan: Plan, service: str) -> list[Why]:
 @dataclass(frozen=True, slots=True)
 class Serves:
     """An element that runs operations of a policy, and why nothing cheaper does. `others`: the policies that it serves
-    beside."""
+    beside, by name."""
 
     element: Candidate
     cost: int
@@ -86,15 +86,17 @@ class Serves:
 def serves(problem: Problem, plan: Plan, policy: str) -> tuple[Serves, ...]:
     """The elements that a policy has, in the order of the plan."""
     needs: dict[Candidate, dict[Need, None]] = {}
-    others: dict[Candidate, dict[str, None]] = {}
+    others: dict[Candidate, set[str]] = {}
     for run in plan.runs:
         asking = {s.policy for s in (*run.rule.sources, *run.rule.carries) if not s.default}
         at = run.position.at
-        others.setdefault(at, {}).update(dict.fromkeys(sorted(asking - {policy})))
+        others.setdefault(at, set()).update(asking - {policy})
         if policy in asking:
             needs.setdefault(at, {})[_need(problem, run.rule, at)] = None
     chosen = (Candidate(e.service, e.dataplane) for e in plan.elements)
-    return tuple(Serves(c, problem.candidates[c], tuple(needs[c]), tuple(others[c])) for c in chosen if c in needs)
+    return tuple(
+        Serves(c, problem.candidates[c], tuple(needs[c]), tuple(sorted(others[c]))) for c in chosen if c in needs
+    )
 
 
 def _why(program: Program, problem: Problem, plan: Plan, element: Candidate, chosen: Sequence[Candidate]) -> Why:
