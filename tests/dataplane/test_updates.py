@@ -152,24 +152,34 @@ def test_envoy_judges_the_next_request_of_an_open_connection(tmp_path: Path, sta
 
 
 def test_an_edit_that_replaces_a_listener_loses_no_request(tmp_path: Path, state: Path) -> None:
-    """More filters than there are slots, and a header that is computed on arrival."""
+    """More filters than there are slots, a header that is computed on arrival, and other clusters."""
     base = free_base()
     more = [set_header(n, f"x-{n}", "v", compare("==", "/", None, "url_path")) for n in range(3, 9)]
+    more.append(rule(9, "SetHost", {"to": "elsewhere"}))
     few, many = edition(tmp_path / "few", 0, base, "envoy"), edition(tmp_path / "many", 1, base, "envoy", more)
-    listeners = [
-        take_apart((folder / "envoy" / "frontend" / "envoy.yaml").read_text()).files["listeners.json"]
-        for folder in (few, many)
-    ]
-    assert listeners[0] != listeners[1]
+    files = [take_apart((f / "envoy" / "frontend" / "envoy.yaml").read_text()).files for f in (few, many)]
+    assert files[0]["listeners.json"] != files[1]["listeners.json"]
+    names = [{cluster["name"] for cluster in json.loads(each["clusters.json"])["resources"]} for each in files]
+    assert names[0] != names[1]
     deployment = local.deploy(few, state)
     with Load(deployment.built.services["frontend"]["entry"][0]) as load:
         for folder in (many, few, many):
             local.deploy(folder, state)
             load.wait_for(4)
     assert not load.failures
+    assert {status for _, status, _ in load.seen} == {200}
     found = [told(body) for _, _, body in load.seen]
     assert all(one == two for one, two in found)
     assert {told(body) for _, body in load.last()} == {("1", "1")}
+    assert dict(json.loads(load.last()[0][1])["request"]["headers"])["host"] == "elsewhere"
+
+    def clusters() -> set[str]:
+        admin = http.client.HTTPConnection(*split_address(deployment.built.services["frontend"]["admin"]), timeout=60)
+        admin.request("GET", "/clusters?format=json")
+        return {cluster["name"] for cluster in json.loads(admin.getresponse().read())["cluster_statuses"]}
+
+    # A connection of a replaced listener may still be open, and needs its own.
+    assert clusters() == names[0] | names[1]
 
 
 @pytest.mark.parametrize("proxy", EACH_PROXY)

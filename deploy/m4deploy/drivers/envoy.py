@@ -36,10 +36,12 @@ _COUNTED = {"downstream_rq_total": "seen", "downstream_rq_5xx": "5xx"}
 _ANSWERED = ("direct_response", "fault_filter_abort")  # how requests ended that Envoy answered as policies say
 _VERSIONS = "/stats?filter=(version_text|update_rejected)$"
 _LATEST = 50
+_CLUSTERS_TAKEN = "cluster_manager.cds"
 _TAKEN_SECONDS = 30.0
 _OPTIONS = ("--disable-hot-restart", "--concurrency", "1", "--log-level", "warning")
 # A connection of a listener that was replaced is told to close with its next answer, and cut after ten minutes.
-_DRAIN = ("--drain-strategy", "immediate", "--drain-time-s", "600")
+_DRAIN_SECONDS = 600
+_DRAIN = ("--drain-strategy", "immediate", "--drain-time-s", str(_DRAIN_SECONDS))
 _FLUSH = ("--file-flush-interval-msec", "1000")  # requests are logged within a second, not within ten
 
 
@@ -83,6 +85,7 @@ class EnvoyProcess:
         self._log = place.folder / "envoy.log"
         self._rejections = 0
         self._watched = False
+        self._drained: list[tuple[float, str]] = []  # until when, and the clusters of listeners that were replaced
         self._denied: deque[Denied] = deque(maxlen=_LATEST)
         self.files = take_apart(element.file(CONFIG).read_text(encoding="utf-8"))
         for name, text in self.files.files.items():
@@ -168,23 +171,33 @@ class EnvoyProcess:
     def put(self, files: Files) -> None:
         """Puts other files in force. Clusters stay until nothing can lead to them."""
         old = self.files
-        clusters = both_clusters(old.files[CLUSTERS], files.files[CLUSTERS])
+        if files.files[LISTENERS] != old.files[LISTENERS]:
+            self._drained.append((time.monotonic() + _DRAIN_SECONDS, old.files[CLUSTERS]))
+        clusters = both_clusters(old.files[CLUSTERS], self._clusters(files))
         listeners = files.files[LISTENERS]
         routes = {name: text for name, text in files.files.items() if name not in (CLUSTERS, LISTENERS)}
         for name, text in {CLUSTERS: clusters, **routes, LISTENERS: listeners}.items():
             # What has its name from what it says, or is as it was, Envoy has already.
-            if name == CLUSTERS and version(text) == version(old.files[CLUSTERS]):
+            if name == CLUSTERS and version(text) == self._versions().get(_CLUSTERS_TAKEN):
                 continue
             if text != old.files.get(name):
                 _move(self._folder / name, text)
             if name == CLUSTERS:
-                self._wait(lambda: self._versions().get("cluster_manager.cds") == version(clusters))
+                self._wait(lambda: self._versions().get(_CLUSTERS_TAKEN) == version(clusters))
         self.files = files
         self._wait(lambda: self._taken(files, clusters))
 
     def trim(self) -> None:
         """Lets go of the clusters that nothing leads to any more."""
-        _move(self._folder / CLUSTERS, self.files.files[CLUSTERS])
+        _move(self._folder / CLUSTERS, self._clusters(self.files))
+
+    def _clusters(self, files: Files) -> str:
+        """The clusters of some files, and those that connections of replaced listeners may still need."""
+        self._drained = [(end, text) for end, text in self._drained if end > time.monotonic()]
+        found = files.files[CLUSTERS]
+        for _, text in self._drained:
+            found = both_clusters(found, text)
+        return found
 
     def _wait(self, holds: Callable[[], bool]) -> None:
         end = time.monotonic() + _TAKEN_SECONDS
@@ -198,7 +211,7 @@ class EnvoyProcess:
         if self._process.poll() is not None:
             raise DeployError(f"{self._about} ended with status {self._process.returncode}.", tail(self._log))
         wanted = {
-            "cluster_manager.cds": clusters or files.files[CLUSTERS],
+            _CLUSTERS_TAKEN: clusters or files.files[CLUSTERS],
             "listener_manager.lds": files.files[LISTENERS],
         }
         for name, file in files.routes.items():
