@@ -23,7 +23,7 @@ from m4ls.checker import Checker
 from m4ls.convert import Converter
 from m4ls.documents import Document, Documents, path_of
 from m4ls.errors import ContentModified, Failure
-from m4ls.features import FEATURES, diagnostics
+from m4ls.features import FEATURES, diagnostics, graph_files
 from m4ls.features.semantic_tokens import Colours
 from m4ls.jobs import Jobs
 from m4ls.messages import Messages
@@ -194,7 +194,7 @@ def _lifecycle(server: M4Server) -> None:
         gc.enable()
         server.analyst.start(server.roots())
         server.checker.changed()
-        server.watching = asyncio.create_task(_watch(server))
+        server.watching = asyncio.create_task(_register(server))
 
     @server.feature(types.SHUTDOWN)
     def shutdown(params: None) -> None:
@@ -229,18 +229,24 @@ def _watches(server: M4Server) -> bool:
     return bool(watched and watched.dynamic_registration)
 
 
-async def _watch(server: M4Server) -> None:
-    """Asks the client to tell what changes on the disk."""
-    if not _watches(server):
+async def _register(server: M4Server) -> None:
+    """Asks the client to tell what changes on the disk, and to hand us the graph files that are open, too."""
+    wanted = [*_watchers(server), *graph_files.registrations(server)]
+    if not wanted:
         return
+    try:
+        await server.client_register_capability_async(types.RegistrationParams(wanted))
+    except JsonRpcException as e:
+        log.warning("the client neither watches files nor hands over graphs: %s", e)
+
+
+def _watchers(server: M4Server) -> list[types.Registration]:
+    if not _watches(server):
+        return []
     watchers = [types.FileSystemWatcher(pattern) for pattern in WATCHED]
     options = types.DidChangeWatchedFilesRegistrationOptions(watchers)
     method = types.WORKSPACE_DID_CHANGE_WATCHED_FILES
-    registration = types.Registration(id="m4-files", method=method, register_options=options)
-    try:
-        await server.client_register_capability_async(types.RegistrationParams([registration]))
-    except JsonRpcException as e:
-        log.warning("the client does not watch files: %s", e)
+    return [types.Registration(id="m4-files", method=method, register_options=options)]
 
 
 class _Expected(logging.Filter):

@@ -87,6 +87,22 @@ const checks = {
     assert.match(text, /A fifth of what e sends to f tries the new version\./);
   },
 
+  async "a graph file is completed and explained"() {
+    const document = await vscode.workspace.openTextDocument(inFolder("shop.graph.yaml"));
+    const labels = async () => {
+      const at = place(document, "[web, f]", 6);
+      const list = await vscode.commands.executeCommand("vscode.executeCompletionItemProvider", document.uri, at);
+      return list.items.map((item) => (typeof item.label === "string" ? item.label : item.label.label));
+    };
+    await until("services", async () => {
+      const offered = await labels();
+      return ["e", "f", "web"].every((name) => offered.includes(name));
+    });
+    const hovers = await vscode.commands.executeCommand("vscode.executeHoverProvider", document.uri, place(document, "entry", 1));
+    const text = hovers.flatMap((hover) => hover.contents).map((content) => content.value ?? content).join("\n");
+    assert.match(text, /Outside traffic comes in here/);
+  },
+
   async "artifacts are offered at a policy"() {
     const document = await show(inFolder("shop.m4"));
     const at = place(document, "send_some");
