@@ -19,8 +19,8 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,15 +116,22 @@ def application_goals(connections: int) -> list[table.Goal]:
 
 def ask(mesh: Standing, headers: Mapping[str, str]) -> int:
     """The status of one request, sent from inside the caller's cgroup as the load is."""
-    home = _own_group()
-    (mesh.caller / "cgroup.procs").write_text("0")
-    try:
+    with entered(mesh.caller):
         connection = http.client.HTTPConnection(*split_address(mesh.address), timeout=30)
         connection.request("POST", "/", b"b" * BODY, dict(headers))
         answer = connection.getresponse()
         answer.read()
         connection.close()
         return answer.status
+
+
+@contextmanager
+def entered(group: Path) -> Iterator[None]:
+    """This process in a cgroup, and back."""
+    home = _own_group()
+    (group / "cgroup.procs").write_text("0")
+    try:
+        yield
     finally:
         (home / "cgroup.procs").write_text("0")
 
@@ -258,7 +265,8 @@ class Run:
             self.verdicts.append(table.not_measured(goal, "0", self.refused.get("kernel", "it did not run")))
             return
         without = f"{stalled[NOTHING]} and {stalled[CONTROL]} with nothing in between"
-        verdict = "holds" if not stalled["kernel"] else "not claimed" if stalled[NOTHING] else "missed"
+        quiet = not (stalled[NOTHING] or stalled[CONTROL])
+        verdict = "holds" if not stalled["kernel"] else "missed" if quiet else "not claimed"
         self.verdicts.append(table.Verdict(goal, "0", str(stalled["kernel"]), verdict, without))
 
     def _judged(self, goal: table.Goal, rounds: table.Rounds) -> table.Verdict:

@@ -1,0 +1,123 @@
+"""Measures the two hooks of the kernel side by side: what a service hands to its sockets, and its packets.
+
+Both run the same generated rules and the same reader of heads; see `bpf/packets/m4_msg.h` for what the second lacks.
+Rounds are interleaved, with nothing twice, as in `benchmarks.dataplane`.
+
+Usage: python -m benchmarks.hooks [--rounds N] [--seconds S]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from m4bpf import compile_program, libbpf
+from m4bpf.attach import remote_key
+from m4deploy.built import Built
+from m4deploy.processes import split_address
+
+from benchmarks import dataplane_table as table
+from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check, entered
+from benchmarks.dataplane_load import Sample, load
+from benchmarks.dataplane_stand import HERE, Refused, Standing, build, cgroups, compile_app, stand, write_hop
+
+NAMES = {NOTHING: "nothing", CONTROL: "nothing again (control)", "sockets": "sockets", "packets": "packets"}
+DENIED = b"GET / HTTP/1.1\r\nhost: server\r\nx-user-group: blocked\r\n\r\n"
+CONNECTIONS = (1, 16, 64)
+PATIENCE = 3.0  # seconds for the answer to a refused request
+_RETRANSMITTED = 100  # where struct tcp_info has tcpi_total_retrans
+
+
+@contextmanager
+def packets(built: Built, mesh: Standing, folder: Path) -> Iterator[None]:
+    """The rules of the built kernel element, on packets, for the caller of a mesh."""
+    element = next(e for e in built.elements if e.service == "client")
+    folder.mkdir()
+    compile_program(element.file("m4.bpf.c"), folder / "packets.o", [HERE.parent / "bpf/packets"])
+    loaded = libbpf.call("it cannot be opened", "bpf_object__open_file", str(folder / "packets.o").encode(), None)
+    links = []
+    try:
+        libbpf.call("the kernel refuses it", "bpf_object__load", loaded)
+        hops = libbpf.call("it has no hops", "bpf_object__find_map_fd_by_name", loaded, b"m4_hops")
+        libbpf.map_write(hops, remote_key(mesh.address), struct.pack("=I", 0))
+        program = libbpf.call("it has no program", "bpf_object__find_program_by_name", loaded, b"m4_packet")
+        fd = os.open(mesh.caller, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            links.append(libbpf.call("it cannot be attached", "bpf_program__attach_cgroup", program, fd))
+        finally:
+            os.close(fd)
+        yield
+    finally:
+        for link in links:
+            libbpf.library().bpf_link__destroy(link)
+        libbpf.library().bpf_object__close(loaded)
+
+
+def refused(mesh: Standing) -> str:
+    """What whoever sends a request that is refused gets."""
+    with entered(mesh.caller), socket.create_connection(split_address(mesh.address)) as ours:
+        ours.settimeout(PATIENCE)
+        began = time.perf_counter()
+        ours.sendall(DENIED)
+        try:
+            answer = ours.recv(4096)
+        except TimeoutError:
+            info = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+            again = struct.unpack_from("=I", info, _RETRANSMITTED)[0]
+            return f"no answer within {PATIENCE:.0f} s, sent again {again} times"
+        took = (time.perf_counter() - began) * 1e6
+        return f"{answer.split(b' ')[1].decode()} after {took:.0f} µs" if answer else "the connection is closed"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hooks", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--base-port", type=int, default=28000)
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # takes all of it away
+    chosen = random.Random(args.seed)
+    with tempfile.TemporaryDirectory(prefix="m4-hooks-") as name, ExitStack() as stack:
+        folder = Path(name)
+        app = compile_app(folder)
+        group = Path(f"m4-hooks-{args.base_port}")
+        stack.enter_context(cgroups(group))
+        meshes: dict[str, Standing] = {}
+        for number, (arm, policies) in enumerate(
+            ((NOTHING, ()), (CONTROL, ()), ("packets", ()), ("sockets", ("caller",)))
+        ):
+            write_hop(folder / arm, "ebpf", policies)
+            built = build(folder / arm, folder / f"{arm}-built", args.base_port + 50 * number)
+            up = stand(built, app, group / arm, folder / f"{arm}-run", caller="client", callee="server")
+            meshes[arm] = stack.enter_context(up)
+        context = check(Arm("sockets", NAMES["sockets"], "ebpf", ("caller",), CALLER), meshes["sockets"])
+        headers = [f"{CONTEXT}: {context}", f"{GROUP}: beta"]
+        stack.enter_context(packets(built, meshes["packets"], folder / "packets-hook"))
+        for connections in CONNECTIONS:
+            found: dict[str, list[Sample]] = {arm: [] for arm in meshes}
+            for _ in range(args.rounds):
+                for arm in chosen.sample(list(meshes), len(meshes)):
+                    found[arm].append(load(meshes[arm], folder, connections, headers, seconds=args.seconds))
+            lines = list(table.rows(found, NAMES, {}, NOTHING))
+            print(f"{connections} connection{'s' * (connections > 1)}\n\n{table.text(table.HEAD, lines)}\n")
+        for arm in ("sockets", "packets"):
+            print(f"a refused request, {arm}: {refused(meshes[arm])}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Refused as why:
+        sys.exit(f"cannot be measured here: {why}")

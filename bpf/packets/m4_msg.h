@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// The other hook, as far as it was followed: packets of the caller's cgroup in place of what it hands to send(). A
+// generated program that is compiled with this folder in front judges with the same rules and the same reader of heads.
+//
+// Only a head that lies in one packet is judged, and nothing is remembered of a connection: a body is taken for a head
+// that cannot be read, and passes. A refused request is withheld; nobody answers it.
+#pragma once
+
+#include "m4_head.h"
+
+#define M4_TCP_OFFSET 12  // where the TCP header says how long it is
+
+static __always_inline struct m4_work *m4_take_work(void)
+{
+    u32 first = bpf_get_smp_processor_id();
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < M4_SLOTS; i++) {
+        u32 slot = (first + i) % M4_SLOTS;
+        struct m4_work *w = bpf_map_lookup_elem(&m4_works, &slot);
+        if (w && !__sync_lock_test_and_set(&w->busy, 1))
+            return w;
+    }
+    return 0;
+}
+
+static __noinline int m4_packet_status(struct __sk_buff *skb, struct m4_work *w, u32 at, u32 site)
+{
+    u64 size = skb->len - at;
+    if (size > M4_HEAD)
+        size = M4_HEAD;
+    M4_HIDE(size);
+    if (size < 1 || size > M4_HEAD || bpf_skb_load_bytes(skb, at, w->text, size))
+        return 0;
+    m4_scan(w, size, S_START);
+    if (w->state != S_DONE || !w->end)
+        return 0;
+    m4_read_head(w);
+    if (!w->error)
+        m4_judge(w, site);
+    return w->error ? w->error : w->status;
+}
+
+SEC("cgroup_skb/egress")
+int m4_packet(struct __sk_buff *skb)
+{
+    struct m4_remote remote = {};
+    u8 length = 0;
+    if (skb->protocol != bpf_htons(0x0800))
+        return 1;
+    remote.address[2] = bpf_htonl(0xffff);
+    remote.address[3] = skb->remote_ip4;
+    remote.port = bpf_ntohl(skb->remote_port);
+    u32 *site = bpf_map_lookup_elem(&m4_hops, &remote);
+    if (!site || bpf_skb_load_bytes(skb, 0, &length, 1))
+        return 1;
+    u32 at = (length & 15) * 4;
+    if (bpf_skb_load_bytes(skb, at + M4_TCP_OFFSET, &length, 1))
+        return 1;
+    at += (length >> 4) * 4;
+    if (skb->len <= at)
+        return 1;
+    struct m4_work *w = m4_take_work();
+    if (!w)
+        return 0;
+    int status = m4_packet_status(skb, w, at, *site);
+    __sync_lock_test_and_set(&w->busy, 0);
+    return !status;
+}
+
+char m4_license[] SEC("license") = "Dual BSD/GPL";
