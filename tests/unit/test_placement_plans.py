@@ -472,3 +472,10 @@ def test_planning_can_be_stopped_anywhere_and_begun_again(load):
         with contextlib.suppress(InterruptedError):  # what is known already is not asked for again
             planner.plan(program, checkpoint=stop)
         assert planner.plan(program) == expected
+
+
+def test_a_policy_on_connections_is_wanted_wherever_the_call_path_began(load):
+    """The relay begins no chain itself, so no call path is `relay -> vault` alone."""
+    made = plan(load("policy p (TcpConnection c) on relay -> vault { c.DropConnection(); }"))
+    assert {(u.policy, u.hop) for u in made.unenforceable} == {("p", ("relay", "vault"))}
+    assert made.unenforceable[0].path.services[-2:] == ("relay", "vault")

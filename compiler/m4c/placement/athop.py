@@ -21,6 +21,7 @@ from m4c.semantics.effects import Orders
 from m4c.semantics.model import (
     TRUE,
     And,
+    AnyOne,
     Atom,
     AttrKey,
     Cond,
@@ -29,9 +30,11 @@ from m4c.semantics.model import (
     Not,
     OpCall,
     Or,
+    Pattern,
     Policy,
     Program,
     StateAtom,
+    Step,
     Value,
     Write,
     all_of,
@@ -65,6 +68,13 @@ def _before(cond: Cond, atom: StateAtom) -> Cond:
             return all_of(*passed, _before(parts[at], atom))
         case _:
             return TRUE
+
+
+def call_paths(program: Program, entity: str, pattern: Pattern) -> Pattern:
+    """A connection's pattern names its two ends only, however the call path got there."""
+    if not program.entities[entity].connection:
+        return pattern
+    return Pattern((Step(AnyOne(), star=True), *pattern.steps))
 
 
 @dataclass(slots=True)

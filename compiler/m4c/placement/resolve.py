@@ -17,7 +17,7 @@ from itertools import combinations
 
 from m4c.paths.callpath import Hop, Version
 from m4c.paths.product import Situation, TooManyStates
-from m4c.placement.athop import AtHop
+from m4c.placement.athop import AtHop, call_paths
 from m4c.placement.logic import Logic, fired_patterns, firing, with_firings
 from m4c.placement.orders import Ordered, orders_of
 from m4c.placement.patterns import Patterns
@@ -113,11 +113,11 @@ class Resolver:
         for count, policy in enumerate(program.policies):
             if count % _CHECK == 0:
                 checkpoint()
-            number = self.patterns.number(policy.pattern)
+            number = self.patterns.number(call_paths(program, policy.entity, policy.pattern))
             for hop, always in self.patterns.hops[number].items():
                 policies.setdefault(hop, []).append((policy, None if always else number))
         for index, default in enumerate(program.mesh.defaults):
-            number = self.patterns.number(default.pattern)
+            number = self.patterns.number(call_paths(program, default.attr.entity, default.pattern))
             for hop, always in self.patterns.hops[number].items():
                 defaults.setdefault(hop, []).append((index, default, None if always else number))
         known: dict[Hop, _AtHop] = {}
