@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
+from m4c.backends.templates import GIVEN, Template, read_template
 from m4c.db import Database, query
 from m4c.diagnostics.suppress import Suppression, allows
 from m4c.project import (
@@ -29,6 +30,7 @@ from m4c.project import (
     state,
     template_path,
     templates,
+    templates_of,
     test,
 )
 from m4c.semantics.model import Place
@@ -109,6 +111,51 @@ def _missing_templates(db: Database, file: str) -> Iterator[Problem]:
         seen.add(name.text)
         message = f"there is no template `{name.text}` beside this spec, so nothing can be made from it"
         yield Problem("missing-file", message, Place(file, key, name.start, name.end))
+
+
+@query
+def own_templates(db: Database) -> dict[str, tuple[str, bool]]:
+    """The templates of the workspace's own specs, and those that they ask for, by their paths: the folder of the spec,
+    and whether artifacts are made from the template itself. To know them all, their texts have to be there."""
+    shipped = {*dict(db.input("shipped")).values()} - {*db.input("files")}
+    out: dict[str, tuple[str, bool]] = {}
+
+    def add(folder: str, name: str, whole: bool) -> None:
+        path = template_path(folder, name)
+        if path is not None:
+            out[path] = folder, whole or (path in out and out[path][1])
+
+    for outline in layout(db).outlines:
+        for ref in outline.others if outline.file not in shipped else ():
+            spec = ref.parsed.decl
+            if isinstance(spec, t.SpecDecl):
+                whole = {template.text for _, template, _ in spec.artifacts}
+                for named in templates_of(spec):
+                    add(posixpath.dirname(outline.file), named.text, named.text in whole)
+    queue = list(out)
+    while queue:
+        path = queue.pop()
+        for name in template(db, path).asks_for:
+            known = len(out)
+            add(out[path][0], name, False)
+            queue += list(out)[known:]
+    return out
+
+
+@query
+def template(db: Database, path: str) -> Template:
+    """What can be told of a template without running it."""
+    return read_template(str(db.input_or("text", path, default=None) or ""))
+
+
+@query
+def template_problems(db: Database, path: str) -> tuple[Problem, ...]:
+    """What is wrong with a template of the workspace's own specs. One that others ask for may get what these set."""
+    of = own_templates(db)
+    folder, whole = of[path]
+    beside = () if whole else (template(db, p).sets for p, (f, _) in of.items() if f == folder)
+    faults = template(db, path).faults(frozenset(GIVEN).union(*beside))
+    return tuple(Problem("bad-template", f.message, Place(path, "", f.start, f.end)) for f in faults)
 
 
 def _homeless(db: Database, file: str) -> list[Problem]:
@@ -194,6 +241,8 @@ def declared_problems(db: Database) -> tuple[Problem, ...]:
     out += schema(db).problems
     for name in mesh_names(db):
         out += mesh_problems(db, name)
+    for path in own_templates(db):
+        out += template_problems(db, path)
     return tuple(dict.fromkeys(out))
 
 

@@ -151,6 +151,9 @@ class Workspace:
         for file in project.wanted_templates(self.db):
             if file not in self._looked_for:
                 self._look_for(file)
+        while new := [f for f in checks.own_templates(self.db) if f not in self._loaded and f not in self._open]:
+            for file in new:
+                self._load(file)
 
     def _roots(self) -> list[str]:
         """A file in each of the folders that the workspace is of."""

@@ -163,10 +163,25 @@ async def test_a_template_on_the_disk_counts(client: LanguageClient, tmp_path: P
     uri = opened(client, file)
     await until_diagnosed(client, uri, ["missing-file"])
     template = tmp_path / "ws/deny.j2"
-    template.write_text("")
-    event = types.FileEvent(template.as_uri(), types.FileChangeType.Created)
-    client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams([event]))
+
+    def save(text: str, how: types.FileChangeType = types.FileChangeType.Changed) -> None:
+        template.write_text(text)
+        event = types.FileEvent(template.as_uri(), how)
+        client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams([event]))
+
+    save("", types.FileChangeType.Created)
     await until_diagnosed(client, uri, [])
+    save("é😀 {{ service }} {{ servise }}\n")
+    (found,) = await until_diagnosed(client, template.as_uri(), ["bad-template"])
+    assert found.range == types.Range(types.Position(0, 21), types.Position(0, 28))
+    assert "did you mean `service`?" in found.message
+    save("é😀 {{ service }}\n")
+    await until_diagnosed(client, template.as_uri(), [])
+    save("é😀 {{ service }} {% for %}\n")
+    (found,) = await until_diagnosed(client, template.as_uri(), ["bad-template"])
+    assert "the template is broken" in found.message
+    save("é😀 {{ service }}\n")
+    await until_diagnosed(client, template.as_uri(), [])
 
 
 @pytest.mark.asyncio

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from cli_kit import GRAPH, MESH, ROOT, Done, checked, command, environment, errors, m4, shop, write
+from m4c import project
+from m4c.placement.elements import ELEMENT, elements
 from m4c.resources import specs_dir
 from m4c.workspace import Workspace
 
@@ -140,10 +142,7 @@ TEMPLATE = "envoy/set_header.yaml.j2"
 @pytest.mark.parametrize(
     ("template", "said", "where"),
     [
-        ("\n{% macro filter(rule) %}{{ nope }}{% endmacro %}", "'nope' is undefined", f"{TEMPLATE}:2"),
         ("{% macro filter(rule) %}{{ rule.nope.x }}{% endmacro %}", "no attribute 'nope'", f"{TEMPLATE}:1"),
-        ("{% macro filter(rule) %}\n{% if %}{% endmacro %}", "Expected an expression", f"{TEMPLATE}:2"),
-        ("{% macro filter(rule) %}", "Unexpected end of template", f"{TEMPLATE}:1"),
         ("{% macro filter(rule) %}{{ rule.__class__ }}{% endmacro %}", "is unsafe", f"{TEMPLATE}:1"),
         ("{% macro filter(rule) %}{{ ''.__class__.mro() }}{% endmacro %}", "is unsafe", f"{TEMPLATE}:1"),
         (
@@ -154,10 +153,9 @@ TEMPLATE = "envoy/set_header.yaml.j2"
         ("{% macro filter(rule) %}{{ filter(rule) }}{% endmacro %}", "without end", f"{TEMPLATE}:1"),
         ("{% macro filter(rule) %}{{ range(10**9) }}{% endmacro %}", "Range too big", f"{TEMPLATE}:1"),
         ("{% macro filter(rule) %}{{ 1 / 0 }}{% endmacro %}", "division by zero", f"{TEMPLATE}:1"),
-        (b"{# \xff #}", "not UTF-8", "envoy/envoy.yaml.j2:"),
     ],
 )
-def test_a_template_that_fails(tmp_path: Path, template: str | bytes, said: str, where: str) -> None:
+def test_a_template_that_fails(tmp_path: Path, template: str, said: str, where: str) -> None:
     folder = shop(tmp_path, GOOD, **{"shop.m4": MESH.replace("ebpf, ", "")})
     shutil.copytree(specs_dir() / "envoy", folder / "envoy")
     assert m4("build", ".", "-o", "out", cwd=folder).code == 0
@@ -170,6 +168,61 @@ def test_a_template_that_fails(tmp_path: Path, template: str | bytes, said: str,
         assert said in done.err
         assert f"--> {where}" in done.err
         assert {p: p.read_bytes() for p in (folder / "out").rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("template", "code", "said", "line"),
+    [
+        ("\n{% macro filter(rule) %}{{ nope }}{% endmacro %}", "bad-template", "nothing gives this template `nope`", 2),
+        ("{% set x = 1 %}{{ wirring }}", "bad-template", "did you mean `wiring`?", 1),
+        ("{% macro filter(rule) %}\n{% if %}{% endmacro %}", "bad-template", "Expected an expression", 2),
+        ("{% macro filter(rule) %}", "bad-template", "Unexpected end of template", 1),
+        ("\r\n\f\n{{ service | uper }}", "bad-template", "No filter named 'uper'", 3),
+        ("{{ service is uper }}", "bad-template", "No test named 'uper'", 1),
+        ("{{ " + "(" * 5000 + " }}", "bad-template", "", 1),
+        (b"{# \xff #}", "bad-encoding", "not UTF-8", 1),
+    ],
+)
+def test_a_template_with_a_mistake(tmp_path: Path, template: str | bytes, code: str, said: str, line: int) -> None:
+    """It is found without running it, and nothing is built."""
+    folder = shop(tmp_path, GOOD, **{"shop.m4": MESH.replace("ebpf, ", "")})
+    shutil.copytree(specs_dir() / "envoy", folder / "envoy")
+    write(folder, {TEMPLATE: template})
+    (found,) = m4("check", folder, "--format", "json").json["diagnostics"]
+    assert (found["code"], found["range"]["start"]["line"] + 1) == (code, line)
+    assert said in found["message"]
+    assert found["file"].endswith(TEMPLATE)
+    done = m4("build", ".", "-o", "out", cwd=folder)
+    assert (done.code, done.out) == (2, "")
+    assert f"the workspace has errors ({code} in {TEMPLATE}:" in done.err
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if nope is defined %}{{ nope }}{% endif %}{{ other | default('') }}{{ range(3) | list }}",
+        "{% if service %}{% set here = 1 %}{% endif %}{{ here }}",
+        "{% macro m(a, b=1) %}{{ a ~ b ~ caller() ~ varargs }}{% endmacro %}",
+        "{% for x in sites %}{{ loop.index ~ x }}{% endfor %}{{ listener }}",  # which who imports it has set
+        "{{ namespace(a=wiring).a }}",
+    ],
+)
+def test_a_template_without_one(tmp_path: Path, template: str) -> None:
+    folder = shop(tmp_path, GOOD, **{"shop.m4": MESH.replace("ebpf, ", "")})
+    shutil.copytree(specs_dir() / "envoy", folder / "envoy")
+    write(folder, {TEMPLATE: template})
+    assert m4("check", folder, "--format", "json").json["diagnostics"] == []
+
+
+def test_templates_are_given_what_is_said(tmp_path: Path) -> None:
+    """The names that are looked for are those of the data that templates get."""
+    workspace = Workspace([shop(tmp_path, GOOD)])
+    program, plan = project.program(workspace.db, "shop"), project.plan(workspace.db, "shop")
+    assert program is not None and plan is not None
+    made = elements(program, plan)
+    assert made
+    assert {tuple(e) for e in made} == {ELEMENT}
 
 
 def test_an_operation_without_its_template(tmp_path: Path) -> None:

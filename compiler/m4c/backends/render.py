@@ -160,8 +160,8 @@ def _safe(name: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _environment(folder: str) -> SandboxedEnvironment:
-    """Compiles the templates of a spec; one that has changed on the disk is compiled again."""
+def environment_for(folder: str | None) -> SandboxedEnvironment:
+    """Compiles the templates of a spec; one that has changed on the disk is compiled again. None: finds no file."""
     from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound
     from jinja2.sandbox import SandboxedEnvironment
 
@@ -174,7 +174,7 @@ def _environment(folder: str) -> SandboxedEnvironment:
             return super().get_template(name, parent, globals)
 
     environment = Environment(
-        loader=FileSystemLoader(folder),
+        loader=None if folder is None else FileSystemLoader(folder),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -188,7 +188,7 @@ def _environment(folder: str) -> SandboxedEnvironment:
 def _render(dataplane: Dataplane, template: str, variables: Mapping[str, Any]) -> str:
     from jinja2 import TemplateError, TemplateNotFound, TemplateSyntaxError
 
-    environment = _environment(dataplane.folder)
+    environment = environment_for(dataplane.folder)
     try:
         return environment.get_template(template).render(variables)
     except TemplateSyntaxError as e:

@@ -327,6 +327,13 @@ RULES: dict[str, Rule] = {
         ),
         Rule("missing-file", "A file is missing", _E, "What it says is not known.", "Correct the path, or create it."),
         Rule(
+            "bad-template",
+            "A template has a mistake",
+            _E,
+            "Nothing can be made from it: each build for an element that needs it fails.",
+            "Correct the template. What templates get is in the how-to page on new dataplanes.",
+        ),
+        Rule(
             "unreadable-file",
             "A file cannot be read",
             _E,

@@ -31,6 +31,7 @@ from m4c.semantics.model import (
 )
 
 CONTEXT_HEADER = "m4-ctx"
+ELEMENT = ("mesh", "service", "dataplane", "context", "sites")  # what there is of each element
 
 Json: TypeAlias = Any  # dictionaries and lists of strings, numbers, booleans and None
 
