@@ -4,6 +4,7 @@ decides nothing."""
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 
 import pytest
@@ -21,6 +22,8 @@ settings.load_profile("tests")
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FOLDER] = tempfile.TemporaryDirectory(prefix="m4-cache-")
     os.environ["M4_CACHE"] = config.stash[_FOLDER].name
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as for what a script starts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # commands that tests interrupt would ignore it, too
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
