@@ -223,7 +223,9 @@ def _written(hop: HopResult, request: Request) -> dict[str, str | None]:
 
 
 def _sorted(value: str) -> str:
-    return ",".join(sorted(value.split(",")))
+    """The elements of a list. Empty ones mean nothing (RFC 9110, 5.6.1): proxies add to an empty field with a comma or
+    without, Envoy in both ways, by the name of the field."""
+    return ",".join(sorted(part for part in value.split(",") if part.strip()))
 
 
 def _as_sent(hop: HopResult, header: str, value: str | None) -> str | None:

@@ -171,7 +171,7 @@ def nothing_that_can_do_it(shop: Shop) -> None:
     ("spoil", "code", "said"),
     [
         (undefined_in_a_template, 2, ("a template of `envoy` fails for `cart`", "'reason'", "envoy/drop.yaml.j2:")),
-        (syntax_error_in_a_template, 2, ("a template of `envoy` fails", "envoy/drop.yaml.j2:", "macro route(rule %}")),
+        (syntax_error_in_a_template, 2, ("bad-template in envoy/drop.yaml.j2:3", "`m4 check` shows them")),
         (reach_out_of_the_sandbox, 2, ("access to attribute '__class__'", "is unsafe", "envoy/drop.yaml.j2:")),
         (no_template, 2, ("missing-file in envoy/spec.m4:", "`m4 check` shows them")),
         (rejected_by_envoy, 1, ("not deployed, nothing changed: Envoy rejects", "codec_tipe", "m4 build -o OUT")),

@@ -24,6 +24,7 @@ EXAMPLES = [code for code in RULES if example(code)]
 NO_FIX = {
     "merged": "nothing is wrong",
     "missing-argument": "the value",
+    "bad-template": "what the template is to say",
     "reserved-key": "another header",
     "bad-regex": "the expression",
     "too-complex": "a simpler condition",
