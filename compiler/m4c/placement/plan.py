@@ -15,6 +15,7 @@ from m4c.placement.rules import Order, Rule, Unenforceable
 from m4c.placement.solve import Solution, fits, solve
 from m4c.placement.tags import Table, Tagger, Tagging, TooManyTags
 from m4c.semantics.model import Program
+from m4c.syntax.cache import uncollected
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Planner:
         self._contexts: list[Carried] = []
         self._assembly = Assembly()
 
+    @uncollected()  # a plan is made of what stays, and of numbers
     def plan(
         self,
         program: Program,
