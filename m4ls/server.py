@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lsprotocol import types
 from m4c import VERSION
+from m4c.garbage import RARELY
 from pygls.exceptions import JsonRpcException, JsonRpcInternalError
 from pygls.io_ import StdoutWriter
 from pygls.lsp.server import LanguageServer
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 WATCHED = ("**/*.m4", "**/m4.toml", "**/*.yaml", "**/*.yml", "**/*.json", "**/*.j2")
-RARELY = (100_000, 50, 100)  # how garbage is looked for until the first check is done: what is made then stays, mostly
 SWITCH = 0.0005  # seconds that the analyser may keep the interpreter while a message waits to be read or sent
 log = logging.getLogger(__name__)
 

@@ -332,3 +332,17 @@ __noinline int m4_read_head(struct m4_work *w)
     w->no_body = w->method.len == 4 && m4_same(w, w->method.at, "HEAD", 4, 0);
     return 0;
 }
+
+// A run's working memory is its own until it ends: with preemption, per-CPU memory would not be.
+static __always_inline struct m4_work *m4_take_work(void)
+{
+    u32 first = bpf_get_smp_processor_id();
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < M4_SLOTS; i++) {
+        u32 slot = (first + i) % M4_SLOTS;
+        struct m4_work *w = bpf_map_lookup_elem(&m4_works, &slot);
+        if (w && !__sync_lock_test_and_set(&w->busy, 1))
+            return w;
+    }
+    return 0;
+}

@@ -404,20 +404,6 @@ static __noinline int m4_run(struct m4_run *r)
     return SK_DROP;
 }
 
-// A run's working memory is its own until it ends: with preemption, per-CPU memory would not be.
-static __always_inline struct m4_work *m4_take_work(void)
-{
-    u32 first = bpf_get_smp_processor_id();
-#pragma clang loop unroll(disable)
-    for (u32 i = 0; i < M4_SLOTS; i++) {
-        u32 slot = (first + i) % M4_SLOTS;
-        struct m4_work *w = bpf_map_lookup_elem(&m4_works, &slot);
-        if (w && !__sync_lock_test_and_set(&w->busy, 1))
-            return w;
-    }
-    return 0;
-}
-
 SEC("sk_msg")
 int m4_msg(struct sk_msg_md *m)
 {

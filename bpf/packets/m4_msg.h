@@ -11,19 +11,6 @@
 
 #define M4_TCP_OFFSET 12  // where the TCP header says how long it is
 
-static __always_inline struct m4_work *m4_take_work(void)
-{
-    u32 first = bpf_get_smp_processor_id();
-#pragma clang loop unroll(disable)
-    for (u32 i = 0; i < M4_SLOTS; i++) {
-        u32 slot = (first + i) % M4_SLOTS;
-        struct m4_work *w = bpf_map_lookup_elem(&m4_works, &slot);
-        if (w && !__sync_lock_test_and_set(&w->busy, 1))
-            return w;
-    }
-    return 0;
-}
-
 static __noinline int m4_packet_status(struct __sk_buff *skb, struct m4_work *w, u32 at, u32 site)
 {
     u64 size = skb->len - at;

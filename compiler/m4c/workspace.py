@@ -24,10 +24,11 @@ from m4c.diagnostics.settings import DEFAULT, NAME, read_settings
 from m4c.diagnostics.suppress import Judged, judge
 from m4c.files import BOM, Inputs, Unreadable, beside, digest, is_file, looks_like_m4, m4_files, read_text
 from m4c.fixes import fixes
+from m4c.garbage import uncollected
 from m4c.resources import shipped_specs, specs_dir
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Fix, Problem
-from m4c.syntax.cache import retain, store, uncollected
+from m4c.syntax.cache import retain, store
 from m4c.syntax.items import head
 
 

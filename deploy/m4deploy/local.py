@@ -215,23 +215,20 @@ def current(state_dir: Path) -> Deployment | None:
 
 def status(state_dir: Path) -> dict[str, Any] | None:
     """What runs, see `mesh.Mesh.status`; None if nothing does. Raises DeployError if who knows does not answer."""
-    state = state_dir.absolute()
-    running = read_state(state)
-    if running is None:
-        return None
-    found = ask(state, "status")
-    if found is None and read_state(state) is not None:
-        raise _silent(running)
-    return found
+    return _asked(state_dir, "status")
 
 
 def top(state_dir: Path) -> dict[str, Any] | None:
     """See `mesh.Mesh.top`; None if nothing runs. Raises DeployError if who knows does not answer."""
+    return _asked(state_dir, "top")
+
+
+def _asked(state_dir: Path, what: str) -> dict[str, Any] | None:
     state = state_dir.absolute()
     running = read_state(state)
     if running is None:
         return None
-    found = ask(state, "top")
+    found = ask(state, what)
     if found is None and read_state(state) is not None:
         raise _silent(running)
     return found

@@ -10,6 +10,7 @@ from m4c import project
 from m4c.cli.errors import UsageError
 from m4c.cli.paths import relative
 from m4c.diagnostics.registry import Severity
+from m4c.garbage import RARELY
 from m4c.processes import available
 from m4c.semantics.model import Program
 from m4c.semantics.problems import Problem
@@ -22,7 +23,7 @@ def open_workspace(paths: Sequence[str]) -> Workspace:
         if not path or not Path(path).exists():
             raise UsageError(f"there is no file or folder `{path}`")
     # What a command makes lives until it ends, mostly: to look for garbage among it takes long and finds none.
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(*RARELY)
     workspace = Workspace([Path(p) for p in paths], available())
     if not workspace.db.input("files"):
         for problem in workspace.closed:

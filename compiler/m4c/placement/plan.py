@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from m4c.garbage import uncollected
 from m4c.placement.assemble import Assembly, Context, Element, Placed, Run
 from m4c.placement.cover import Cover
 from m4c.placement.feasible import fixed_rows, violations
@@ -15,7 +16,6 @@ from m4c.placement.rules import Order, Rule, Unenforceable
 from m4c.placement.solve import Solution, fits, solve
 from m4c.placement.tags import Table, Tagger, Tagging, TooManyTags
 from m4c.semantics.model import Program
-from m4c.syntax.cache import uncollected
 
 
 @dataclass(frozen=True, slots=True)

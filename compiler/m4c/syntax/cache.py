@@ -6,10 +6,8 @@ that write the same entry write the same bytes. Entries are JSON (encoding.py).
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
@@ -18,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from m4c.garbage import uncollected
 from m4c.syntax import parser
 from m4c.syntax.disk import folder_of
 from m4c.syntax.items import split
@@ -122,19 +121,6 @@ def store(texts: Iterable[str]) -> None:
             name = _name(text)
             if name is not None and name not in folder.there:
                 folder.write(name, encode(parse_file(text)))
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Collects no garbage meanwhile: trees hold no cycles, and looking for some takes longer than reading them. Around
-    the opening of a workspace it saves more still."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
