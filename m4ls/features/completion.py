@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,27 +44,32 @@ _KINDS = {
 _SIGNED = ("operation", "attribute", "param")  # their details stand right behind their names, where clients can do that
 
 
-class _Last:
-    """The proposals that were sent last; what of them was left out then is told when one of them is looked at."""
+KEPT = 8  # answers: an editor may still show an older one while it asks anew, and while a second window asks
+
+
+class _Sent:
+    """The proposals of the last answers; what was left out of them is told when one of them is looked at."""
 
     def __init__(self) -> None:
         self.number = 0
-        self.file = ""
-        self.proposals: list[Proposal] = []
+        self.answers: deque[tuple[int, str, list[Proposal]]] = deque(maxlen=KEPT)
 
     def keep(self, file: str, found: Completions) -> None:
         self.number += 1
-        self.file, self.proposals = file, [c.proposal for c in found.items]
+        self.answers.append((self.number, file, [c.proposal for c in found.items]))
 
-    def find(self, data: Any) -> Proposal | None:
+    def find(self, data: Any) -> tuple[str, Proposal] | None:
+        """The file that a proposal was made for, and the proposal."""
         match data:
-            case [int(number), int(index)] if number == self.number and 0 <= index < len(self.proposals):
-                return self.proposals[index]
+            case [int(number), int(index)]:
+                for kept, file, proposals in self.answers:
+                    if kept == number and 0 <= index < len(proposals):
+                        return file, proposals[index]
         return None
 
 
 def register(server: M4Server) -> None:
-    last = _Last()
+    sent = _Sent()
     offered = types.CompletionOptions(trigger_characters=TRIGGERS, resolve_provider=True)
 
     @server.feature(types.TEXT_DOCUMENT_COMPLETION, offered)
@@ -72,10 +78,10 @@ def register(server: M4Server) -> None:
             from m4c.ide.complete import complete
 
             found = complete(workspace, file, convert.lines(file).offset(params.position))
-            last.keep(file, found)
+            sent.keep(file, found)
             items = [_item(c, file, convert, able) for c in found.items]
             for index, (item, c) in enumerate(zip(items, found.items, strict=True)):
-                item.data = [last.number, index]
+                item.data = [sent.number, index]
                 _add(item, c.proposal, file, convert, able, later=False)
             return types.CompletionList(found.incomplete, items)
 
@@ -85,9 +91,9 @@ def register(server: M4Server) -> None:
     @server.feature(types.COMPLETION_ITEM_RESOLVE)
     async def resolve(item: types.CompletionItem) -> types.CompletionItem:
         def question(workspace: Workspace) -> types.CompletionItem:
-            proposal = last.find(item.data)
-            if proposal is not None:
-                _add(item, proposal, last.file, server.converter(workspace), _Able.of(server), later=True)
+            if (found := sent.find(item.data)) is not None:
+                file, proposal = found
+                _add(item, proposal, file, server.converter(workspace), _Able.of(server), later=True)
             return item
 
         return await server.ask(question)

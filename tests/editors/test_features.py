@@ -105,7 +105,8 @@ async def completion(client: LanguageClient, desk: Desk) -> None:
     options = client.capabilities.text_document.completion.completion_item
     later = "documentation" in options.resolve_support.properties
     assert (mark.documentation is None) is later, "who can ask for it gets it when it is looked at"
-    whole = await client.completion_item_resolve_async(mark)
+    await client.text_document_completion_async(types.CompletionParams(document, position))
+    whole = await client.completion_item_resolve_async(mark)  # of the answer before: an editor may still show it
     assert isinstance(whole.documentation, types.MarkupContent)
     assert "operation Mark(name: string)" in whole.documentation.value
     await auto_import(client, desk)

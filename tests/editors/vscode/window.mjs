@@ -78,8 +78,11 @@ await run("window", async (page) => {
   await proposal("SetTimeout").waitFor();
   await page.keyboard.type("Head");
   await proposal("SetHeader").and(page.locator(".focused")).waitFor();
-  await page.keyboard.press("Control+Space"); // shows the documentation, and from then on always
-  await page.locator(".suggest-details:visible", { hasText: "Sets a header field on this hop, in place of what it was." }).waitFor();
+  const documentation = page.locator(".suggest-details:visible", { hasText: "Sets a header field on this hop, in place of what it was." });
+  await until("the documentation of the operation", async () => {
+    await page.keyboard.press("Control+Space"); // shows the documentation, and hides it if it was shown
+    return documentation.waitFor({ timeout: 3_000 }).then(() => true, () => false);
+  });
   step("completion: what the specs define, with its documentation");
   await screenshot(page, "08-completion");
   await page.keyboard.press("Enter");
