@@ -2,7 +2,7 @@
 /// sockets. They look at requests, refuse them, and carry context; they never rewrite a header of the application.
 spec ebpf {
     tier kernel;
-    cost 1;
+    cost 1 + 1 per 100/s;
     context reads at egress, writes at egress;
     peer egress;
     supports HttpRequest {

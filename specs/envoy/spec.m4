@@ -1,7 +1,7 @@
 /// Envoy, a proxy beside each service: every request of the service passes it, and it may change them.
 spec envoy {
     tier proxy;
-    cost 50;
+    cost 50 + 70 per 100/s;
     context reads, writes;
     peer egress, ingress;
     supports HttpRequest {

@@ -2,7 +2,7 @@
 /// it does in another way than the language says is not here: Envoy does that.
 spec haproxy {
     tier proxy;
-    cost 25;
+    cost 25 + 30 per 100/s;
     context reads, writes;
     peer egress, ingress;
     supports HttpRequest {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from random import Random
 
@@ -18,6 +18,7 @@ from m4c.semantics.model import (
     AttrKey,
     Call,
     Const,
+    Cost,
     Dataplane,
     Default,
     Entity,
@@ -133,7 +134,7 @@ def path_pattern(text: str) -> Pattern:
     return Pattern(tuple(steps), outside)
 
 
-def spec(name: str, tier: str, cost: int, operations=None, headers=None, **more) -> Dataplane:
+def spec(name: str, tier: str, cost: int | Cost, operations=None, headers=None, **more) -> Dataplane:
     """A dataplane that can do everything, but for what is said otherwise."""
     sides = ("egress", "ingress")
     operations = dict.fromkeys(OPERATIONS, sides) if operations is None else operations
@@ -141,7 +142,7 @@ def spec(name: str, tier: str, cost: int, operations=None, headers=None, **more)
     return Dataplane(
         name,
         tier,
-        cost,
+        cost if isinstance(cost, Cost) else Cost(cost),
         "",
         reads_context=more.get("reads_context", sides),
         writes_context=more.get("writes_context", sides),
@@ -151,8 +152,8 @@ def spec(name: str, tier: str, cost: int, operations=None, headers=None, **more)
     )
 
 
-def world(services: dict[str, Service], calls, policies, specs, defaults=(), **mesh) -> Program:
-    graph = Graph(services, tuple(Call(u, v) for u, v in sorted(calls)))
+def world(services: dict[str, Service], calls, policies, specs, defaults=(), rates=None, **mesh) -> Program:
+    graph = Graph(services, tuple(Call(u, v, (rates or {}).get((u, v))) for u, v in sorted(calls)))
     return Program(
         Mesh("test", None, tuple(s.name for s in specs), defaults=tuple(defaults), **mesh),
         graph,
@@ -300,7 +301,11 @@ def random_world(
     if dice.chance(15):
         more["only"] = ((dice.one(*names), dice.one(*planes).name),)
     if dice.chance(15):
-        more["costs"] = ((dice.one(*planes).name, dice.one(*names), dice.one(0, 1, 9)),)
+        more["costs"] = ((dice.one(*planes).name, dice.one(*names), Cost(dice.one(0, 1, 9))),)
+    if dice.chance(30):  # last, so that what else a seed makes stays as it is
+        planes = [replace(d, cost=replace(d.cost, more=dice.one(0, 1, 7), count=dice.one(1, 10))) for d in planes]
+        more["rates"] = {pair: dice.one(0.4, 3.0, 55.5) for pair in sorted(pairs) if dice.chance(70)}
+        services = {n: replace(s, rps=dice.one(2.5, 20.0)) if s.entry else s for n, s in services.items()}
     return world(services, pairs, policies, planes, defaults, **more)
 
 

@@ -46,9 +46,19 @@ def test_without_a_policy_at_other_costs_and_with_pins(folder: Path) -> None:
     assert "costs 49 less than the plan as things are (50)\n+ cart: ebpf\n- cart: envoy" in less.out
     dear = m4("plan", folder, "--cost", "envoy=70")
     assert "costs 20 more than the plan as things are (50)\nthe same elements" in dear.out
+    busy = m4("plan", folder, "--cost", "envoy=60 + 5 per 10/s")
+    assert "costs 10 more than the plan as things are (50)" in busy.out, "the graph has no rates"
     pinned = m4("plan", folder, "--pin", "cart=none", "--pin", "web=envoy")
     assert "costs 50 more than the plan as things are (50)\n+ db: envoy\n+ web: envoy\n- cart: envoy" in pinned.out
     assert m4("plan", folder).out == as_things_are, "nothing was changed"
+
+
+def test_rates_that_the_graph_lacks_are_said(folder: Path) -> None:
+    said = "the graph has no rate for 1 call, whose requests are not in the costs"
+    assert said not in m4("plan", folder).out
+    calls = "calls: [{from: web, to: cart, rps: 10}, [cart, db]]\n"
+    (folder / "graph.yaml").write_text(GRAPH[: GRAPH.index("calls:")] + calls)
+    assert said in m4("plan", folder).out
 
 
 def test_what_cannot_be_had_is_said(folder: Path) -> None:
@@ -73,6 +83,7 @@ def test_policies_that_contradict_without_another_have_no_plan(tmp_path: Path) -
         (["--without", "shutt"], "`shutt` is no policy; did you mean `shut`?"),
         (["--cost", "envoyy=3"], "`envoyy` is no dataplane of the mesh; did you mean `envoy`?"),
         (["--cost", "envoy=cheap"], "a cost is a whole number"),
+        (["--cost", "envoy=5 + 1 per 0/s"], "a cost is a whole number"),
         (["--cost", "envoy"], "--cost takes NAME=VALUE"),
         (["--pin", "cart=nginx"], "`nginx` is no dataplane of the mesh"),
         (["--why", "cart", "--format", "json"], "--format json is for the plan alone"),

@@ -24,10 +24,10 @@ FORMS: dict[type, tuple[str, str]] = {
     t.Membership: ("mesh   shop ;", "mesh shop;"),
     t.MeshDecl: (
         'mesh "odd shop"extends shop{graph "g.yaml" ;dataplanes a ,b;\nplace on-x never a; place "on"only b;\n'
-        'cost a on b 3;tag_bits 4;\npropagate"x-a" , "x-b";\ngroup g={a,"b c",};}',
+        'cost a on b 3+2  per 10/s;tag_bits 4;\npropagate"x-a" , "x-b";\ngroup g={a,"b c",};}',
         'mesh "odd shop" extends shop { graph "g.yaml"; dataplanes a, b;\n'
         '    place on-x never a; place "on" only b;\n'
-        "    cost a on b 3; tag_bits 4;\n"
+        "    cost a on b 3 + 2 per 10/s; tag_bits 4;\n"
         '    propagate "x-a", "x-b";\n'
         '    group g = { a, "b c", }; }',
     ),
@@ -35,6 +35,7 @@ FORMS: dict[type, tuple[str, str]] = {
         'mesh m {\ndefault  E . a [ "k" ]=deny on*->b ;\n}',
         'mesh m {\n    default E.a["k"] = deny on * -> b;\n}',
     ),
+    t.CostNode: ("spec s {\ncost 5+ 2 per  10/m ;\n}", "spec s {\n    cost 5 + 2 per 10/m;\n}"),
     t.SpecDecl: (
         "spec s {\ntier proxy ;cost 5;\ncontext reads at egress,writes ;\npeer egress , ingress;\n"
         'artifact "a"from"b"per service ;\n}',

@@ -358,7 +358,7 @@ SHOWN = """\
 services:
   cart: {versions: [v1, v2], protocol: grpc, origin: false}
   mail: {external: true, origin: false}
-  web: {entry: trusted, labels: {team: front}, propagates: false}
+  web: {entry: trusted, labels: {team: front}, propagates: false, rps: 12}
 calls:
   - [web, cart]
   - {from: web, to: mail, rps: 0.5}
@@ -375,7 +375,7 @@ def test_a_graph_file_is_shown(here: Path) -> None:
         "requests start by themselves at web\n"
         "cart (versions v1, v2; grpc; starts no request by itself)\n"
         "mail (starts no request by itself; outside the mesh)\n"
-        "web (team: front; entry, trusted; does not hand context on)\n"
+        "web (team: front; entry, trusted; does not hand context on; 12/s from outside)\n"
         "    -> cart\n"
         "    -> mail (0.5/s)\n"
     )
@@ -393,9 +393,12 @@ def test_a_graph_is_shown_as_json(here: Path) -> None:
         "origin": True,
         "propagates": False,
         "external": False,
+        "rps": 12.0,
     }
     assert shown["calls"] == [{"from": "web", "to": "cart"}, {"from": "web", "to": "mail", "rps": 0.5}]
     assert json.loads(m4("graph", "show", "--format", "json").out) == shown
+    written = m4("graph", "import", "g.yaml").out
+    assert "web: {labels: {team: front}, entry: trusted, propagates: false, rps: 12}" in written
     again = load_graph(json.dumps(shown), "g.json")
     assert again.problems == ()
     assert again.graph == load_graph(SHOWN, "g.yaml").graph

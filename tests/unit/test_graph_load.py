@@ -40,6 +40,7 @@ def test_calls_that_are_none(text: str, message: str, at: str) -> None:
         ("protocol: {}", "`protocol:` is a text, not a list or a map"),
         ("external: [1]", "expected true or false, found a list or a map"),
         ("external: perhaps", "expected true or false, found `perhaps`"),
+        ("rps: many", "`rps:` is a number of requests per second, 0 or more"),
         ("orgin: false", "unknown key `orgin`; did you mean `origin`?"),
     ],
 )

@@ -85,6 +85,7 @@ def as_json(graph: Graph) -> dict[str, Any]:
                 "propagates": s.propagates,
                 "external": s.external,
             }
+            | ({} if s.rps is None else {"rps": s.rps})
             for s in graph.services.values()
         },
         "calls": [{"from": c.caller, "to": c.callee} | ({} if c.rps is None else {"rps": c.rps}) for c in graph.calls],
@@ -99,6 +100,7 @@ def _known(service: Service) -> str:
     known += [] if service.origin else ["starts no request by itself"]
     known += [] if service.propagates else ["does not hand context on"]
     known += ["outside the mesh"] if service.external else []
+    known += [] if service.rps is None else [f"{service.rps:g}/s from outside"]
     return f" ({'; '.join(known)})" if known else ""
 
 

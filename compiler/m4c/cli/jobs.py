@@ -250,6 +250,9 @@ def describe(program: Program, plan: Plan) -> str:
     lines.append(f"cost {plan.cost} ({proof}); a sidecar everywhere would cost {plan.baseline_cost}{saved}")
     if plan.runs:
         lines.append(f"one wherever a policy matches would cost {where_policies_match(program, plan)}")
+    unrated = [c for c in program.graph.calls if c.rps is None]
+    if 0 < len(unrated) < len(program.graph.calls) and any(d.cost.more for d in program.dataplanes.values()):
+        lines.append(f"the graph has no rate for {counted(len(unrated), 'call')}, whose requests are not in the costs")
     for element in plan.elements:
         here = (element.service, element.dataplane)
         lines.append(f"\n{element.service}: {element.dataplane}")

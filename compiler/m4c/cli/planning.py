@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -17,7 +18,8 @@ from m4c.diagnostics.registry import rule
 from m4c.placement.model import Candidate
 from m4c.placement.plan import Plan
 from m4c.placement.whatif import changed, difference, why
-from m4c.semantics.model import Program
+from m4c.semantics.model import Cost, Program
+from m4c.syntax.literals import UNITS
 from m4c.workspace import Workspace
 
 NONE = "none"
@@ -34,16 +36,24 @@ def parsed(pairs: Iterable[str], option: str) -> dict[str, str]:
     return out
 
 
+def _cost(value: str) -> Cost:
+    """A cost as in a spec."""
+    found = re.fullmatch(r"\s*(\d+)\s*(?:\+\s*(\d+)\s+per\s+(\d+)/([smh])\s*)?", value, re.ASCII)
+    if found is None or (found[3] and not int(found[3])):
+        raise UsageError(f"a cost is a whole number of at least 0, or one and more for requests, not `{value}`")
+    if found[2] is None:
+        return Cost(int(found[1]))
+    return Cost(int(found[1]), int(found[2]), int(found[3]), UNITS[found[4]])
+
+
 def variant(program: Program, without: Sequence[str], costs: Sequence[str], pins: Sequence[str]) -> Program:
     """The program that the options describe; `UsageError` for what they name and the mesh lacks."""
     for name in without:
         _known(name, [p.name for p in program.policies], "policy")
-    prices: dict[str, int] = {}
+    prices: dict[str, Cost] = {}
     for name, value in parsed(costs, "--cost").items():
         _known(name, program.dataplanes, "dataplane of the mesh")
-        if not value.isdecimal():
-            raise UsageError(f"a cost is a whole number of at least 0, not `{value}`")
-        prices[name] = int(value)
+        prices[name] = _cost(value)
     places: dict[str, str | None] = {}
     for name, value in parsed(pins, "--pin").items():
         _known(name, program.graph.services, "service of the graph")

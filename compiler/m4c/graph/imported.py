@@ -40,6 +40,7 @@ class Known:
     origin: bool | None = None
     propagates: bool | None = None
     external: bool | None = None
+    rps: float | None = None  # requests a second from outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def joined(one: Known, other: Known) -> tuple[Known, list[str]]:
     }
     mine = dict(one.labels)
     differ += [f"label `{k}`" for k, v in other.labels if mine.get(k, v) != v]
-    for key in ("protocol", "entry", "origin", "propagates", "external"):
+    for key in ("protocol", "entry", "origin", "propagates", "external", "rps"):
         a, b = getattr(one, key), getattr(other, key)
         found[key] = b if a is None else a
         if a is not None and b is not None and a != b:
@@ -166,6 +167,7 @@ def _service(name: str, known: Known) -> Service:
         known.origin is not False,
         known.propagates is not False,
         bool(known.external),
+        known.rps,
     )
 
 

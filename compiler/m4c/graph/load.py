@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -13,7 +13,7 @@ import yaml
 from m4c.semantics.model import Call, Graph, Place, Service
 from m4c.semantics.problems import Edit, Fix, Problem, nearest
 
-KEYS = ("versions", "labels", "protocol", "entry", "origin", "propagates", "external")
+KEYS = ("versions", "labels", "protocol", "entry", "origin", "propagates", "external", "rps")
 NOTES = ("assumed-entries", "unreachable-service")  # what is found in a graph that is sound
 _CALL_KEYS = ("from", "to", "rps")
 MAX_BYTES = 64 * 1024 * 1024
@@ -154,6 +154,8 @@ class _Loader:
                         known["entry"] = self._bool(value)
                 case "origin" | "propagates" | "external":
                     known[key.value] = self._bool(value)
+                case "rps":
+                    known["rps"] = self._rate(value)
                 case "labels":
                     self._say_node("`labels:` is a map, as in `{kind: store}`", value)
                 case _:
@@ -242,10 +244,7 @@ class _Loader:
         called = {callee for caller, callee in calls if caller != callee}
         entries = [n for n in sorted(services) if n not in called]
         for name in entries:
-            old = services[name]
-            services[name] = Service(
-                name, old.versions, old.labels, old.protocol, True, False, old.origin, old.propagates, old.external
-            )
+            services[name] = replace(services[name], entry=True)
         who = ", ".join(f"`{n}`" for n in entries) or "none"
         at = max(self.text.find("services:"), 0)
         message = f"no service says `entry:`, so those that nobody calls are taken for entries: {who}"

@@ -54,4 +54,5 @@ def _known(service: Service, said: frozenset[str]) -> Known:
         service.origin if "origin" in said else None,
         service.propagates if "propagates" in said else None,
         service.external if "external" in said else None,
+        service.rps,
     )

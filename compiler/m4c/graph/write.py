@@ -53,6 +53,8 @@ def _service(service: Service, say_entry: bool) -> yaml.Node:
     known += [(key, _bool(False)) for key in ("origin", "propagates") if not getattr(service, key)]
     if service.external:
         known.append(("external", _bool(True)))
+    if service.rps is not None:
+        known.append(("rps", _number(service.rps)))
     return _map(known, flow=True)
 
 

@@ -22,11 +22,12 @@ KEYS = {
     "origin": "`false`: it never starts a chain of requests by itself.",
     "propagates": "`false`: it does not hand the context on.",
     "external": "`true`: it is outside of the mesh, and nothing of ours runs beside it.",
+    "rps": "Requests a second that come from outside: what elements cost can depend on it.",
 }
 CALL_KEYS = {
     "from": "The caller.",
     "to": "The callee.",
-    "rps": "Requests per second: shown, without effect yet.",
+    "rps": "Requests a second: what elements cost can depend on it.",
 }
 _FLAGS = ("entry", "origin", "propagates", "external")
 _SECTION = re.compile(r"^(\w+)[ \t]*:", re.M)

@@ -261,6 +261,7 @@ def _service(workspace: Workspace, found: Found) -> list[str]:
         "" if service.origin else "- never starts a chain by itself",
         "" if service.propagates else "- does not hand context on",
         "- outside of the mesh" if service.external else "",
+        f"- {service.rps:g} requests a second from outside" if service.rps is not None else "",
     ]
     return [f"**service `{service.name}`** ({service.protocol})", "\n".join(f for f in facts if f)]
 

@@ -7,7 +7,7 @@ an update needs an element that reads and writes the tag and knows the peer on i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 
@@ -260,10 +260,28 @@ def _unreadable(spec: Dataplane, side: Side, atom: Atom | StateAtom) -> str | No
     return None
 
 
+def prices(program: Program) -> Callable[[str, str], int]:
+    """What a dataplane costs at a service, with the requests that go through it there as far as the graph knows."""
+    costs = {(dataplane, service): cost for dataplane, service, cost in program.mesh.costs}
+    rates = program.graph.rates()
+    return lambda dataplane, service: costs.get((dataplane, service), program.dataplanes[dataplane].cost).at(
+        rates[service]
+    )
+
+
+def proxies_at(program: Program, services: Iterable[str]) -> int:
+    """The cost of a proxy at each of some services: of the one that is cheapest at all of them, or of the cheapest
+    dataplane if there is no proxy. Nothing of ours runs at those outside of the mesh."""
+    planes = [n for n, d in program.dataplanes.items() if d.tier == "proxy"] or list(program.dataplanes)
+    price = prices(program)
+    own = [n for n in services if not program.graph.services[n].external]
+    return min((sum(price(name, service) for service in own) for name in planes), default=0)
+
+
 def candidates(program: Program) -> dict[Candidate, int]:
     """Every dataplane at every service where the mesh allows it, with its cost there: kernel first, then by name."""
     mesh = program.mesh
-    costs = {(service, dataplane): cost for dataplane, service, cost in mesh.costs}
+    price = prices(program)
     only: dict[str, set[str]] = {}
     for service, dataplane in mesh.only:
         only.setdefault(service, set()).add(dataplane)
@@ -271,10 +289,10 @@ def candidates(program: Program) -> dict[Candidate, int]:
     for service in sorted(program.graph.services):
         if program.graph.services[service].external:
             continue
-        for name, spec in sorted(program.dataplanes.items(), key=lambda item: (item[1].tier != "kernel", item[0])):
+        for name, _ in sorted(program.dataplanes.items(), key=lambda item: (item[1].tier != "kernel", item[0])):
             allowed = (service, name) not in mesh.never and name in only.get(service, {name})
             if allowed:
-                out[Candidate(service, name)] = costs.get((service, name), spec.cost)
+                out[Candidate(service, name)] = price(name, service)
     return out
 
 

@@ -10,7 +10,7 @@ from m4c.garbage import uncollected
 from m4c.placement.assemble import Assembly, Context, Element, Placed, Run
 from m4c.placement.cover import Cover
 from m4c.placement.feasible import fixed_rows, violations
-from m4c.placement.model import Builder, Candidate, Carried, Position, Problem, build
+from m4c.placement.model import Builder, Candidate, Carried, Position, Problem, build, proxies_at
 from m4c.placement.resolve import Resolved, Resolver
 from m4c.placement.rules import Order, Rule, Unenforceable
 from m4c.placement.solve import Solution, fits, solve
@@ -122,7 +122,7 @@ class Planner:
         elements, context = self._assembly.elements(solution.chosen, runs, tagging)
         return Plan(
             cost=solution.cost,
-            baseline_cost=_baseline(problem.program),
+            baseline_cost=proxies_at(problem.program, problem.program.graph.services),
             optimal=solution.optimal,
             gap=solution.gap,
             elements=elements,
@@ -284,13 +284,3 @@ def _ordered(
         rule = members[len(at)]
         stack.extend(more for p in reversed(choices[rule]) if fits(more := {**at, rule: p}))
     raise RuntimeError("the chosen elements leave no order of positions")
-
-
-def _baseline(program: Program) -> int:
-    """The cost of a proxy at every service: of the cheapest, or of the cheapest dataplane if there is no proxy."""
-    specs = [d for d in program.dataplanes.values() if d.tier == "proxy"] or list(program.dataplanes.values())
-    if not specs:
-        return 0
-    spec = min(specs, key=lambda d: (d.cost, d.name))
-    costs = {service: cost for dataplane, service, cost in program.mesh.costs if dataplane == spec.name}
-    return sum(costs.get(n, spec.cost) for n, s in program.graph.services.items() if not s.external)

@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from m4c.placement.feasible import violations
-from m4c.placement.model import Builder, Candidate, Problem
+from m4c.placement.model import Builder, Candidate, Problem, proxies_at
 from m4c.placement.plan import Plan, Planner
 from m4c.placement.resolve import Resolver
 from m4c.placement.rules import Rule
-from m4c.semantics.model import Program
+from m4c.semantics.model import Cost, Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Why:
 def changed(
     program: Program,
     without: Collection[str] = (),
-    costs: Mapping[str, int] | None = None,
+    costs: Mapping[str, Cost] | None = None,
     pins: Mapping[str, str | None] | None = None,
 ) -> Program:
     """A program without some policies, with other costs of dataplanes, and with services that have one dataplane only,
@@ -135,13 +135,7 @@ def _need(problem: Problem, rule: Rule, element: Candidate) -> Need:
 
 def where_policies_match(program: Program, plan: Plan) -> int:
     """The cost of the cheapest proxy beside every service that is on either side of a hop on which something runs."""
-    specs = [d for d in program.dataplanes.values() if d.tier == "proxy"] or list(program.dataplanes.values())
-    if not specs:
-        return 0
-    spec = min(specs, key=lambda d: (d.cost, d.name))
-    costs = {service: cost for dataplane, service, cost in program.mesh.costs if dataplane == spec.name}
-    met = {service for run in plan.runs for service in run.rule.hop if service is not None}
-    return sum(costs.get(n, spec.cost) for n in met if not program.graph.services[n].external)
+    return proxies_at(program, {service for run in plan.runs for service in run.rule.hop if service is not None})
 
 
 def difference(before: Collection[Candidate], after: Collection[Candidate]) -> tuple[list[Candidate], list[Candidate]]:

@@ -8,7 +8,7 @@ from m4c.semantics.conditions import attribute_key, key_exists
 from m4c.semantics.model import Default, Mesh, Place
 from m4c.semantics.policies import Names, check_pattern, constant_of, service_name
 from m4c.semantics.problems import Problem, Related, unknown
-from m4c.semantics.schema import Schema
+from m4c.semantics.schema import Schema, cost_of
 from m4c.semantics.values import Scope
 from m4c.syntax import tree as t
 
@@ -76,7 +76,7 @@ def check_mesh(decl: t.MeshDecl, file: str, key: str, schema: Schema, names: Nam
         dataplanes=tuple(dataplanes),
         never=tuple((s.text, d.text) for s, kind, d in decl.places if kind == "never"),
         only=tuple((s.text, d.text) for s, kind, d in decl.places if kind == "only"),
-        costs=tuple((d.text, s.text, n) for d, s, n in decl.costs),
+        costs=tuple((d.text, s.text, cost_of(n)) for d, s, n in decl.costs),
         propagate=tuple(s.text.lower() for s in decl.propagate),
         groups=tuple(mesh_groups(decl).items()),
         defaults=tuple(defaults),

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import floor
 from typing import Literal, NamedTuple, TypeAlias
 
+from m4c.semantics.services import Call as Call
+from m4c.semantics.services import Graph as Graph
+from m4c.semantics.services import Service as Service
 from m4c.semantics.types import ABSENT as ABSENT
 from m4c.semantics.types import Absent as Absent
 from m4c.semantics.types import Type as Type
 from m4c.semantics.types import Value as Value
+from m4c.syntax.literals import UNITS
 
 Side: TypeAlias = Literal["ingress", "egress"]
 
@@ -154,12 +159,31 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What an element costs, in the unit that all specs share: `instance`, and `more` for every `count` requests in
+    `period` nanoseconds that go through it."""
+
+    instance: int
+    more: int = 0
+    count: int = 1
+    period: int = UNITS["s"]
+
+    def at(self, rps: float) -> int:
+        """The cost with so many requests a second, rounded to a whole number, a half up."""
+        return self.instance + floor(self.more * rps * self.period / (self.count * UNITS["s"]) + 0.5)
+
+    def __str__(self) -> str:
+        unit = next(name for name, nanoseconds in UNITS.items() if nanoseconds == self.period)
+        return f"{self.instance} + {self.more} per {self.count}/{unit}" if self.more else str(self.instance)
+
+
+@dataclass(frozen=True, slots=True)
 class Dataplane:
     """A checked `spec`: what one dataplane can do, what it costs, which files it gets."""
 
     name: str
     tier: Literal["kernel", "proxy"]
-    cost: int
+    cost: Cost
     folder: str  # where its templates are
     reads_context: tuple[Side, ...] = ()
     writes_context: tuple[Side, ...] = ()
@@ -429,43 +453,12 @@ class Mesh:
     dataplanes: tuple[str, ...]
     never: tuple[tuple[str, str], ...] = ()  # (service, dataplane)
     only: tuple[tuple[str, str], ...] = ()
-    costs: tuple[tuple[str, str, int], ...] = ()  # (dataplane, service, cost)
+    costs: tuple[tuple[str, str, Cost], ...] = ()  # (dataplane, service, cost)
     propagate: tuple[str, ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     defaults: tuple[Default, ...] = ()
     tag_bits: int = 16
     place: Place | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    name: str
-    versions: tuple[str, ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()
-    protocol: str = "http"
-    entry: bool = False
-    trusted: bool = False  # `entry: trusted`: what is in front already strips our context
-    origin: bool = True
-    propagates: bool = True
-    external: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    caller: str
-    callee: str
-    rps: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """The service graph. Services and calls are sorted by name."""
-
-    services: Mapping[str, Service]
-    calls: tuple[Call, ...]
-
-    def callees(self, service: str) -> list[str]:
-        return [c.callee for c in self.calls if c.caller == service]
 
 
 @dataclass(frozen=True, slots=True)

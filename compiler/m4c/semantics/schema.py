@@ -9,6 +9,7 @@ from m4c.semantics.model import (
     SIDES,
     Artifact,
     Attribute,
+    Cost,
     Dataplane,
     Entity,
     Enum,
@@ -52,6 +53,13 @@ class Schema:
     entities: Mapping[str, Entity] = field(default_factory=dict)
     dataplanes: Mapping[str, Dataplane] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+
+
+def cost_of(node: t.CostNode) -> Cost:
+    match node.rate:
+        case t.Lit(value=(count, period)):
+            return Cost(node.instance, node.more, count, period)
+    return Cost(node.instance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +416,7 @@ class _SchemaBuilder:
         self.dataplanes[name] = Dataplane(
             name=name,
             tier="kernel" if tier == "kernel" else "proxy",
-            cost=spec.cost or 0,
+            cost=cost_of(spec.cost) if spec.cost else Cost(0),
             folder=item.folder,
             reads_context=_context_sides(spec, "reads"),
             writes_context=_context_sides(spec, "writes"),

@@ -223,6 +223,14 @@ class Builder:
     mesh_group = _tag("group")
     mesh_tag_bits = _tag("tag_bits")
 
+    def cost(self, span: Span, c: Sequence[Any]) -> t.CostNode:
+        more = 0 if c[1] is None else integer(c[1], self.problems)
+        rate = None if c[2] is None else scalar(c[2], self.problems)
+        if rate is not None and isinstance(rate.value, tuple) and rate.value[0] == 0:
+            self.problems.append(SyntaxProblem("what requests cost is per some of them", rate.start, rate.end))
+            more, rate = 0, None
+        return t.CostNode(integer(c[0], self.problems), more, rate, span.start, span.end)
+
     def kind_never(self, span: Span, c: Sequence[Any]) -> str:
         return "never"
 
@@ -240,7 +248,7 @@ class Builder:
             graphs=tuple(x[0] for x in _tagged(rest, "graph")),
             dataplanes=tuple(n for x in _tagged(rest, "dataplanes") for n in x),
             places=tuple((x[0], x[1], x[2]) for x in _tagged(rest, "place")),
-            costs=tuple((x[0], x[1], integer(x[2], self.problems)) for x in _tagged(rest, "cost")),
+            costs=tuple((x[0], x[1], x[2]) for x in _tagged(rest, "cost")),
             propagate=tuple(s for x in _tagged(rest, "propagate") for s in x),
             groups=tuple((x[0], tuple(n for n in x[1:] if n is not None)) for x in _tagged(rest, "group")),
             defaults=_pick(rest, t.MeshDefault),
@@ -295,7 +303,7 @@ class Builder:
         return t.SpecDecl(
             name=rest[0],
             tier=tier[0] if (tier := self._once(rest, "tier")) else None,
-            cost=integer(cost[0], self.problems) if (cost := self._once(rest, "cost")) else None,
+            cost=cost[0] if (cost := self._once(rest, "cost")) else None,
             context=tuple(use for x in _tagged(rest, "context") for use in _tagged(x, "use")),
             peer=tuple(n.text for x in _tagged(rest, "peer") for n in x),
             supports=_pick(rest, t.SupportsDecl),

@@ -203,13 +203,24 @@ class MeshDefault:
 
 
 @node(frozen=True, slots=True)
+class CostNode:
+    """`50`, or `50 + 6 per 100/s`: of an instance, and more for requests."""
+
+    instance: int
+    more: int
+    rate: Lit | None
+    start: int
+    end: int
+
+
+@node(frozen=True, slots=True)
 class MeshDecl:
     name: Name
     extends: Name | None
     graphs: tuple[Str, ...]
     dataplanes: tuple[Name, ...]
     places: tuple[tuple[Name, str, Name], ...]  # (service, "never" or "only", dataplane)
-    costs: tuple[tuple[Name, Name, int], ...]  # (dataplane, service, cost)
+    costs: tuple[tuple[Name, Name, CostNode], ...]  # (dataplane, service, cost)
     propagate: tuple[Str, ...]
     groups: tuple[tuple[Name, tuple[Name, ...]], ...]
     defaults: tuple[MeshDefault, ...]
@@ -340,7 +351,7 @@ class SupportsDecl:
 class SpecDecl:
     name: Name
     tier: Name | None
-    cost: int | None
+    cost: CostNode | None
     context: tuple[tuple[str, str | None], ...]  # ("reads" or "writes", side)
     peer: tuple[str, ...]
     supports: tuple[SupportsDecl, ...]
