@@ -17,6 +17,7 @@ entity TcpConnection {
     attribute verdict: Verdict in [allow, deny] default allow;
 
     /// Whether both ends must prove who they are (mutual TLS).
+    @both_ends
     attribute mutual_tls: bool merge or;
 
     /// How long the caller waits until the connection stands. Of several, the shortest.

@@ -59,6 +59,7 @@ ATTRIBUTES = {
     "retries": Attribute(E, "retries", INT, merge="max", default=0),
     "more": Attribute(E, "more", Type("set", (STRING,)), key=ISTRING, merge="union", added_to="header"),
     "log": Attribute(E, "log", INT, merge="max", roles=frozenset({"outward"})),
+    "sealed": Attribute(E, "sealed", Type("bool"), merge="or", roles=frozenset({"both_ends"})),
 }
 OPERATIONS = {
     "Allow": Operation(E, "Allow", (), None, (WriteDecl("verdict", value="allow"),)),
@@ -86,6 +87,7 @@ OPERATIONS = {
     ),
     "Log": Operation(E, "Log", (Param("n", INT),), None, (WriteDecl("log", value="n", value_is_param=True),)),
     "Limit": Operation(E, "Limit", (Param("n", INT),), "egress", (WriteDecl("limit", value="n", value_is_param=True),)),
+    "Seal": Operation(E, "Seal", (), None, (WriteDecl("sealed", value=True),)),
     "Retry": Operation(E, "Retry", (Param("n", INT),), None, (WriteDecl("retries", value="n", value_is_param=True),)),
 }
 HEADERS = ("a", "b")
@@ -263,7 +265,12 @@ def random_specs(dice: Dice, able: bool) -> list[Dataplane]:
 
 
 def random_world(
-    seed: int, most_services: int = 4, most_policies: int = 3, able: bool = False, least_services: int = 2
+    seed: int,
+    most_services: int = 4,
+    most_policies: int = 3,
+    able: bool = False,
+    least_services: int = 2,
+    sealing: bool = False,
 ) -> Program:
     dice = Dice(seed)
     names = "ABCDE"[: dice.one(*range(least_services, most_services + 1))]
@@ -290,6 +297,11 @@ def random_world(
         after = [n for n in before if dice.chance(25)]
         made = policy(f"P{i}", random_pattern(dice, graph), *body, when=when, overrides=overrides, after=after)
         policies.append(made)
+    if sealing:
+        seal = call(0, "Seal", side=dice.one(*[None] * 9, "ingress"))
+        ends = dice.one(*graph.calls)
+        on = Pattern((Step(AnyOne(), star=True), Step(Named(ends.caller)), Step(Named(ends.callee))))
+        policies.append(policy("S", on if dice.chance(90) else random_pattern(dice, graph), seal))
     defaults = []
     if dice.chance(30):
         defaults.append(Default(AttrKey(E, "verdict"), "deny", random_pattern(dice, graph), NOWHERE))

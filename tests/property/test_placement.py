@@ -42,6 +42,7 @@ def check_by_simulation(program: Program, longest: int = 6) -> None:
     made = plan(program)
     assume(not made.unenforceable)
     dicts = elements(program, made)
+    check_ends(program, dicts)
     top = 2**made.context.bits - 1
     tags = sorted({0, 1, top, *range(min(top, 6) + 1), 4095})
     for path in paths:
@@ -65,6 +66,42 @@ def test_a_plan_does_what_the_language_says(program: Program):
 @MANY
 def test_a_plan_of_able_dataplanes_does_what_the_language_says(program: Program):
     check_by_simulation(program, longest=5)
+
+
+def check_ends(program: Program, dicts) -> None:
+    """What seals a hop is done at both ends, by the same dataplane, and nobody in between looks at what is sent."""
+    on: dict = {}
+    for element in dicts:
+        tier = program.dataplanes[element["dataplane"]].tier
+        for site in element["sites"]:
+            ranks = {"egress": (0, 1), "ingress": (3, 2)}[site["side"]]
+            here = (ranks[tier == "kernel"], element["dataplane"], site)
+            on.setdefault((site["caller"], site["callee"]), []).append(here)
+    for sites in on.values():
+        sealing = [(rank, name) for rank, name, site in sites if any(r["operation"] == "Seal" for r in site["rules"])]
+        if sealing:
+            (first, one), (last, other) = sorted(sealing)
+            assert one == other and first < 2 <= last
+            between = [site for rank, _, site in sites if first < rank < last]
+            assert not any(site["rules"] or site["tags"] for site in between)
+
+
+@given(worlds(most_services=5, most_policies=3, able=True, sealing=True))
+@MANY
+def test_a_plan_that_seals_hops_does_what_the_language_says(program: Program):
+    check_by_simulation(program, longest=5)
+
+
+@given(worlds(most_services=3, most_policies=2, sealing=True))
+@MANY
+def test_nothing_cheaper_seals_hops(program: Program):
+    check_that_nothing_cheaper_does(program)
+
+
+@given(worlds(least_services=3, most_services=4, most_policies=2, able=True, sealing=True))
+@MANY
+def test_nothing_cheaper_seals_hops_for_able_dataplanes(program: Program):
+    check_that_nothing_cheaper_does(program)
 
 
 @given(worlds())
@@ -216,7 +253,14 @@ class Confusion:
 def feasible(problem, resolved, chosen, told: dict) -> bool:
     """Whether a choice of elements can do all that is to be done. `told`: whether tags tell a component enough, by who
     updates them, for no more of a choice matters to that."""
-    choices = [[p for p in problem.positions(rule) if p.at in chosen] for rule in problem.rules]
+    choices = [
+        [
+            p
+            for p in problem.positions(rule)
+            if p.at in chosen and (not rule.both_ends or Candidate(rule.hop[0], p.at.dataplane) in chosen)
+        ]
+        for rule in problem.rules
+    ]
     if not all(choices):
         return False
     tied = sorted({i for o in problem.orders for i in (o.first, o.then)})

@@ -56,11 +56,18 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A rule at its position. `when` says, for groups of tags as seen there, what it does; None is every tag."""
+    """A rule at its position. `when` says, for groups of tags as seen there, what it does; None is every tag.
+    `other_end`: where it runs as well, if it runs at both ends of its hop."""
 
     rule: Rule
     position: Position
     when: tuple[tuple[tuple[int, ...] | None, Effect], ...]
+    other_end: Position | None = None
+
+    @property
+    def positions(self) -> tuple[Position, ...]:
+        """Where it runs, in the order in which a request meets it."""
+        return (self.position,) if self.other_end is None else (self.other_end, self.position)
 
 
 class Assembly:
@@ -86,8 +93,10 @@ class Assembly:
             meaning = tagging.meaning[i] if rule.contextual else None
             found = known.get(id(rule))
             if found is None or found[0].rule is not rule or found[0].position is not at[i] or found[1] is not meaning:
-                run = Run(rule, at[i], ((None, rule.cases[0].effect),) if meaning is None else meaning)
-                of = tuple(_placed(named, rule, source, at[i]) for source in (*rule.sources, *rule.carries))
+                said = ((None, rule.cases[0].effect),) if meaning is None else meaning
+                run = Run(rule, at[i], said, problem.other_end(rule, at[i]))
+                sources = (*rule.sources, *rule.carries)
+                of = tuple(_placed(named, rule, source, p) for source in sources for p in run.positions)
                 found = (run, meaning, of)
             self._runs[id(rule)] = found
             runs.append(found[0])
@@ -100,7 +109,8 @@ class Assembly:
         """The elements, each with why it is there, and where the tag is written and read."""
         runs_at: dict[int, list[Run]] = {}  # by the identity of candidates, of which there is one object each
         for run in runs:
-            runs_at.setdefault(id(run.position.at), []).append(run)
+            for position in run.positions:
+                runs_at.setdefault(id(position.at), []).append(run)
         if self._updates[0] is not tagging.tables:
             self._tables = {}
             for table in tagging.tables:

@@ -48,8 +48,10 @@ def elements(program: Program, plan: Plan) -> tuple[dict[str, Json], ...]:
                 r
                 for r in plan.runs
                 if r.rule.hop == hop
-                and r.position.side == side
-                and (r.position.at.service, r.position.at.dataplane) == (element.service, element.dataplane)
+                and any(
+                    p.side == side and (p.at.service, p.at.dataplane) == (element.service, element.dataplane)
+                    for p in r.positions
+                )
             ]
             table = next(
                 (

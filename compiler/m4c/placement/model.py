@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from m4c.paths.callpath import Hop, callees
 from m4c.paths.classes import Classes, context_classes
@@ -17,7 +18,7 @@ from m4c.paths.masks import Letters
 from m4c.paths.spread import State
 from m4c.placement.patterns import Patterns
 from m4c.placement.rules import Effect, Order, Rule
-from m4c.semantics.model import Atom, Dataplane, Program, Side, StateAtom
+from m4c.semantics.model import SIDES, Atom, Dataplane, Operation, Program, Side, StateAtom
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -171,6 +172,22 @@ class Problem:
             known = self._able[id(rule)] = (rule, able, columns, frozenset(columns))
         return known
 
+    def other_end(self, rule: Rule, position: Position) -> Position | None:
+        """Of a rule that runs at both ends, which has its position at the callee's: the position at the caller's."""
+        if not rule.both_ends or rule.hop[0] is None:
+            return None
+        caller = self._places.get((rule.hop[0], "egress"), [])
+        return next((p for p in caller if p.at.dataplane == position.at.dataplane), None)
+
+    def rows(self, rule: Rule) -> list[frozenset[int]]:
+        """What a choice has to meet so that a rule can run: of each row one column. For one at both ends, one of each
+        way to take an end of every dataplane that could: then some dataplane has both."""
+        if not rule.both_ends:
+            return [self.row(rule)]
+        ends = [(p, self.other_end(rule, p)) for p in self.positions(rule)]
+        pairs = [(self.column[p.at], self.column[q.at]) for p, q in ends if q is not None]
+        return list(dict.fromkeys(frozenset(way) for way in product(*pairs)))
+
     def next(self, program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...]) -> Problem:
         """The problem of another program of the same mesh without its components; what both have in common is
         shared."""
@@ -199,7 +216,44 @@ class Problem:
             lacking[at] = _obstacle(rule, self.dataplane(position.at), side)
         if lacking[at] is None and not self.knows_peer(position.at, side):
             return f"does not know the peer at {side}"
+        if lacking[at] is None and rule.both_ends:
+            return self._alone(rule, position)
+        if lacking[at] is None and any(self._between(operation, rule.hop, position) for operation in rule.sealing):
+            return "cannot see what is sent between the two ends of the hop"
         return lacking[at]
+
+    def _alone(self, rule: Rule, position: Position) -> str | None:
+        """Why a dataplane that could run a rule at one end does not do so at both."""
+        operation, spec = rule.operation, self.dataplane(position.at)
+        if position.side == "egress":
+            return f"has to run {operation.name} at both ends of the hop"
+        if rule.side is not None:
+            return f"has to run {operation.name} at both ends of the hop, not only at {rule.side}"
+        if rule.hop[0] is None:
+            return f"has to run {operation.name} at both ends of the hop, and one of them is outside"
+        if rule.contextual or rule.versioned or rule.reads:
+            return f"has to know at both ends whether {operation.name} is to be, before anything is sent"
+        if self.other_end(rule, position) is None or not self._seals(operation, spec):
+            return f"has to run {operation.name} at both ends of the hop, and cannot at {rule.hop[0]}"
+        return None
+
+    def _seals(self, operation: Operation, spec: Dataplane) -> bool:
+        """Whether a dataplane can run something at both ends. Then it carries the context as well: nobody else can."""
+        supports = spec.operations.get((operation.entity, operation.name))
+        able = (supports.sides if supports is not None else (), spec.reads_context, spec.writes_context, spec.peer)
+        return all(set(SIDES) <= set(sides) for sides in able)
+
+    def _between(self, operation: Operation, hop: Hop, position: Position) -> bool:
+        """Whether a position may lie between the two ends at which something runs."""
+        if hop[0] is None:
+            return False
+        ends = [(a, b) for a in self.places(hop[0], "egress") for b in self.places(hop[1], "ingress")]
+        return any(
+            a.at.dataplane == b.at.dataplane
+            and a.rank < position.rank < b.rank
+            and self._seals(operation, self.dataplane(a.at))
+            for a, b in ends
+        )
 
     def order_groups(self) -> list[tuple[list[int], list[Order]]]:
         """The rules that orders tie together, with those orders."""

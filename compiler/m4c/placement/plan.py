@@ -251,8 +251,12 @@ def _positions(problem: Problem, chosen: Sequence[Candidate]) -> dict[int, Posit
     columns = {problem.column[c] for c in chosen}
 
     def choices(rule: Rule) -> list[Position]:
-        able = problem.positions(rule)
-        return [p for p, c in zip(able, problem.columns_of(rule), strict=True) if c in columns]
+        able = zip(problem.positions(rule), problem.columns_of(rule), strict=True)
+        found = [p for p, c in able if c in columns]
+        if rule.both_ends:
+            ends = [(p, problem.other_end(rule, p)) for p in found]
+            return [p for p, end in ends if end is not None and problem.column[end.at] in columns]
+        return found
 
     def preferred(position: Position) -> tuple[bool, Position]:
         return problem.dataplane(position.at).tier == "proxy", position

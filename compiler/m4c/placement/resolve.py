@@ -178,12 +178,14 @@ class Resolver:
         if len(wanted) > 1:
             wanted = self._apart(here.hop, self._fold(here.hop, wanted))
         rules: list[Rule] = []
+        sealing = tuple(dict.fromkeys(w.operation for w in wanted if self._any(w, "both_ends")))
         for w in wanted:
             patterns, cases = self._cases(w.when, here.hop)
             terminal = any(self._is_terminal(write) for write in w.writes)
-            outward = any("outward" in self.program.attribute(write.attr).roles for write in w.writes)
+            outward, both_ends = self._any(w, "outward"), self._any(w, "both_ends")
             said = (here.hop, w.operation, w.args, w.writes, terminal, outward, w.side, w.sources, w.carries)
-            rules.append(Rule(*said, patterns, cases, w.asks))
+            sealed = tuple(o for o in sealing if o != w.operation)
+            rules.append(Rule(*said, patterns, cases, w.asks, both_ends, sealed))
         if len(rules) < 2:
             return rules, []
         pairs = zip(wanted, rules, strict=True)
@@ -194,6 +196,10 @@ class Resolver:
                 if i != j and asking.asks is not None and asking.asks in reader.reads:
                     tied[i, j] = Order(i, j, same=True)
         return rules, list(tied.values())
+
+    def _any(self, wanted: _Wanted, role: str) -> bool:
+        """Whether it writes an attribute with an annotation."""
+        return any(role in self.program.attribute(write.attr).roles for write in wanted.writes)
 
     def _meet(self, hop: Hop, *conds: Cond) -> bool:
         """Can conditions hold together on the hop? Where the paths are too many to say: yes."""

@@ -52,6 +52,8 @@ class Rule:
     patterns: tuple[int, ...] = field(compare=False)  # what they are called depends on what was planned before
     cases: tuple[Case, ...] = field(compare=False)
     asks: StateAtom | None = None  # the operation is a condition of a state: its answer is what the others read
+    both_ends: bool = False  # the same dataplane runs it at both ends of the hop
+    sealing: tuple[Operation, ...] = ()  # those of its hop, of other rules, that run at both ends
 
     @property
     def of_state(self) -> str | None:

@@ -219,7 +219,8 @@ def static_rows(problem: Problem) -> Iterator[tuple[Row, Owner]]:
     """The rows of single rules, and of those that an order ties together."""
     rules = problem.rules
     for i, rule in enumerate(rules):
-        yield problem.row(rule), ("rule", i)
+        for row in problem.rows(rule):
+            yield row, ("rule", i)
     for members, orders in problem.order_groups():
         able = {r: problem.positions(rules[r]) for r in members}
         if len(set(map(tuple, able.values()))) > 1:

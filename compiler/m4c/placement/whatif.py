@@ -89,10 +89,10 @@ def serves(problem: Problem, plan: Plan, policy: str) -> tuple[Serves, ...]:
     others: dict[Candidate, set[str]] = {}
     for run in plan.runs:
         asking = {s.policy for s in (*run.rule.sources, *run.rule.carries) if not s.default}
-        at = run.position.at
-        others.setdefault(at, set()).update(asking - {policy})
-        if policy in asking:
-            needs.setdefault(at, {})[_need(problem, run.rule, at)] = None
+        for at in (p.at for p in run.positions):
+            others.setdefault(at, set()).update(asking - {policy})
+            if policy in asking:
+                needs.setdefault(at, {})[_need(problem, run.rule, at)] = None
     chosen = (Candidate(e.service, e.dataplane) for e in plan.elements)
     return tuple(
         Serves(c, problem.candidates[c], tuple(needs[c]), tuple(sorted(others[c]))) for c in chosen if c in needs
@@ -100,7 +100,7 @@ def serves(problem: Problem, plan: Plan, policy: str) -> tuple[Serves, ...]:
 
 
 def _why(program: Program, problem: Problem, plan: Plan, element: Candidate, chosen: Sequence[Candidate]) -> Why:
-    needs = [_need(problem, run.rule, element) for run in plan.runs if run.position.at == element]
+    needs = [_need(problem, run.rule, element) for run in plan.runs if element in {p.at for p in run.positions}]
     others = sum(1 << problem.column[c] for c in chosen if c != element)
     lost_context = dict.fromkeys(v.why for v in violations(problem, others) if v.row >> problem.column[element] & 1)
     needs += [Need("carries the context", (f"without it {said}",)) for said in lost_context]
@@ -123,6 +123,8 @@ def _need(problem: Problem, rule: Rule, element: Candidate) -> Need:
     for position in problem.all_positions(rule.hop):
         other = position.at
         if other == element or problem.candidates[other] > cost:
+            continue
+        if rule.both_ends and other.dataplane == element.dataplane:  # it is the other end
             continue
         obstacle = problem.obstacle(rule, position)
         if obstacle is None:

@@ -36,6 +36,7 @@ ROLES = {
     "repeats": "how many more times a failed request may be sent",
     "propagates": "applications hand on those whose keys the mesh lists under `propagate`",
     "outward": "it shows even if the request ends on the same hop, so what ends the request has to come first",
+    "both_ends": "it takes the same dataplane at both ends of a hop, and nobody between the two sees what is sent",
     "added_to": "its elements are added to the named attribute when all else of the hop is done",
 }
 ENTITY_ROLES = {
