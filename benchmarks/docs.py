@@ -21,6 +21,7 @@ PICTURE = ROOT / "docs/images/performance.svg"
 SIZES = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
 BEGIN = "<!-- measured by `make bench-docs` -->\n"
 END = "<!-- end of what is measured -->\n"
+PLANNER = "<!-- measured by `python -m benchmarks.placement --docs` -->\n"
 
 
 def section(results: Sequence[Mapping[str, Any]]) -> str:
@@ -38,13 +39,13 @@ def section(results: Sequence[Mapping[str, Any]]) -> str:
     return f"{facts}\n{table.markdown(table.lines(shown, large))}\n{growth}\n\n{picture}\n"
 
 
-def put(page: str, measured: str) -> str:
+def put(page: str, measured: str, begins: str = BEGIN) -> str:
     """The page with another measured part."""
-    before, begin, rest = page.partition(BEGIN)
+    before, begin, rest = page.partition(begins)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"the page has no place for what is measured: it begins with {BEGIN!r} and ends with {END!r}")
-    return f"{before}{BEGIN}\n{measured}\n{END}{after}"
+        raise ValueError(f"the page has no place for what is measured: it begins with {begins!r} and ends with {END!r}")
+    return f"{before}{begins}\n{measured}\n{END}{after}"
 
 
 def main() -> int:

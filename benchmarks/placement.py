@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.graphs import Service, service_graph, yaml
 from benchmarks.results import Figure, figure, machine
-from benchmarks.table import Line, text, verdict
+from benchmarks.table import Line, markdown, on, text, verdict
 
 if TYPE_CHECKING:
     from m4c.placement.plan import Plan
@@ -397,6 +397,7 @@ def main() -> int:
     parser.add_argument("--edits", type=int, default=50, help="edits, each made and taken back (default: 50)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer-limit", type=float, default=60, help="seconds for the peer (default: 60)")
+    parser.add_argument("--docs", action="store_true", help="write the table into docs/performance.md, too")
     parser.add_argument("--out", type=Path, default=ROOT / "out/bench", help="where the JSON goes (default: out/bench)")
     args = parser.parse_args()
     measured = list(lines(args))
@@ -408,6 +409,12 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "placement.json").write_text(json.dumps(where, indent=1) + "\n")
     print(text(measured))
+    if args.docs:
+        from benchmarks import docs
+
+        page = docs.PAGE.read_text("utf-8")
+        about = f"- seed {args.seed}\n- {on(where['machine'])}\n\n"
+        docs.PAGE.write_text(docs.put(page, about + markdown(measured), docs.PLANNER), "utf-8")
     return 1 if any(line.figure.note.startswith("failed") for line in measured) else 0
 
 

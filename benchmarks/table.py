@@ -106,14 +106,20 @@ def _said(value: float | None, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}"
 
 
+def on(machine: Mapping[str, Any]) -> str:
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores (load {machine['load']} before), Python {machine['python']}, "
+        f"{machine['system']}"
+    )
+
+
 def about(results: Mapping[str, Any]) -> list[str]:
     """What was measured on, and where."""
     size, machine, facts = results["size"], results["machine"], results["facts"]
     out = [
         f"{size['policies']:,} policies in {size['files']:,} files, {size['services']:,} services, {size['calls']:,} "
         f"calls, seed {results['seed']}",
-        f"{machine['cpu']}, {machine['cores']} cores (load {machine['load']} before), Python {machine['python']}, "
-        f"{machine['system']}",
+        on(machine),
     ]
     if facts:
         findings = ", ".join(f"{n:,} {code}" for code, n in facts["findings"].items()) or "none"
