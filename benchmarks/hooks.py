@@ -22,7 +22,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from m4bpf import compile_program, libbpf
-from m4bpf.attach import remote_key
+from m4bpf.hops import read_policies, remote_key
+from m4bpf.layout import lay_out
 from m4deploy.built import Built
 from m4deploy.processes import split_address
 
@@ -50,6 +51,9 @@ def packets(built: Built, mesh: Standing, folder: Path) -> Iterator[None]:
         libbpf.call("the kernel refuses it", "bpf_object__load", loaded)
         hops = libbpf.call("it has no hops", "bpf_object__find_map_fd_by_name", loaded, b"m4_hops")
         libbpf.map_write(hops, remote_key(mesh.address), struct.pack("=I", 0))
+        sets = libbpf.call("it has no policies", "bpf_object__find_map_fd_by_name", loaded, b"m4_sets")
+        policies = lay_out(read_policies(element.file("hops.json")), lambda counted: 0)
+        libbpf.map_write(sets, struct.pack("=I", 0), policies)
         program = libbpf.call("it has no program", "bpf_object__find_program_by_name", loaded, b"m4_packet")
         fd = os.open(mesh.caller, os.O_RDONLY | os.O_DIRECTORY)
         try:

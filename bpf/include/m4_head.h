@@ -8,7 +8,7 @@
 // branch that depends on the bytes. Then the events, a few per field, are turned into texts and fields.
 #pragma once
 
-#include "m4_text.h"
+#include "m4_rules.h"
 
 enum { C_BAD, C_SP, C_HT, C_CR, C_LF, C_COLON, C_QUERY, C_HASH, C_TOKEN, C_VISIBLE, C_HIGH };
 
@@ -107,14 +107,12 @@ __noinline int m4_scan(struct m4_work *w, u32 size, u32 state)
     return 0;
 }
 
-// The number of the field with this name among those that conditions look at, or M4_FIELDS. Generated.
-static __always_inline u32 m4_field_number(const struct m4_work *w, u32 at, u32 len);
-
 #define M4_NAMED(w, name, len, literal) \
     (((len) == sizeof(literal) - 1) & m4_same(w, name, literal, sizeof(literal) - 1, 1))
 
 struct m4_walk {
     struct m4_work *w;
+    const struct m4_set *set;
     u32 start, query, name, colon, value;
 };
 
@@ -145,15 +143,21 @@ static __always_inline void m4_on_field(struct m4_walk *k, u32 solid)
     else if (M4_NAMED(w, k->name, len, M4_CONTEXT))
         m4_note(&w->own[M4_OWN_CONTEXT], value);
 
-    u64 number = m4_field_number(w, k->name, len);
-    M4_HIDE(number);
-    if (number >= M4_FIELDS)
+    u64 number = m4_part_number(w, k->set, k->name, len);
+    if (!number)
         return;
-    m4_note(&w->field[number], value);
+    M4_HIDE(number);
+    number &= M4_PARTS - 1;
+    u64 bit = 1ULL << number;
+    if (w->present & bit)
+        w->repeated |= bit;
+    else
+        w->part[number] = value;
+    w->present |= bit;
     u64 n = w->repeats++;
     M4_HIDE(n);
     if (n < M4_REPEATS) {
-        w->repeat[n].field = number;
+        w->repeat[n].part = number;
         w->repeat[n].value = value;
     }
 }
@@ -165,15 +169,15 @@ static long m4_on_event(u32 i, struct m4_walk *k)
     u32 at = event & 0x3fff, solid = event >> 14 & 0x3fff;
     switch (event >> 28) {
     case S_TARGET0:
-        w->method = (struct m4_text){0, at};
+        w->part[M4_PART_METHOD] = (struct m4_text){0, at};
         k->start = at + 1;
         break;
     case S_QUERY:
         k->query = at;
         break;
     case S_VERSION:
-        w->target = (struct m4_text){k->start, at - k->start};
-        w->path = (struct m4_text){k->start, (k->query ? k->query : at) - k->start};
+        w->part[M4_PART_TARGET] = (struct m4_text){k->start, at - k->start};
+        w->part[M4_PART_PATH] = (struct m4_text){k->start, (k->query ? k->query : at) - k->start};
         k->start = at + 1;
         break;
     case S_FIRST_CR:
@@ -198,7 +202,7 @@ static long m4_on_event(u32 i, struct m4_walk *k)
 
 struct m4_join {
     struct m4_work *w;
-    u32 field, end, any;
+    u32 part, end, any;
 };
 
 static long m4_join_one(u32 i, struct m4_join *j)
@@ -208,7 +212,7 @@ static long m4_join_one(u32 i, struct m4_join *j)
     M4_HIDE(n);
     if (n >= M4_REPEATS)
         return 1;
-    if (w->repeat[n].field != j->field)
+    if (w->repeat[n].part != j->part)
         return 0;
     M4_HIDE(to);
     to &= M4_TEXT_MASK;
@@ -227,14 +231,18 @@ static long m4_join_one(u32 i, struct m4_join *j)
 }
 
 // A repeated field is one value, joined by ",". The joined values lie behind the head and are together shorter than it.
-__noinline int m4_join(struct m4_work *w, u32 number)
+static long m4_join_part(u32 i, struct m4_work **all)
 {
-    if (!w || number >= M4_FIELDS || w->field[number].count < 2)
+    struct m4_work *w = *all;
+    u64 part = i;
+    M4_HIDE(part);
+    part &= M4_PARTS - 1;
+    if (!(w->repeated >> part & 1))
         return 0;
-    struct m4_join join = {.w = w, .field = number, .end = w->joined};
+    struct m4_join join = {.w = w, .part = part, .end = w->joined};
     bpf_loop(w->repeats, m4_join_one, &join, 0);
-    w->field[number].value.at = w->joined;
-    w->field[number].value.len = join.end - w->joined;
+    w->part[part].at = w->joined;
+    w->part[part].len = join.end - w->joined;
     w->joined = join.end;
     return 0;
 }
@@ -286,7 +294,7 @@ static __always_inline u32 m4_read_tag(struct m4_work *w)
 // what a condition sees of it would not be what they serve.
 static __always_inline u64 m4_is_path(const struct m4_work *w)
 {
-    return m4_same(w, w->target.at, "/", 1, 0) | (m4_same(w, w->target.at, "*", 1, 0) & m4_is(w->target.len, 1));
+    return m4_same(w, w->part[M4_PART_TARGET].at, "/", 1, 0) | (m4_same(w, w->part[M4_PART_TARGET].at, "*", 1, 0) & m4_is(w->part[M4_PART_TARGET].len, 1));
 }
 
 // How the body is delimited, or the status of a refusal where that is not beyond doubt.
@@ -300,7 +308,7 @@ static __always_inline u32 m4_framing(struct m4_work *w)
         return 400;
     if (w->own[M4_OWN_CONTEXT].count > 1 || w->own[M4_OWN_HOST].count > 1 || !m4_is_path(w))
         return 400;
-    if (w->method.len == 7 && m4_same(w, w->method.at, "CONNECT", 7, 0))
+    if (w->part[M4_PART_METHOD].len == 7 && m4_same(w, w->part[M4_PART_METHOD].at, "CONNECT", 7, 0))
         return 400;  // what follows is not HTTP
     if (encodings) {
         if (w->version == '0' || encoding.len != 7 || !m4_same(w, encoding.at, "chunked", 7, 1))
@@ -311,25 +319,27 @@ static __always_inline u32 m4_framing(struct m4_work *w)
 }
 
 // Reads the head that m4_scan has found to be complete.
-__noinline int m4_read_head(struct m4_work *w)
+__noinline int m4_read_head(struct m4_work *w, const struct m4_set *set)
 {
-    if (!w)
+    if (!w || !set)
         return 0;
-    struct m4_walk walk = {.w = w};
-    w->repeats = w->chunked = w->version = w->status = w->length = w->tag = w->answers = 0;
+    struct m4_walk walk = {.w = w, .set = set};
+    w->repeats = w->chunked = w->version = w->status = w->length = w->tag = w->answers = w->repeated = 0;
+    w->present = (1 << M4_PART_FIELDS) - 1;
     w->next = M4_KEEP;
     w->joined = M4_HEAD;
     __builtin_memset(w->own, 0, sizeof(w->own));
-    __builtin_memset(w->field, 0, sizeof(w->field));
     w->error = 431;
     if (w->events > M4_EVENTS)
         return 0;
     bpf_loop(w->events, m4_on_event, &walk, 0);
     if (w->repeats > M4_REPEATS)
         return 0;
+    if (w->repeated)
+        bpf_loop(M4_PARTS, m4_join_part, &w, 0);
     w->error = m4_framing(w);
     w->tag = m4_read_tag(w);
-    w->no_body = w->method.len == 4 && m4_same(w, w->method.at, "HEAD", 4, 0);
+    w->no_body = w->part[M4_PART_METHOD].len == 4 && m4_same(w, w->part[M4_PART_METHOD].at, "HEAD", 4, 0);
     return 0;
 }
 

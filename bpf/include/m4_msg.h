@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
-// The program that judges what the service sends on connections to its callees. Included last: the generated program
-// has defined m4_judge by then.
+// The program that judges what the service sends on connections to its callees. Included last.
 //
 // m4_msg runs on what the application hands to send(). It either lets a known number of bytes pass, or asks to be run
 // again with more (a cork), or turns the message into an answer and puts that into the sender's own receive queue.
@@ -258,6 +257,7 @@ static __always_inline int m4_allow(struct m4_run *r)
 static __always_inline int m4_on_head(struct m4_run *r)
 {
     struct m4_work *w = r->w;
+    const struct m4_set *set = 0;
     u32 size = m4_load(r->m, w, M4_HEAD), error = 0;
     if (!size)
         return m4_fail(r);
@@ -271,7 +271,10 @@ static __always_inline int m4_on_head(struct m4_run *r)
     } else if (!w->end) {
         error = 431;
     } else {
-        m4_read_head(w);
+        set = m4_set_in_force();
+        if (!set)
+            return m4_fail(r);
+        m4_read_head(w, set);
         error = w->error;
     }
     M4_COUNT(r->counters, seen);
@@ -281,9 +284,7 @@ static __always_inline int m4_on_head(struct m4_run *r)
         M4_COUNT(r->counters, errors);
         return m4_answer(r, error, 1, 0);
     }
-    u32 zero = 0, *released = bpf_map_lookup_elem(&m4_released, &zero);
-    if (!released || !*released)
-        m4_judge(w, r->conn->site);
+    m4_judge(w, set, r->conn->site);
     return w->status ? m4_refuse(r) : m4_allow(r);
 }
 

@@ -14,6 +14,7 @@ struct m4_state {
     s64 tally;  // a counter
 };
 
+// By the number that the loader makes of a state's name.
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, M4_STATES);
@@ -21,18 +22,6 @@ struct {
     __type(key, u64);
     __type(value, struct m4_state);
 } m4_states SEC(".maps");
-
-// The key of a name: FNV-1a. The loader has the same.
-static __always_inline u64 m4_state_key(const char *name, u32 size)
-{
-    u64 key = 0xcbf29ce484222325ULL;
-#pragma unroll
-    for (u32 i = 0; i < size; i++)
-        key = (key ^ (u8)name[i]) * 0x100000001b3ULL;
-    return key;
-}
-
-#define M4_STATE(name) m4_state_key(name, sizeof(name) - 1)
 
 static __always_inline struct m4_state *m4_state_of(u64 key)
 {
@@ -73,5 +62,4 @@ __noinline int m4_take(u64 key, u64 interval, u64 slack)
 
 // The answers that states gave to this request, by the number of the question.
 #define M4_QUESTIONS 64
-#define M4_ANSWER(w, number, answer) ((w)->answers |= (u64)((answer) & 1) << (number))
-#define M4_ANSWERED(w, number) ((w)->answers >> (number) & 1)
+#define M4_ANSWER(w, number, answer) ((w)->answers |= (u64)((answer) & 1) << ((number) & (M4_QUESTIONS - 1)))

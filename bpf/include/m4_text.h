@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
-// Comparisons of a piece of the request with a constant: 0 or 1, without branches, eight bytes at a time.
-// Conditions are built from them with & | ^, so that the verifier sees one path however large a condition is. The
-// machine has no instruction that turns a comparison into 0 or 1; hence the arithmetic, hidden from a compiler that
-// would make branches of it.
+// Comparisons of a piece of the request with a constant that the compiler knows: 0 or 1, without branches, eight bytes at
+// a time, so that the verifier sees one path. The machine has no instruction that turns a comparison into 0 or 1; hence
+// the arithmetic, hidden from a compiler that would make branches of it. For constants of policies see m4_rules.h.
 #pragma once
 
 #include "m4_types.h"
@@ -24,15 +23,6 @@ static __always_inline u64 m4_nonzero(u64 x)
 static __always_inline u64 m4_is(u64 a, u64 b)
 {
     return m4_nonzero(a ^ b) ^ 1;
-}
-
-static __always_inline u64 m4_at_least(u32 a, u32 b)
-{
-    u64 below = (u64)a - b;
-    M4_OPAQUE(below);
-    below >>= 63;
-    M4_OPAQUE(below);
-    return below ^ 1;
 }
 
 // Up to eight bytes of a literal as one number; with `fold`, the mask that maps ASCII capitals to small letters.
@@ -69,67 +59,4 @@ static __always_inline u64 m4_same(const struct m4_work *w, u32 at, const char *
         difference |= word;
     }
     return m4_is(difference, 0);
-}
-
-// The value of a request attribute and whether it is there at all; rules name them M4_METHOD(w) and so on.
-struct m4_value {
-    u64 present;
-    u32 at, len;
-};
-
-static __always_inline struct m4_value m4_value_of(const struct m4_text *text, u64 present)
-{
-    return (struct m4_value){present, text->at, text->len};
-}
-
-#define M4_TAG(w) ((w)->tag)
-#define M4_TAGGED(w, value) m4_is(M4_TAG(w), value)
-#define M4_METHOD(w) m4_value_of(&(w)->method, 1)
-#define M4_TARGET(w) m4_value_of(&(w)->target, 1)
-#define M4_URL_PATH(w) m4_value_of(&(w)->path, 1)
-#define M4_HEADER(w, i) m4_value_of(&(w)->field[i].value, m4_nonzero((w)->field[i].count))
-
-static __always_inline u64 m4_equals(const struct m4_work *w, struct m4_value v, const char *literal, u32 size)
-{
-    return v.present & m4_is(v.len, size) & m4_same(w, v.at, literal, size, 0);
-}
-
-static __always_inline u64 m4_starts_with(const struct m4_work *w, struct m4_value v, const char *literal, u32 size)
-{
-    return v.present & m4_at_least(v.len, size) & m4_same(w, v.at, literal, size, 0);
-}
-
-static __always_inline u64 m4_ends_with(const struct m4_work *w, struct m4_value v, const char *literal, u32 size)
-{
-    return v.present & m4_at_least(v.len, size) & m4_same(w, v.at + v.len - size, literal, size, 0);
-}
-
-struct m4_search {
-    struct m4_work *w;
-    u32 at;
-};
-
-// Defines NAME(w, value): does the value contain the literal?
-#define M4_CONTAINS(NAME, LITERAL, SIZE)                                               \
-    static long NAME##_at(u32 i, struct m4_search *s)                                  \
-    {                                                                                  \
-        s->w->found = m4_same(s->w, s->at + i, LITERAL, SIZE, 0);                      \
-        return s->w->found != 0;                                                       \
-    }                                                                                  \
-    static __always_inline u64 NAME(struct m4_work *w, struct m4_value v)              \
-    {                                                                                  \
-        struct m4_search search = {w, v.at};                                           \
-        u32 places = (v.len - (SIZE) + 1) & -(v.present & m4_at_least(v.len, SIZE));   \
-        w->found = 0;                                                                  \
-        bpf_loop(places, NAME##_at, &search, 0);                                       \
-        return w->found & 1;                                                           \
-    }
-
-// What a rule can do to the request at hand. Of several refusals the one with the smallest status is answered.
-static __always_inline void m4_deny(struct m4_work *w, u32 status)
-{
-    if (!w->status || status < w->status) {
-        w->status = status;
-        w->rule = w->by;
-    }
 }

@@ -3,9 +3,6 @@
 // What every generated kernel program shares: limits, the state of a connection, the working memory of a run, the maps.
 //
 // A generated program defines, before it includes this file:
-//   M4_SITES    number of hops of the service (one site each; the loader's hops.json numbers them)
-//   M4_RULES    number of rules
-//   M4_FIELDS   number of header names that conditions look at
 //   M4_CONTEXT, M4_CONTEXT_WIDTH    name of the context header (lower case) and its number of hexadecimal digits
 #pragma once
 
@@ -31,11 +28,17 @@ typedef __s64 s64;
 #define M4_TEXT (3 * M4_HEAD)  // the head, the joined values of repeated fields, and slack for fixed-size reads
 #define M4_TEXT_MASK (2 * M4_HEAD - 1)
 #define M4_LITERAL 1024        // longest constant in a condition
+#define M4_RULES 8192          // of a set of policies and of the next one: refusals of each are counted
 #define M4_EVENTS 512          // about four per field; more is refused with 431
 #define M4_REPEATS 128         // fields that conditions look at, repetitions counted
 #define M4_SLOTS 32            // working memories: one per run in progress
 #define M4_SOCKETS 65536       // connections under control at a time
 #define M4_KEEP (1ULL << 32)   // no tag is this large: "leave the tag as it is"
+
+// What a set of policies may hold. The loader knows these numbers too, and refuses what does not fit.
+#define M4_OPS 8192
+#define M4_WORDS 16384
+#define M4_PARTS 64            // parts of a request that conditions look at
 
 // Fields of the kernel's TCP socket; the loader finds their real places (CO-RE).
 struct tcp_sock {
@@ -79,6 +82,10 @@ struct m4_field {
     struct m4_text value;
 };
 
+// The parts of a request that conditions look at, by number: these three, then fields by the numbers that the loader gave
+// to their names.
+enum m4_part { M4_PART_METHOD, M4_PART_TARGET, M4_PART_PATH, M4_PART_FIELDS };
+
 // Fields that the runtime itself looks at.
 enum m4_own { M4_OWN_LENGTH, M4_OWN_ENCODING, M4_OWN_EXPECT, M4_OWN_HOST, M4_OWN_CONTEXT, M4_OWN };
 
@@ -101,13 +108,13 @@ struct m4_work {
     u64 length;                            // of the body, if not chunked
     u64 answers;                           // of states, by the number of the question
     u64 next;                              // the tag that the request shall carry, or M4_KEEP
+    u64 present, repeated;                 // parts that the request has, and has more than once, a bit each
     u32 tag;                               // the context tag that it carries
     u32 status;                            // set by a rule that refuses the request; 0: allowed
     u32 by, rule;                          // the rule at hand, and the one that refuses the request
-    struct m4_text method, target, path;
+    struct m4_text part[M4_PARTS];         // those that are present
     struct m4_field own[M4_OWN];
-    struct m4_field field[M4_FIELDS + 1];  // the one at M4_FIELDS belongs to names that nobody asked for
-    struct { u32 field; struct m4_text value; } repeat[M4_REPEATS];
+    struct { u32 part; struct m4_text value; } repeat[M4_REPEATS];
     struct m4_size_line line;
     u32 event[M4_EVENTS];
     u8 text[M4_TEXT];
@@ -143,9 +150,10 @@ struct {
     __type(value, struct m4_conn);
 } m4_conns SEC(".maps");
 
+// By site. The loader knows how many there are.
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, M4_SITES);
+    __uint(max_entries, 1);
     __type(key, u32);
     __type(value, struct m4_counters);
 } m4_counts SEC(".maps");
@@ -186,13 +194,5 @@ struct {
     __type(key, u32);
     __type(value, u32);
 } m4_judges SEC(".maps");
-
-// Its only element is 1 while requests are to pass unjudged, because the rules are out of force.
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, u32);
-    __type(value, u32);
-} m4_released SEC(".maps");
 
 #define M4_COUNT(counters, what) __sync_fetch_and_add(&(counters)->what, 1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from m4bpf._errors import KernelError
-from m4bpf.attach import Attached, Refusal, Release, Replacement, attach
+from m4bpf.attach import Attached, Refusal, Replacement, attach
 from m4bpf.build import compile_program, include_dir
 from m4bpf.cgroup import cgroup_root, enter_cgroup, make_cgroup, remove_cgroup
+from m4bpf.layout import check
 from m4bpf.probe import Probe, probe
 
 __all__ = [
@@ -13,10 +14,10 @@ __all__ = [
     "KernelError",
     "Probe",
     "Refusal",
-    "Release",
     "Replacement",
     "attach",
     "cgroup_root",
+    "check",
     "compile_program",
     "enter_cgroup",
     "include_dir",

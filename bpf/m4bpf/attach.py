@@ -8,19 +8,18 @@ service starts.
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import os
 import struct
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from m4bpf import libbpf
+from m4bpf import libbpf, quiet
 from m4bpf._errors import KernelError
+from m4bpf.hops import Policies, Sites, Source, read_policies, remote_key, state_number
+from m4bpf.layout import RULES, lay_out
 
 COUNTERS = ("seen", "allowed", "denied", "tagged", "errors")
 
@@ -33,6 +32,7 @@ _SHARED = (
     "m4_counts",
     "m4_judges",
     "m4_states",
+    "m4_refused",
     "m4_refusals",
 )  # by all programs of a service, one after another
 _COOKIE = 8  # bytes of a key of m4_sockets
@@ -40,50 +40,6 @@ _STATE = struct.Struct("=Qq")  # when a token bucket is full again, and what a c
 _REFUSAL = struct.Struct("=QIIII")
 _LATEST = 50
 _COUNTS = struct.Struct(f"={len(COUNTERS)}Q")
-
-
-def remote_key(address: str) -> bytes:
-    """The key of ``m4_hops`` for ``"host:port"``: IPv6, or IPv4 as ``::ffff:a.b.c.d``, in network order; port."""
-    host, _, port = address.rpartition(":")
-    try:
-        ip = ipaddress.ip_address(host.strip("[]"))
-        number = int(port)
-    except ValueError as error:
-        raise KernelError(f"{address!r} is not an IP address and a port") from error
-    packed = ip.packed if isinstance(ip, ipaddress.IPv6Address) else bytes(10) + b"\xff\xff" + ip.packed
-    return packed + struct.pack("=I", number)
-
-
-def state_key(name: str) -> bytes:
-    """The key of ``m4_states`` for a state's name: FNV-1a of 64 bits."""
-    key = 0xCBF29CE484222325
-    for byte in name.encode():
-        key = (key ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return struct.pack("=Q", key)
-
-
-def read_hops(hops: Mapping[str, Any] | Path) -> list[tuple[str, int, list[str]]]:
-    """``hops.json`` or its content: ``{"hops": [{"site", "index", "remote": ["host:port", …]}, …]}``."""
-    try:
-        data = json.loads(hops.read_text()) if isinstance(hops, Path) else hops
-        read = [(str(hop["site"]), int(hop["index"]), [str(a) for a in hop["remote"]]) for hop in data["hops"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise KernelError("the list of hops cannot be read", f"{type(error).__name__}: {error}") from error
-    owner: dict[bytes, str] = {}
-    for site, _, addresses in read:
-        for address in addresses:
-            if owner.setdefault(remote_key(address), site) != site:
-                raise KernelError(f"{address} belongs to {site} and to {owner[remote_key(address)]}")
-    return read
-
-
-def read_rules(hops: Mapping[str, Any] | Path) -> list[tuple[str, str]]:
-    """The site and the policy of each rule of ``hops.json``, by number."""
-    try:
-        data = json.loads(hops.read_text()) if isinstance(hops, Path) else hops
-        return [(str(rule["site"]), str(rule["policy"])) for rule in data.get("rules", ())]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise KernelError("the list of rules cannot be read", f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +54,34 @@ class Refusal:
     head: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What judges, or could: a loaded object, which of its two sets of policies, and where they are for."""
+
+    loaded: int
+    number: int
+    sites: Sites
+    counted: frozenset[tuple[str, str]]  # sites and policies
+
+
 class Attached:
     """A program in force. Close it, or use it as a context manager."""
 
-    def __init__(self, program: Path, cgroup: Path, hops: Mapping[str, Any] | Path) -> None:
-        self._sites = read_hops(hops)
-        self._rules: dict[int, list[tuple[str, str]]] = {}  # by object, of all that are loaded
-        self._refused: Counter[tuple[str, str]] = Counter()  # by programs that are closed
+    def __init__(self, program: Path, cgroup: Path, hops: Source) -> None:
+        policies = read_policies(hops)
+        self._callees = policies.callees
+        self._numbers: dict[tuple[str, str], int] = {}  # of sites and policies, in m4_refused
+        self._refused: Counter[tuple[str, str]] = Counter()  # by those that lost their number
         self._latest: deque[Refusal] = deque(maxlen=_LATEST)
-        self._object = self._judge = self._verdict = self._sockets = 0
+        self._left = 0.0  # when the other set of policies was in force last
+        self._changing = False
+        self._object = self._verdict = self._sockets = 0
+        self._judge = InForce(0, 0, [], frozenset())
         self._links: list[int] = []
         try:
-            self._object = _open(program)
+            self._object = _open(program, policies.callees)
             libbpf.call(f"the kernel refuses {program}", "bpf_object__load", self._object)
-            self._judge = self._object
-            self._rules[self._object] = read_rules(hops)
-            self._fill_hops()
-            self._put_judge()
+            self.use(self._written(self._object, 0, policies))
             sockets = self._map("m4_sockets")
             verdict = _descriptor(self._object, _ENTRY)
             libbpf.call(
@@ -127,18 +94,31 @@ class Attached:
             raise
 
     def _map(self, name: str) -> int:
-        return libbpf.call(
-            f"the object has no map {name}", "bpf_object__find_map_fd_by_name", self._object, name.encode()
-        )
+        return _map_descriptor(self._object, name)
 
-    def _fill_hops(self) -> None:
-        hops = self._map("m4_hops")
-        for address, index in _indices(self._sites).items():
-            libbpf.map_write(hops, address, struct.pack("=I", index))
+    def _written(self, loaded: int, number: int, policies: Policies) -> InForce:
+        """Writes policies to a set that is not in force."""
+        counted = frozenset(rule.counted for hop in policies.hops for rule in hop.rules)
+        self._give_numbers(counted)
+        made = lay_out(policies, self._numbers.__getitem__)
+        libbpf.map_write(_map_descriptor(loaded, "m4_sets"), struct.pack("=I", number), made)
+        return InForce(loaded, number, policies.sites, counted)
 
-    def _put_judge(self) -> None:
-        judge = _descriptor(self._judge, _JUDGE)
-        libbpf.map_write(self._map("m4_judges"), struct.pack("=I", 0), struct.pack("=I", judge))
+    def _give_numbers(self, counted: frozenset[tuple[str, str]]) -> None:
+        """Each keeps its number for as long as there are enough: there are, for the policies in force and the next."""
+        if len(counted) > RULES:
+            raise KernelError(f"one service has {RULES} rules at most in the kernel, not {len(counted)}")
+        missing = sorted(counted - self._numbers.keys())
+        if len(self._numbers) + len(missing) > 2 * RULES:
+            self.refusals()
+            cpus = libbpf.call("the CPUs cannot be counted", "libbpf_num_possible_cpus")
+            for rule in self._numbers.keys() - counted - self._judge.counted:
+                self._refused[rule] += self._count_refused(rule)
+                key = struct.pack("=I", self._numbers.pop(rule))
+                libbpf.map_write(self._map("m4_refused"), key, bytes(8 * cpus))
+        if missing:
+            free = sorted(set(range(2 * RULES)) - set(self._numbers.values()))
+            self._numbers.update(zip(missing, free, strict=False))
 
     def _attach_cgroup(self, cgroup: Path) -> None:
         try:
@@ -152,11 +132,11 @@ class Attached:
         finally:
             os.close(fd)
 
-    def replacement(self, program: Path, hops: Mapping[str, Any] | Path) -> Replacement:
+    def replacement(self, program: Path, hops: Source) -> Replacement:
         """Load another program for the same service, beside the one in force, which stays so until
         :meth:`Replacement.swap`. Raises :class:`KernelError`, as :func:`attach` does."""
-        sites = read_hops(hops)
-        loaded = _open(program)
+        policies = read_policies(hops)
+        loaded = _open(program, policies.callees)
         try:
             for name in _SHARED:
                 theirs = _find_map(loaded, name)
@@ -169,76 +149,81 @@ class Attached:
             for name in _CGROUP_PROGRAMS:
                 libbpf.call(f"{name} is needed", "bpf_program__set_autoload", _program(loaded, name), False)
             libbpf.call(f"the kernel refuses {program}", "bpf_object__load", loaded)
-            self._rules[loaded] = read_rules(hops)
+            return self._change(loaded, 0, policies)
         except BaseException:
             libbpf.library().bpf_object__close(loaded)
             raise
-        return Replacement(self, loaded, sites)
 
-    def use(self, judge: int, sites: list[tuple[str, int, list[str]]]) -> None:
-        """Put a loaded object in force: one step for all connections, also in the middle of a request, whose head was
-        judged by the program before."""
-        self.refusals()  # their rules are numbered as in the program that is still in force
+    def edition(self, hops: Source) -> Replacement:
+        """Other policies for the program in force, laid out beside those that it judges by. Raises
+        :class:`KernelError`."""
+        policies = read_policies(hops)
+        if self._changing:
+            raise KernelError("the policies are being changed already")
+        quiet.wait_since(self._left)
+        return self._change(self._judge.loaded, 1 - self._judge.number, policies)
+
+    def release(self) -> Replacement:
+        """What takes the rules out of force: no policies. Requests on open connections are followed all the same, to be
+        judged again when there are policies again; new connections are not under control."""
+        return self.edition({"callees": self._callees, "hops": []})
+
+    def use(self, new: InForce) -> None:
+        """Put policies in force: one step for all connections, also in the middle of a request, whose head was judged
+        by those before."""
         hops = self._map("m4_hops")
-        old, new = _indices(self._sites), _indices(sites)
-        for address in old.keys() - new.keys():
+        old, zero = self._judge, struct.pack("=I", 0)
+        for address in _indices(old.sites).keys() - _indices(new.sites).keys():
             libbpf.map_delete(hops, address)
-        self._judge = judge
-        self._put_judge()
-        self._sites = sites
-        for address in new.keys() - old.keys():
-            libbpf.map_write(hops, address, struct.pack("=I", new[address]))
-
-    def release(self) -> Release:
-        """What takes the rules out of force, as :meth:`replacement` puts others in."""
-        return Release(self)
-
-    def let_pass(self, released: bool, sites: list[tuple[str, int, list[str]]]) -> None:
-        """Whether requests on open connections pass unjudged. They are followed all the same, to be judged again when
-        another program comes; new connections are not under control where there are no sites."""
-        lib = libbpf.library()
-        flag = lib.bpf_map__fd(_find_map(self._judge, "m4_released"))
-        libbpf.map_write(flag, struct.pack("=I", 0), struct.pack("=I", released))
-        self.use(self._judge, sites)
+        libbpf.map_write(_map_descriptor(new.loaded, "m4_current"), zero, struct.pack("=I", new.number))
+        libbpf.map_write(self._map("m4_judges"), zero, struct.pack("=I", _descriptor(new.loaded, _JUDGE)))
+        self._judge, self._left = new, quiet.now() if old.loaded else 0.0
+        for address, index in _indices(new.sites).items():
+            libbpf.map_write(hops, address, struct.pack("=I", index))
 
     @property
-    def judged(self) -> tuple[int, list[tuple[str, int, list[str]]]]:
-        """The object in force, and its sites."""
-        return self._judge, self._sites
+    def judged(self) -> InForce:
+        """What is in force."""
+        return self._judge
 
-    def discard(self, loaded: int) -> None:
-        """Close an object that is not in force. The first one stays: connections were given to its programs."""
-        if loaded not in (self._judge, self._object):
-            self._refused += self._count_refused(loaded)
-            self._rules.pop(loaded, None)
-            libbpf.library().bpf_object__close(loaded)
+    def _change(self, loaded: int, number: int, policies: Policies) -> Replacement:
+        if self._changing:
+            raise KernelError("the policies are being changed already")
+        new = self._written(loaded, number, policies)
+        self._changing = True
+        return Replacement(self, new)
+
+    def settle(self, *both: InForce) -> None:
+        """A change is over; give back what is not in force. The first object stays: connections were given to its
+        programs."""
+        if self._changing and self._object:
+            for loaded in {one.loaded for one in both} - {self._judge.loaded, self._object}:
+                libbpf.library().bpf_object__close(loaded)
+            self._changing = False
+            quiet.wait_since(self._left)
 
     def refused(self) -> dict[str, dict[str, int]]:
         """Per site and policy: the requests that it refused."""
         found: dict[str, dict[str, int]] = {}
-        for (site, policy), count in sum(map(self._count_refused, self._rules), self._refused).items():
-            found.setdefault(site, {})[policy] = count
+        now = Counter({rule: self._count_refused(rule) for rule in self._numbers}) if self._object else Counter()
+        for rule in sorted(self._numbers.keys() | self._refused.keys()):
+            found.setdefault(rule[0], {})[rule[1]] = now[rule] + self._refused[rule]
         return found
 
-    def _count_refused(self, loaded: int) -> Counter[tuple[str, str]]:
-        fd = libbpf.library().bpf_map__fd(_find_map(loaded, "m4_refused"))
+    def _count_refused(self, rule: tuple[str, str]) -> int:
         cpus = libbpf.call("the CPUs cannot be counted", "libbpf_num_possible_cpus")
-        found: Counter[tuple[str, str]] = Counter()
-        for number, rule in enumerate(self._rules.get(loaded, ())):
-            raw = libbpf.map_read(fd, struct.pack("=I", number), 8 * cpus)
-            found[rule] += sum(struct.unpack(f"={cpus}Q", raw))
-        return found
+        raw = libbpf.map_read(self._map("m4_refused"), struct.pack("=I", self._numbers[rule]), 8 * cpus)
+        return sum(struct.unpack(f"={cpus}Q", raw))
 
     def refusals(self) -> list[Refusal]:
         """The latest refused requests that were told, the oldest first. The kernel keeps some hundred until this is
         asked; what comes while there is no room is not among them."""
-        rules = self._rules.get(self._judge, [])
-        sites = {index: site for site, index, _ in self._sites}
+        rules = {number: rule for rule, number in self._numbers.items()}
         for raw in libbpf.ring_read(self._map("m4_refusals")) if self._object else ():
-            at, site, rule, status, size = _REFUSAL.unpack_from(raw)
+            at, _, rule, status, size = _REFUSAL.unpack_from(raw)
             head = raw[_REFUSAL.size : _REFUSAL.size + min(size, len(raw) - _REFUSAL.size)]
-            policy = rules[rule][1] if rule < len(rules) else ""
-            self._latest.append(Refusal(at / 1e9, sites.get(site, ""), policy, status, head))
+            site, policy = rules.get(rule, ("", ""))
+            self._latest.append(Refusal(at / 1e9, site, policy, status, head))
         return list(self._latest)
 
     def counters(self) -> dict[str, dict[str, int]]:
@@ -249,7 +234,7 @@ class Attached:
         counts = self._map("m4_counts")
         cpus = libbpf.call("the CPUs cannot be counted", "libbpf_num_possible_cpus")
         result: dict[str, dict[str, int]] = {}
-        for site, index, _ in self._sites:
+        for site, index, _ in self._judge.sites:
             raw = libbpf.map_read(counts, struct.pack("=I", index), _COUNTS.size * cpus)
             sums = [sum(values) for values in zip(*_COUNTS.iter_unpack(raw), strict=True)]
             result[site] = dict(zip(COUNTERS, sums, strict=True))
@@ -272,9 +257,10 @@ class Attached:
         if self._verdict:
             lib.bpf_prog_detach2(self._verdict, self._sockets, libbpf.ATTACH_SK_MSG_VERDICT)
             libbpf.map_clear(self._sockets, _COOKIE)
-        for loaded in {self._object, self._judge} - {0}:
+        for loaded in {self._object, self._judge.loaded} - {0}:
             lib.bpf_object__close(loaded)
-        self._object = self._judge = self._verdict = self._sockets = 0
+        self._object = self._verdict = self._sockets = 0
+        self._judge = InForce(0, 0, [], frozenset())
         self._links = []
 
     def __enter__(self) -> Attached:
@@ -287,46 +273,32 @@ class Attached:
 
 
 class Replacement:
-    """A program that is loaded and verified, to take the place of the one in force."""
+    """Policies that are ready to take the place of those in force: for the same program, or with another one, which is
+    loaded and verified."""
 
-    def __init__(self, attached: Attached, loaded: int, sites: list[tuple[str, int, list[str]]]) -> None:
+    def __init__(self, attached: Attached, new: InForce) -> None:
         self._attached = attached
-        self._old = attached.judged
-        self._new = (loaded, sites)
+        self._old, self._new = attached.judged, new
 
     def swap(self) -> None:
         """Put it in force."""
-        self._attached.use(*self._new)
+        self._attached.use(self._new)
 
     def revert(self) -> None:
-        """Put the one of before in force again."""
-        self._attached.use(*self._old)
+        """Put what was before in force again."""
+        self._attached.use(self._old)
 
     def settle(self) -> None:
-        """Close the one that is not in force."""
-        for loaded, _ in (self._old, self._new):
-            self._attached.discard(loaded)
+        """Give back what is not in force."""
+        self._attached.settle(self._old, self._new)
 
 
-class Release:
-    """No program in the place of the one in force; the methods are those of :class:`Replacement`."""
-
-    def __init__(self, attached: Attached) -> None:
-        self._attached = attached
-        _, self._sites = attached.judged
-
-    def swap(self) -> None:
-        self._attached.let_pass(True, [])
-
-    def revert(self) -> None:
-        self._attached.let_pass(False, self._sites)
-
-    def settle(self) -> None:
-        pass
-
-
-def _open(program: Path) -> int:
-    return libbpf.call(f"{program} cannot be opened", "bpf_object__open_file", os.fsencode(program), None)
+def _open(program: Path, callees: int) -> int:
+    opened = libbpf.call(f"{program} cannot be opened", "bpf_object__open_file", os.fsencode(program), None)
+    counts = libbpf.library().bpf_object__find_map_by_name(opened, b"m4_counts")
+    if counts:
+        libbpf.call("the counts cannot be sized", "bpf_map__set_max_entries", counts, max(callees, 1))
+    return opened
 
 
 def _program(loaded: int, name: str) -> int:
@@ -341,12 +313,21 @@ def _find_map(loaded: int, name: str) -> int:
     return libbpf.call(f"the object has no map {name}", "bpf_object__find_map_by_name", loaded, name.encode())
 
 
-def _indices(sites: list[tuple[str, int, list[str]]]) -> dict[bytes, int]:
+def _map_descriptor(loaded: int, name: str) -> int:
+    return libbpf.library().bpf_map__fd(_find_map(loaded, name))  # type: ignore[no-any-return]
+
+
+def state_key(name: str) -> bytes:
+    """The key of ``m4_states`` for a state's name."""
+    return struct.pack("=Q", state_number(name))
+
+
+def _indices(sites: Sites) -> dict[bytes, int]:
     """The number of each address's site, by its key."""
     return {remote_key(address): index for _, index, addresses in sites for address in addresses}
 
 
-def attach(program: Path, cgroup: Path, hops: Mapping[str, Any] | Path) -> Attached:
+def attach(program: Path, cgroup: Path, hops: Source) -> Attached:
     """Load the object file *program* and put it in force for connections that processes of *cgroup* open from now on to
     the addresses of *hops*. Raises :class:`KernelError`; if the verifier refuses, its last lines are the detail."""
     return Attached(program, cgroup, hops)

@@ -18,6 +18,8 @@ SONAME = "libbpf.so.1"
 
 # Numbers of the kernel's interface (linux/bpf.h).
 PROG_TYPE_SK_MSG = 16
+MAP_TYPE_ARRAY = 2
+MAP_TYPE_ARRAY_OF_MAPS = 12
 MAP_TYPE_SOCKHASH = 18
 ATTACH_SK_MSG_VERDICT = 7
 
@@ -35,6 +37,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_map__reuse_fd": (c_int, (c_void_p, c_int)),
     "bpf_map__value_size": (c_uint32, (c_void_p,)),
     "bpf_map__max_entries": (c_uint32, (c_void_p,)),
+    "bpf_map__set_max_entries": (c_int, (c_void_p, c_uint32)),
     "bpf_program__fd": (c_int, (c_void_p,)),
     "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
     "bpf_program__attach_cgroup": (c_void_p, (c_void_p, c_int)),
@@ -53,6 +56,18 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "libbpf_num_possible_cpus": (c_int, ()),
     "libbpf_set_print": (c_void_p, (_PRINT,)),
 }
+
+
+class MapOptions(ctypes.Structure):
+    """``struct bpf_map_create_opts`` as far as it is used."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("unused", c_uint32 * 4),
+        ("inner_map", c_uint32),
+        ("flags", c_uint32),
+    )
+
 
 _lock = threading.Lock()
 _messages: list[str] = []

@@ -22,9 +22,12 @@ static __noinline int m4_packet_status(struct __sk_buff *skb, struct m4_work *w,
     m4_scan(w, size, S_START);
     if (w->state != S_DONE || !w->end)
         return 0;
-    m4_read_head(w);
+    const struct m4_set *set = m4_set_in_force();
+    if (!set)
+        return 0;
+    m4_read_head(w, set);
     if (!w->error)
-        m4_judge(w, site);
+        m4_judge(w, set, site);
     return w->error ? w->error : w->status;
 }
 

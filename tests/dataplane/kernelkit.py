@@ -25,10 +25,10 @@ SPEC = Path(__file__).resolve().parents[2] / "specs" / "ebpf"
 TRUE: dict[str, Any] = {"kind": "true"}
 
 
-def render(element: Mapping[str, Any], folder: Path) -> None:
+def render(element: Mapping[str, Any], folder: Path, spec: Path = SPEC) -> None:
     """Write the element's artifacts to *folder*, as the compiler's renderer is told to."""
     env = jinja2.sandbox.SandboxedEnvironment(
-        loader=jinja2.FileSystemLoader(SPEC),
+        loader=jinja2.FileSystemLoader(spec),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

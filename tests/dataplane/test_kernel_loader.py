@@ -29,7 +29,7 @@ from kernelkit import (
     kernel_group,
     render,
 )
-from m4bpf.attach import read_hops, remote_key
+from m4bpf.hops import read_policies, remote_key
 
 __all__ = ["kernel_group"]
 
@@ -287,16 +287,16 @@ def test_a_failed_attach_leaves_nothing_in_force(
 
 def test_lists_of_hops() -> None:
     hops = {"hops": [{"site": "egress.a", "index": 0, "remote": ["127.0.0.1:80", "[::1]:81"]}]}
-    assert read_hops(hops) == [("egress.a", 0, ["127.0.0.1:80", "[::1]:81"])]
+    assert read_policies(hops).sites == [("egress.a", 0, ["127.0.0.1:80", "[::1]:81"])]
     assert remote_key("127.0.0.1:80") == bytes(10) + b"\xff\xff\x7f\0\0\1" + (80).to_bytes(4, sys.byteorder)
     assert remote_key("[::1]:81") == bytes(15) + b"\1" + (81).to_bytes(4, sys.byteorder)
     for bad in ("localhost:80", "127.0.0.1", "127.0.0.1:http"):
         with pytest.raises(m4bpf.KernelError, match="not an IP address"):
             remote_key(bad)
     with pytest.raises(m4bpf.KernelError, match="cannot be read"):
-        read_hops({"hops": [{"site": "egress.a"}]})
+        read_policies({"hops": [{"site": "egress.a"}]})
     with pytest.raises(m4bpf.KernelError, match="belongs to"):
-        read_hops({"hops": [*hops["hops"], {"site": "egress.b", "index": 1, "remote": ["127.0.0.1:80"]}]})
+        read_policies({"hops": [*hops["hops"], {"site": "egress.b", "index": 1, "remote": ["127.0.0.1:80"]}]})
 
 
 def test_cgroups_are_made_and_removed_with_their_empty_parents(kernel_group: Path) -> None:

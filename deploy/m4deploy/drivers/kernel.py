@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,13 @@ from m4deploy.drivers.base import LOOK_AT_IT, Counters, Denied, Ended, Place
 from m4deploy.errors import DeployError
 
 if TYPE_CHECKING:
-    from m4bpf import Release, Replacement
+    from m4bpf import Replacement
 
 SOURCE = "m4.bpf.c"
 HOPS = "hops.json"
 _OBJECT = "m4.bpf.o"
 NO_KERNEL = "Or leave the kernel dataplane out of the mesh's `dataplanes`: proxies can do all that it does."
+_HINT = f"{LOOK_AT_IT}\n{NO_KERNEL}"
 
 
 class KernelElement:
@@ -29,10 +31,11 @@ class KernelElement:
 
         if place.cgroup is None:
             raise DeployError(f"{element} needs a cgroup, and none can be made here.", hint=NO_KERNEL)
+        self._source = element.file(SOURCE).read_bytes()
         try:
             self._attached = attach(place.folder / _OBJECT, place.cgroup, element.file(HOPS))
         except KernelError as error:
-            raise DeployError(f"{element}: {error.message}", error.detail, f"{LOOK_AT_IT}\n{NO_KERNEL}") from error
+            raise DeployError(f"{element}: {error.message}", error.detail, _HINT) from error
 
     def ready(self) -> bool:
         return True
@@ -42,10 +45,18 @@ class KernelElement:
 
         try:
             if element is None:
-                return KernelChange(self._attached.release())
-            return KernelChange(self._attached.replacement(folder / _OBJECT, element.file(HOPS)))
+                return KernelChange(self, self._attached.release(), self._source)
+            source = element.file(SOURCE).read_bytes()
+            if source == self._source:
+                return KernelChange(self, self._attached.edition(element.file(HOPS)), source)
+            return KernelChange(self, self._attached.replacement(folder / _OBJECT, element.file(HOPS)), source)
         except KernelError as error:
-            raise DeployError(f"{element}: {error.message}", error.detail, f"{LOOK_AT_IT}\n{NO_KERNEL}") from error
+            raise DeployError(f"{element or 'a program'}: {error.message}", error.detail, _HINT) from error
+
+    def runs(self, source: bytes) -> bytes:
+        """Take note of the source of the program that judges; the one of before is returned."""
+        before, self._source = self._source, source
+        return before
 
     def counters(self) -> Counters:
         """Per site: requests `seen`, `allowed`, `denied`, `tagged`, and `errors`."""
@@ -70,10 +81,13 @@ class KernelElement:
 
 
 class KernelChange:
-    """Another program for the same service, verified, or none."""
+    """Other policies for the same service, or none: as data for its program, or with another program, verified."""
 
-    def __init__(self, replacement: Replacement | Release) -> None:
+    def __init__(self, element: KernelElement, replacement: Replacement, source: bytes) -> None:
+        self._element = element
         self._replacement = replacement
+        self._source = source  # of what judges after `swap`; after it, of what judged before
+        self._swapped = False
 
     def swap(self) -> None:
         from m4bpf import KernelError
@@ -82,9 +96,12 @@ class KernelChange:
             self._replacement.swap()
         except KernelError as error:
             raise DeployError(error.message, error.detail) from error
+        self._source, self._swapped = self._element.runs(self._source), True
 
     def revert(self) -> None:
         self._replacement.revert()
+        if self._swapped:
+            self._source, self._swapped = self._element.runs(self._source), False
 
     def settle(self) -> None:
         self._replacement.settle()
@@ -101,14 +118,25 @@ class KernelDriver:
         if not found.ok:
             raise DeployError("This machine cannot run the kernel dataplane.", "\n".join(found.reasons), NO_KERNEL)
         self.notes: tuple[str, ...] = found.notes
+        self._compiled: dict[bytes, bytes] = {}  # objects by their source
+        self._compiling = threading.Lock()
 
     def validate(self, element: Element, folder: Path) -> None:
-        """Compiles the program. The verifier sees it in `start`, which for the kernel comes before anything runs."""
-        from m4bpf import KernelError, compile_program
+        """Compiles the program, if it is not one of those that were compiled before: it only depends on what operations
+        do, so that most edits and most services need none. The verifier sees it in `start`, which for the kernel comes
+        before anything runs."""
+        from m4bpf import KernelError, check, compile_program
 
-        element.file(HOPS)
+        source, made = element.file(SOURCE), folder / _OBJECT
         try:
-            compile_program(element.file(SOURCE), folder / _OBJECT)
+            check(element.file(HOPS))
+            with self._compiling:
+                text = source.read_bytes()
+                if text in self._compiled:
+                    made.write_bytes(self._compiled[text])
+                else:
+                    compile_program(source, made)
+                    self._compiled[text] = made.read_bytes()
         except KernelError as error:
             raise DeployError(f"{element}: {error.message}", error.detail, LOOK_AT_IT) from error
 
