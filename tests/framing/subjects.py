@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ policy no_admin (HttpRequest r) on front -> pay at egress when r.target starts_w
 """
 GRAPH = "services:\n  front: {}\n  pay: {origin: false}\ncalls: [[front, pay]]\n"
 KERNEL = "ebpf"
+Serves = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SUBJECTS = (KERNEL, "envoy", "haproxy")
 
 
@@ -91,8 +92,10 @@ class Subject:
 
 
 @asynccontextmanager
-async def in_force(dataplane: str, folder: Path, base_port: int) -> AsyncIterator[Subject]:
-    """Raises DeployError or KernelError where it cannot run."""
+async def in_force(
+    dataplane: str, folder: Path, base_port: int, behind: Serves | None = None
+) -> AsyncIterator[Subject]:
+    """`behind`: a server in place of the usual one. Raises DeployError or KernelError where it cannot run."""
     program = folder / "program"
     program.mkdir(parents=True)
     (program / "framing.m4").write_text(PROGRAM % dataplane)
@@ -103,7 +106,7 @@ async def in_force(dataplane: str, folder: Path, base_port: int) -> AsyncIterato
     built = read_built(folder / "out")
     server = Server(once=dataplane != KERNEL)
     host, port = processes.split_address(built.services["pay"]["app"][""])
-    listening = await asyncio.start_server(server.serve, host, port, backlog=1024)
+    listening = await asyncio.start_server(behind or server.serve, host, port, backlog=1024)
     try:
         with ExitStack() as stack:
             group = make_cgroup(f"m4-framing-{os.getpid()}/front")
