@@ -13,7 +13,8 @@ from tests.framing.readings import finds
 from tests.framing.subjects import PREFIX, Subject
 
 APART = 0.003  # seconds between two pieces, so that a proxy reads them apart
-SILENCE = 2.0  # seconds without an answer after which none is expected any more, on a busy machine too
+MORE = 0.4  # seconds behind an answer to a malformed stream after which no other one is expected
+SILENCE = 2.0  # seconds without any answer after which none is expected, on a busy machine too
 PATIENCE = 60.0  # seconds for an answer that must come
 AT_ONCE = 160
 ANSWER = re.compile(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n")
@@ -107,7 +108,8 @@ async def talk(subject: Subject, pieces: Sequence[bytes], expected: int | None) 
         began = loop.time()
         while not end and (expected is None or len(_answers(bytes(received))) < expected):
             try:
-                data = await asyncio.wait_for(loop.sock_recv(ours, 65536), SILENCE)
+                seconds = MORE if received and expected is None else SILENCE
+                data = await asyncio.wait_for(loop.sock_recv(ours, 65536), seconds)
             except TimeoutError:
                 over = sending.done() and (expected is None or sending.result())
                 end = "held" if over or loop.time() > began + PATIENCE else ""
