@@ -172,8 +172,8 @@ def _start_elements(
     drivers: dict[str, Driver] = {}
     pids: dict[str, int] = {}
     for element in sorted(elements, key=lambda e: e.tier != "kernel"):
-        of = drivers.setdefault(element.dataplane, driver(element.dataplane))
         place = places[element.service]
+        of = drivers.setdefault(element.dataplane, driver(element.dataplane, place.folder.parent))
         of.validate(element, place.folder)
         running = of.start(element, place)
         stack.callback(running.close)

@@ -169,7 +169,7 @@ class Mesh:
     def driver(self, dataplane: str) -> Driver:
         """The driver of a dataplane, made once."""
         if dataplane not in self._drivers:
-            self._drivers[dataplane] = driver(dataplane)
+            self._drivers[dataplane] = driver(dataplane, self.run)
         return self._drivers[dataplane]
 
     def place(self, element: Element) -> Place:
@@ -264,6 +264,11 @@ class Mesh:
             denied = [asdict(one) for one in running.denied()]
             elements.append(about | {"counters": running.counters(), "ended": running.ended(), "denied": denied})
         return {"mesh": self.built.mesh, "healthy": self.status()["healthy"], "elements": elements}
+
+    def renew(self) -> None:
+        """Renews what would run out."""
+        for _, _, running in self.elements:
+            running.renew()
 
     def watch(self, on: bool) -> None:
         """Whether somebody looks at denied requests."""

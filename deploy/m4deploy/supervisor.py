@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
 import selectors
 import shutil
@@ -33,6 +34,7 @@ from m4deploy.steps import KILL_AT, reached
 from m4deploy.update import Update
 
 KEEP, HOLD = b"keep\n", b"hold\n"
+_RENEW_SECONDS = 3600.0
 NOTHING_LEFT = "Nothing is in force now: deploy again."
 
 
@@ -190,9 +192,9 @@ class Watched:
         self._mesh.watch(True)
         self._until = time.monotonic() + self.SECONDS
 
-    def seconds(self) -> float | None:
-        """How long it lasts; None: nobody watches."""
-        return None if self._until is None else max(0.0, self._until - time.monotonic())
+    def seconds(self) -> float:
+        """How long it lasts; infinite if nobody watches."""
+        return math.inf if self._until is None else max(0.0, self._until - time.monotonic())
 
     def end_if_over(self) -> None:
         if self._until is not None and time.monotonic() >= self._until:
@@ -217,9 +219,13 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
         if leash.connection is not None:
             selector.register(leash.connection, selectors.EVENT_READ)
         watched = Watched(mesh)
+        renewed = time.monotonic()
         while True:
-            ready = selector.select(watched.seconds())
+            ready = selector.select(min(watched.seconds(), _RENEW_SECONDS))
             watched.end_if_over()
+            if time.monotonic() - renewed >= _RENEW_SECONDS:
+                mesh.renew()
+                renewed = time.monotonic()
             for key, _ in ready:
                 if key.fileobj is wakeup:
                     if leash.told_to_end:

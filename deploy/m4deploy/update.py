@@ -60,6 +60,7 @@ class Update:
         self._changed: list[Element] = []
         self._started: list[tuple[Element, Place, Running]] = []
         self._changes: list[tuple[Element, Change]] = []
+        self._begun: list[Change] = []
         self._swapped: list[Change] = []
 
     def prepare(self) -> None:
@@ -104,9 +105,15 @@ class Update:
                 for file in self._folder(element).iterdir():
                     shutil.copy2(file, place.folder / file.name)
                 self._started.append((element, place, self.mesh.driver(element.dataplane).start(element, place)))
-        for _, change in sorted(self._changes, key=lambda c: c[0].tier):  # the kernel's take no time
+        changes = [change for _, change in sorted(self._changes, key=lambda c: c[0].tier)]  # the kernel's take no time
+        for change in changes:
+            self._begun.append(change)
+            change.begin()
+        for change in changes:
             self._swapped.append(change)
             change.swap()
+        for change in changes:
+            change.finish()
 
     def verify(self) -> None:
         """Whether everything lives and has taken its files."""
@@ -123,6 +130,7 @@ class Update:
         """Gives back what is not needed any more. What fails here is no harm."""
         for _, change in self._changes:
             change.settle()
+        self.mesh.renew()
         self._tidy()
 
     def take_back(self) -> None:
@@ -130,9 +138,10 @@ class Update:
         failed: DeployError | None = None
         for _, _, running in self._started:
             running.close()
-        for change in reversed(self._swapped):
+        back = self._swapped[::-1]
+        for step in [*(c.begin for c in back), *(c.revert for c in back), *(c.finish for c in self._begun)]:
             try:
-                change.revert()
+                step()
             except DeployError as error:
                 failed = error
         for _, change in self._changes:

@@ -28,5 +28,8 @@ spec envoy {
         operation Abort             emits "abort.yaml.j2";
         operation LogSample         emits "log.yaml.j2";
     }
+    supports TcpConnection {
+        operation RequireIdentity emits "identity.yaml.j2";
+    }
     artifact "envoy.yaml" from "envoy.yaml.j2" per service;
 }

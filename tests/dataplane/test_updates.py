@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import m4bpf
 import pytest
 from envoy_kit import EACH_PROXY, compare, drop, rule, set_header
+from load_kit import Load
 from local_kit import build
 from m4deploy import local
 from m4deploy.drivers.envoy_files import take_apart
@@ -29,58 +26,6 @@ CLIENTS = 4
 def state(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "state"
     local.undeploy(tmp_path / "state")
-
-
-@dataclass
-class Load:
-    """Clients that each keep a connection, and send one request after another. None of them tries anything twice."""
-
-    address: str
-    target: str = "/"
-    headers: dict[str, str] = field(default_factory=dict)
-    seen: list[tuple[int, int, bytes]] = field(default_factory=list)  # client, status, body
-    failures: list[str] = field(default_factory=list)
-    ended: threading.Event = field(default_factory=threading.Event)
-    threads: list[threading.Thread] = field(default_factory=list)
-
-    def __enter__(self) -> Load:
-        self.threads = [threading.Thread(target=self._run, args=(n,)) for n in range(CLIENTS)]
-        for thread in self.threads:
-            thread.start()
-        self.wait_for(4)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
-
-    def _run(self, client: int) -> None:
-        connection = http.client.HTTPConnection(*split_address(self.address), timeout=60)
-        while not self.ended.is_set():
-            try:
-                connection.request("GET", self.target, headers=self.headers)
-                reply = connection.getresponse()
-                self.seen.append((client, reply.status, reply.read()))
-            except (OSError, http.client.HTTPException) as error:
-                self.failures.append(f"{type(error).__name__}: {error}")
-                connection.close()
-
-    def wait_for(self, more: int) -> None:
-        """Until each client has had so many more answers."""
-        goal = {n: count + more for n, count in self.counts().items()}
-        end = time.monotonic() + 120
-        while any(count < goal[n] for n, count in self.counts().items()):
-            assert time.monotonic() < end, self.failures[:3]
-            time.sleep(0.005)
-
-    def counts(self) -> dict[int, int]:
-        found = Counter(client for client, _, _ in list(self.seen))
-        return {n: found[n] for n in range(CLIENTS)}
-
-    def last(self) -> list[tuple[int, bytes]]:
-        """The last status and body that each client got."""
-        return [next((s, b) for c, s, b in reversed(self.seen) if c == n) for n in range(CLIENTS)]
 
 
 def edition(out: Path, number: int, base: int, proxy: str, extra: list[dict[str, Any]] | None = None) -> Path:

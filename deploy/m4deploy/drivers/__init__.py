@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from m4deploy.drivers.base import Driver
 from m4deploy.errors import DeployError
 
 
-def driver(dataplane: str) -> Driver:
-    """The driver of a dataplane. Its module is imported only now: a mesh without it needs nothing of it."""
+def driver(dataplane: str, run: Path | None = None) -> Driver:
+    """The driver of a dataplane. Its module is imported only now: a mesh without it needs nothing of it. `run`: the
+    folder in which a deployment keeps what it has beside its files."""
     match dataplane:
         case "envoy":
             from m4deploy.drivers.envoy import EnvoyDriver
 
-            return EnvoyDriver()
+            return EnvoyDriver(run)
         case "haproxy":
             from m4deploy.drivers.haproxy import HaproxyDriver
 

@@ -38,9 +38,16 @@ class Denied:
 class Change(Protocol):
     """Other files for an element in force, accepted by the dataplane, and ready to take the place of those that are."""
 
+    def begin(self) -> None:
+        """Makes it ready to be reached both as its files in force say and as the other ones do, while some elements
+        have the new files and some the old ones. Raises DeployError."""
+
     def swap(self) -> None:
         """Puts the new files in force, and returns when they are: no request is lost, and each is judged by the old
         files or by the new ones. Raises DeployError."""
+
+    def finish(self) -> None:
+        """Ends what `begin` began: from now on only the files in force count. Raises DeployError."""
 
     def revert(self) -> None:
         """Puts the old files in force again, also after a `swap` that failed. Raises DeployError."""
@@ -74,6 +81,9 @@ class Running(Protocol):
     def change(self, element: Element | None, folder: Path) -> Change:
         """Prepares other files, which were validated in `folder`; nothing changes yet. None, for elements without a
         process: it is to do nothing any more, until it is changed again. Raises DeployError."""
+
+    def renew(self) -> None:
+        """Renews what would run out, certificates for example. Called with every deployment, and every hour."""
 
     def close(self) -> None:
         """Takes it out of force. May be called twice."""

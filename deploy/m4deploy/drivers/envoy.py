@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.client
 import json
 import os
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,14 +28,18 @@ from m4deploy.drivers.envoy_files import (
     both_clusters,
     take_apart,
     version,
+    welcoming,
 )
+from m4deploy.drivers.envoy_secrets import put as put_secrets
 from m4deploy.errors import DeployError
+from m4deploy.identity import Authority
 from m4deploy.processes import spawn, split_address, stop, tail
 
 CONFIG = "envoy.yaml"
 _COUNTED = {"downstream_rq_total": "seen", "downstream_rq_5xx": "5xx"}
 _ANSWERED = ("direct_response", "fault_filter_abort")  # how requests ended that Envoy answered as policies say
-_VERSIONS = "/stats?filter=(version_text|update_rejected)$"
+_WARMING, _CLUSTERS_WARMING = "listener_manager.total_listeners_warming", "cluster_manager.warming_clusters"
+_VERSIONS = f"/stats?filter=(version_text|update_rejected|{_WARMING}|{_CLUSTERS_WARMING})$"
 _LATEST = 50
 _CLUSTERS_TAKEN = "cluster_manager.cds"
 _TAKEN_SECONDS = 30.0
@@ -77,7 +82,7 @@ def said(output: str) -> str:
 class EnvoyProcess:
     """A running Envoy. It follows the files in its folder, see `envoy_files`."""
 
-    def __init__(self, element: Element, place: Place) -> None:
+    def __init__(self, element: Element, place: Place, authority: Authority) -> None:
         self._admin: str = element.wiring["admin"]
         self._names = {re.sub(r":", "_", name): site for name, site in _listeners(element)}
         self._about = str(element)
@@ -87,7 +92,9 @@ class EnvoyProcess:
         self._watched = False
         self._drained: list[tuple[float, str]] = []  # until when, and the clusters of listeners that were replaced
         self._denied: deque[Denied] = deque(maxlen=_LATEST)
+        self._authority = authority
         self.files = take_apart(element.file(CONFIG).read_text(encoding="utf-8"))
+        self._fresh_until = put_secrets(self.files.secrets, place.folder, authority)
         for name, text in self.files.files.items():
             _move(place.folder / name, text)
         bootstrap = place.folder / "bootstrap.json"
@@ -173,17 +180,19 @@ class EnvoyProcess:
         old = self.files
         if files.files[LISTENERS] != old.files[LISTENERS]:
             self._drained.append((time.monotonic() + _DRAIN_SECONDS, old.files[CLUSTERS]))
+        if dict(files.secrets) != dict(old.secrets):
+            self._fresh_until = put_secrets(files.secrets, self._folder, self._authority)
         clusters = both_clusters(old.files[CLUSTERS], self._clusters(files))
         listeners = files.files[LISTENERS]
         routes = {name: text for name, text in files.files.items() if name not in (CLUSTERS, LISTENERS)}
         for name, text in {CLUSTERS: clusters, **routes, LISTENERS: listeners}.items():
             # What has its name from what it says, or is as it was, Envoy has already.
-            if name == CLUSTERS and version(text) == self._versions().get(_CLUSTERS_TAKEN):
+            if name == CLUSTERS and self._clusters_taken(self._versions(), text):
                 continue
             if text != old.files.get(name):
                 _move(self._folder / name, text)
             if name == CLUSTERS:
-                self._wait(lambda: self._versions().get(_CLUSTERS_TAKEN) == version(clusters))
+                self._wait(lambda: self._clusters_taken(self._versions(), clusters))
         self.files = files
         self._wait(lambda: self._taken(files, clusters))
 
@@ -218,7 +227,13 @@ class EnvoyProcess:
             listener = name.partition("#")[0]
             wanted[re.sub(r":", "_", f"http.{listener}.rds.{name}")] = files.files[file]
         have = self._versions()
-        return all(have.get(name) == version(text) for name, text in wanted.items())
+        warm = have.get(_WARMING) == "0" and self._clusters_taken(have, wanted[_CLUSTERS_TAKEN])
+        return warm and all(have.get(name) == version(text) for name, text in wanted.items())
+
+    @staticmethod
+    def _clusters_taken(have: Mapping[str, str], clusters: str) -> bool:
+        """Whether it can send to some clusters: it has them, with what they need."""
+        return have.get(_CLUSTERS_TAKEN) == version(clusters) and have.get(_CLUSTERS_WARMING) == "0"
 
     def _versions(self) -> dict[str, str]:
         """What it has taken, by the name of what follows a file. Raises DeployError if it rejected something."""
@@ -230,10 +245,16 @@ class EnvoyProcess:
                 found[what] = value.strip('"')
             elif kind == "update_rejected":
                 rejections += int(value)
+            else:
+                found[name] = value
         if rejections > self._rejections:
             self._rejections = rejections
             raise DeployError(f"{self._about} rejects its configuration.", said(tail(self._log)), LOOK_AT_IT)
         return found
+
+    def renew(self) -> None:
+        if self._fresh_until is not None and datetime.datetime.now(datetime.UTC) > self._fresh_until:
+            self._fresh_until = put_secrets(self.files.secrets, self._folder, self._authority)
 
     def close(self) -> None:
         stop([self._process])
@@ -246,12 +267,26 @@ class EnvoyChange:
         self._envoy = envoy
         self._old = envoy.files
         self._new = new
+        self._current = self._old
+
+    def begin(self) -> None:
+        other = self._new if self._current is self._old else self._old
+        self._put(welcoming(self._current, other))
 
     def swap(self) -> None:
-        self._envoy.put(self._new)
+        self._current = self._new
+        self._envoy.put(welcoming(self._new, self._old))
+
+    def finish(self) -> None:
+        self._put(self._current)
 
     def revert(self) -> None:
-        self._envoy.put(self._old)
+        self._current = self._old
+        self._envoy.put(welcoming(self._old, self._new))
+
+    def _put(self, files: Files) -> None:
+        if files.files != self._envoy.files.files:
+            self._envoy.put(files)
 
     def settle(self) -> None:
         self._envoy.trim()
@@ -275,13 +310,17 @@ def _listeners(element: Element) -> list[tuple[str, str]]:
 class EnvoyDriver:
     needs_cgroup = False
 
-    def __init__(self) -> None:
-        """Looks for the binary, so that its absence is told before anything else is done."""
+    def __init__(self, run: Path | None = None) -> None:
+        """Looks for the binary, so that its absence is told before anything else is done. `run`: where a deployment
+        keeps what it has beside its files, an authority for its services among that."""
         self.notes: tuple[str, ...] = (f"it is {binary()}",)
+        self._authority = None if run is None else Authority(run / "authority")
 
     def validate(self, element: Element, folder: Path) -> None:
         """Envoy's own validation: unknown fields and clusters, bad regular expressions, missing parts."""
         config = element.file(CONFIG)
+        authority = self._authority or Authority(folder / "authority")
+        put_secrets(take_apart(config.read_text(encoding="utf-8")).secrets, folder, authority)
         asked = [*command(config), "--mode", "validate"]
         done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
@@ -289,4 +328,4 @@ class EnvoyDriver:
             raise DeployError(message, said(done.stdout + done.stderr), LOOK_AT_IT)
 
     def start(self, element: Element, place: Place) -> EnvoyProcess:
-        return EnvoyProcess(element, place)
+        return EnvoyProcess(element, place, self._authority or Authority(place.folder / "authority"))

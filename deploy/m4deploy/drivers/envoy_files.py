@@ -7,6 +7,8 @@
     listeners.json   who listens, and the filters of it that never change
     routes-….json    the routes of a listener, with the filters that policies have put there
 
+Where certificates are wanted, they come from files as well: see `envoy_secrets`.
+
 Requests look at routes, and only once, so an edit that changes nothing else is in force with the next request on every
 connection, and each request is judged by all of the old files or by all of the new ones. Filters are moved there by way
 of *slots*: composite filters of the listener that do nothing by themselves, for which the routes say what they execute
@@ -20,8 +22,10 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from m4deploy.drivers.envoy_secrets import wanted
 
 CLUSTERS, LISTENERS = "clusters.json", "listeners.json"
 KEPT = "m4.always"  # the name of filters that every listener has, whatever policies say
@@ -34,6 +38,8 @@ _MATCHING = "type.googleapis.com/envoy.extensions.common.matching.v3"
 _CONNECTIONS = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
+_LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
+_INSPECTOR = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
 _FILTER = "type.googleapis.com/envoy.config.route.v3.FilterConfig"
 
 Plain = dict[str, Any]
@@ -41,11 +47,13 @@ Plain = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """`bootstrap` is for the start; `files` are by name. `routes`: the file of each set of routes, by its name."""
+    """`bootstrap` is for the start; `files` are by name. `routes`: the file of each set of routes, by its name.
+    `secrets`: see `envoy_secrets.wanted`."""
 
     bootstrap: str
     files: Mapping[str, str]
     routes: Mapping[str, str]
+    secrets: Mapping[str, str]
 
 
 def take_apart(config: str) -> Files:
@@ -54,6 +62,7 @@ def take_apart(config: str) -> Files:
 
     whole: Plain = yaml.load(config, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     static = whole.pop("static_resources", {})
+    secrets = wanted(static)
     renamed = {c["name"]: f"{c['name']}#{_digest(c)}" for c in static.get("clusters", [])}
     clusters = [_renamed_cluster(c, renamed[c["name"]]) for c in static.get("clusters", [])]
     files, routes, listeners = {}, {}, []
@@ -64,11 +73,40 @@ def take_apart(config: str) -> Files:
                     name, file, text = _take_routes(listener["name"], each["typed_config"], renamed)
                     files[file], routes[name] = text, file
         listeners.append(listener)
-    files[LISTENERS] = _resources("type.googleapis.com/envoy.config.listener.v3.Listener", listeners)
+    files[LISTENERS] = _resources(_LISTENER, listeners)
     files[CLUSTERS] = _resources("type.googleapis.com/envoy.config.cluster.v3.Cluster", clusters)
     whole["layered_runtime"] = {"layers": [{"name": "watched", "admin_layer": {}}]}
     whole["dynamic_resources"] = {"lds_config": _source(LISTENERS), "cds_config": _source(CLUSTERS)}
-    return Files(json.dumps(whole), files, routes)
+    return Files(json.dumps(whole), files, routes, secrets)
+
+
+def welcoming(files: Files, other: Files) -> Files:
+    """Files whose listeners also take connections as those of others do, with TLS or without."""
+    theirs = {each["name"]: _with_tls(each) for each in _listeners(other)}
+    listeners = _listeners(files)
+    if all(theirs.get(each["name"], _with_tls(each)) == _with_tls(each) for each in listeners):
+        return files
+    sockets = {each["name"]: each["filter_chains"] for each in (*_listeners(other), *listeners) if _with_tls(each)}
+    for each in listeners:
+        if theirs.get(each["name"], _with_tls(each)) != _with_tls(each):
+            (chain,) = each["filter_chains"]
+            plain = {key: value for key, value in chain.items() if key != "transport_socket"}
+            socket = sockets[each["name"]][0]["transport_socket"]
+            each["listener_filters"] = [{"name": "tls", "typed_config": {"@type": _INSPECTOR}}]
+            each["filter_chains"] = [
+                {**plain, "filter_chain_match": {"transport_protocol": "tls"}, "transport_socket": socket},
+                {**plain, "filter_chain_match": {"transport_protocol": "raw_buffer"}},
+            ]
+    text = _resources(_LISTENER, [_untyped(each) for each in listeners])
+    return replace(files, files={**files.files, LISTENERS: text}, secrets={**other.secrets, **files.secrets})
+
+
+def _listeners(files: Files) -> list[Plain]:
+    return json.loads(files.files[LISTENERS])["resources"]  # type: ignore[no-any-return]
+
+
+def _with_tls(listener: Plain) -> bool:
+    return "transport_socket" in listener["filter_chains"][0]
 
 
 def both_clusters(one: str, other: str) -> str:

@@ -168,6 +168,9 @@ class HaproxyProcess:
             raise ValueError("a proxy cannot do nothing: what is sent to it would go nowhere")
         return HaproxyChange(self, _files(element))
 
+    def renew(self) -> None:
+        """Nothing of it runs out."""
+
     def close(self) -> None:
         stop([self._process])
 
@@ -179,6 +182,12 @@ class HaproxyChange:
         self._haproxy = haproxy
         self._old = haproxy.files
         self._new = new
+
+    def begin(self) -> None:
+        """It is reached as before."""
+
+    def finish(self) -> None:
+        pass
 
     def swap(self) -> None:
         self._haproxy.put(self._new)

@@ -76,6 +76,9 @@ class KernelElement:
     def watch(self, on: bool) -> None:
         """The kernel keeps the latest ones anyway."""
 
+    def renew(self) -> None:
+        """Nothing of it runs out."""
+
     def close(self) -> None:
         self._attached.close()
 
@@ -88,6 +91,12 @@ class KernelChange:
         self._replacement = replacement
         self._source = source  # of what judges after `swap`; after it, of what judged before
         self._swapped = False
+
+    def begin(self) -> None:
+        """It is reached as before."""
+
+    def finish(self) -> None:
+        pass
 
     def swap(self) -> None:
         from m4bpf import KernelError

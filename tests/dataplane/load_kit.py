@@ -1,0 +1,65 @@
+"""Clients that send one request after another while a test changes something."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from m4deploy.processes import split_address
+
+CLIENTS = 4
+
+
+@dataclass
+class Load:
+    """Clients that each keep a connection, and send one request after another. None of them tries anything twice."""
+
+    address: str
+    target: str = "/"
+    headers: dict[str, str] = field(default_factory=dict)
+    seen: list[tuple[int, int, bytes]] = field(default_factory=list)  # client, status, body
+    failures: list[str] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Load:
+        self.threads = [threading.Thread(target=self._run, args=(n,)) for n in range(CLIENTS)]
+        for thread in self.threads:
+            thread.start()
+        self.wait_for(4)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _run(self, client: int) -> None:
+        connection = http.client.HTTPConnection(*split_address(self.address), timeout=60)
+        while not self.ended.is_set():
+            try:
+                connection.request("GET", self.target, headers=self.headers)
+                reply = connection.getresponse()
+                self.seen.append((client, reply.status, reply.read()))
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(f"{type(error).__name__}: {error}")
+                connection.close()
+
+    def wait_for(self, more: int) -> None:
+        """Until each client has had so many more answers."""
+        goal = {n: count + more for n, count in self.counts().items()}
+        end = time.monotonic() + 120
+        while any(count < goal[n] for n, count in self.counts().items()):
+            assert time.monotonic() < end, self.failures[:3]
+            time.sleep(0.005)
+
+    def counts(self) -> dict[int, int]:
+        found = Counter(client for client, _, _ in list(self.seen))
+        return {n: found[n] for n in range(CLIENTS)}
+
+    def last(self) -> list[tuple[int, bytes]]:
+        """The last status and body that each client got."""
+        return [next((s, b) for c, s, b in reversed(self.seen) if c == n) for n in range(CLIENTS)]
