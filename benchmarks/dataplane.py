@@ -58,13 +58,15 @@ FIXED_CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What stands on the measured hop. `groups`: user groups that must be refused, with the status."""
+    """What stands on the measured hop. `groups`: user groups that must be refused, with the status. `proven`: both ends
+    must prove who they are."""
 
     key: str
     name: str
     dataplane: str
     policies: tuple[str, ...] = ()
     groups: Mapping[str, int] = field(default_factory=dict)
+    proven: bool = False
 
 
 CALLER = {"blocked": 451}
@@ -77,7 +79,7 @@ ARMS = (
     Arm("haproxy", "one HAProxy", "haproxy", ("caller",), CALLER),
     Arm("envoy", "one Envoy", "envoy", ("caller",), CALLER),
     Arm("envoy-pair", "an Envoy pair", "envoy", ("caller", "callee"), BOTH),
-    Arm("envoy-mtls", "an Envoy pair with mTLS", "envoy", ("caller", "callee", "identity"), BOTH),
+    Arm("envoy-mtls", "an Envoy pair with mTLS", "envoy", ("caller", "callee", "identity"), BOTH, True),
 )
 NAMES = {arm.key: arm.name for arm in ARMS}
 PLAN, EVERYWHERE = "plan", "everywhere"
@@ -125,6 +127,19 @@ def ask(mesh: Standing, headers: Mapping[str, str]) -> int:
         return answer.status
 
 
+def answers_plainly(address: str) -> bool:
+    """Whether a request without TLS gets any answer."""
+    connection = http.client.HTTPConnection(*split_address(address), timeout=30)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (ConnectionError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
 @contextmanager
 def entered(group: Path) -> Iterator[None]:
     """This process in a cgroup, and back."""
@@ -145,6 +160,8 @@ def check(arm: Arm, mesh: Standing) -> str:
     """That it enforces what it is measured for; returns the context of requests that may pass. Raises Refused."""
     if not arm.policies:
         return "0001"
+    if arm.proven and answers_plainly(mesh.remote):
+        raise Refused(f"failed: {arm.name} takes plain text from anybody")
     tags = {f"{tag:04x}": ask(mesh, {CONTEXT: f"{tag:04x}"}) for tag in range(4)}
     if 403 not in tags.values():
         raise Refused(f"failed: {arm.name} refuses no context: {tags}")

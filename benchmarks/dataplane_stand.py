@@ -44,6 +44,7 @@ class Standing:
     address: str
     pids: Mapping[str, int]  # of the dataplanes' processes, by what they are
     kernel_bytes: int  # locked by the kernel's programs and maps
+    remote: str  # where what stands beside the caller sends requests
 
     def cpu(self) -> int:
         """Microseconds of the processor that all of it has used."""
@@ -161,8 +162,9 @@ def stand(
         except DeployError as error:
             raise Refused(str(error)) from error
         address = built.services[callee]["entry"][0] if caller is None else built.services[caller]["dial"][callee][0]
+        remote = address if caller is None else built.services[caller]["remote"][callee][0]["address"]
         at = root() / group
-        yield Standing(at, at / places[caller or _LOAD].folder.name, address, running, locked)
+        yield Standing(at, at / places[caller or _LOAD].folder.name, address, running, locked, remote)
 
 
 def _start_elements(
