@@ -63,10 +63,10 @@ class Jobs:
         except JsonRpcException:
             raise
         except Exception as e:
-            raise _for_people(what, e) from None
+            raise for_people(what, e) from None
 
 
-def _for_people(what: str, error: Exception) -> CommandFailed:
+def for_people(what: str, error: Exception) -> CommandFailed:
     try:
         from m4c.cli.errors import UsageError
     except ImportError as e:
@@ -79,6 +79,15 @@ def _for_people(what: str, error: Exception) -> CommandFailed:
     return CommandFailed(f"`{what}` failed: {type(error).__name__}: {error}")
 
 
+def _root(path: str, roots: list[str]) -> str | None:
+    return next((r for r in roots if path == r or path.startswith(f"{r}/")), None)
+
+
+def paths_for(path: str, roots: list[str]) -> list[Path]:
+    """The paths of the workspace in which a job on a file or folder is done: that of the client, if it is in it."""
+    return [Path(r) for r in roots] if _root(path, roots) is not None else [Path(path)]
+
+
 def _target(path: str, roots: list[str], texts: dict[str, str]) -> Target:
     from m4c import project
     from m4c.files import looks_like_m4
@@ -88,8 +97,8 @@ def _target(path: str, roots: list[str], texts: dict[str, str]) -> Target:
         raise CommandFailed(f"there is no {path}")
     if path == "/" or any(r.startswith(f"{path}/") for r in roots):  # it would be read through, and is not asked for
         raise CommandFailed(f"{path} is more than the workspace; name a file or a folder of it")
-    root = next((r for r in roots if path == r or path.startswith(f"{r}/")), None)
-    workspace = Workspace([Path(r) for r in roots] if root is not None else [Path(path)])
+    root = _root(path, roots)
+    workspace = Workspace(paths_for(path, roots))
     for file, text in texts.items():
         if root is not None and (not file.endswith(".m4") or looks_like_m4(text)):
             workspace.set_text(file, text)

@@ -218,18 +218,20 @@ def status(state_dir: Path) -> dict[str, Any] | None:
     return _asked(state_dir, "status")
 
 
-def top(state_dir: Path) -> dict[str, Any] | None:
-    """See `mesh.Mesh.top`; None if nothing runs. Raises DeployError if who knows does not answer."""
-    return _asked(state_dir, "top")
+def top(state_dir: Path, seconds: float | None = None) -> dict[str, Any] | None:
+    """See `mesh.Mesh.top`; None if nothing runs. Raises DeployError if who knows does not answer in so many seconds."""
+    return _asked(state_dir, "top", *(() if seconds is None else (seconds,)))
 
 
-def _asked(state_dir: Path, what: str) -> dict[str, Any] | None:
+def _asked(state_dir: Path, what: str, *seconds: float) -> dict[str, Any] | None:
     state = state_dir.absolute()
     running = read_state(state)
     if running is None:
         return None
-    found = ask(state, what)
-    if found is None and read_state(state) is not None:
+    found = ask(state, what, *seconds)
+    if found is None and (now := read_state(state)) is not None:
+        if now["doing"] is not None:
+            raise DeployError("The deployment is being changed.", hint="Try again when that is done.")
         raise _silent(running)
     return found
 

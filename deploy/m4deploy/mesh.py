@@ -255,15 +255,22 @@ class Mesh:
         return {"mesh": self.built.mesh, "healthy": healthy, "processes": listed, "elements": elements}
 
     def top(self) -> dict[str, Any]:
-        """What `top.Sample` is made of: the counts of each element, by site and by policy, and denied requests."""
-        elements = []
+        """What `top.Sample` is made of: the counts of each element that lives, by site and by policy, and denied
+        requests; and what is dead."""
+        counted = []
         for element, _, running in self.elements:
             if (element.service, element.dataplane) in self.idle:
                 continue
-            about = {"service": element.service, "dataplane": element.dataplane, "tier": element.tier}
+            about: dict[str, Any] = {"service": element.service, "dataplane": element.dataplane, "tier": element.tier}
             denied = [asdict(one) for one in running.denied()]
-            elements.append(about | {"counters": running.counters(), "ended": running.ended(), "denied": denied})
-        return {"mesh": self.built.mesh, "healthy": self.status()["healthy"], "elements": elements}
+            about |= {"counters": running.counters(), "ended": running.ended(), "denied": denied}
+            counted.append((running.process, about))
+        # Whoever lives now has lived while it was counted.
+        started = [(str(each), process) for each, process in self._apps]
+        started += [(str(e), r.process) for e, _, r in self.elements if r.process is not None]
+        dead = {process.pid: what for what, process in started if process.poll() is not None}
+        elements = [about for process, about in counted if process is None or process.pid not in dead]
+        return {"mesh": self.built.mesh, "healthy": not dead, "dead": list(dead.values()), "elements": elements}
 
     def renew(self) -> None:
         """Renews what would run out."""

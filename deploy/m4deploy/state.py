@@ -114,13 +114,14 @@ def connect(path: Path) -> socket.socket:
     return connection
 
 
-def ask(state: Path, what: str) -> dict[str, Any] | None:
-    """One question to the supervisor: "status", "stop", or "yield" (stop, but keep what was built). None: nobody there.
+def ask(state: Path, what: str, seconds: float = _ANSWER_SECONDS) -> dict[str, Any] | None:
+    """One question to the supervisor: "status", "top", "stop", or "yield" (stop, but keep what was built). None: nobody
+    there, or no answer in so many seconds.
 
     After "stop" and "yield" everything is gone when this returns.
     """
     with contextlib.suppress(OSError, ValueError), connect(state / "socket") as connection:
-        connection.settimeout(_ANSWER_SECONDS)
+        connection.settimeout(seconds)
         connection.sendall(json.dumps({"do": what}).encode() + b"\n")
         answer = b""
         while more := connection.recv(65536):

@@ -11,12 +11,24 @@ from m4deploy.errors import DeployError
 
 Progress = Callable[[str, float], None]
 
-__all__ = ["DeployError", "deploy", "examine", "running", "status", "top", "unavailable", "undeploy", "validate"]
+__all__ = [
+    "DeployError",
+    "deploy",
+    "examine",
+    "running",
+    "status",
+    "top",
+    "unavailable",
+    "undeploy",
+    "validate",
+    "watch",
+]
 
 if TYPE_CHECKING:  # what the command line expects of this module
     from m4c.cli.jobs import Targets
 
     from m4deploy import targets
+    from m4deploy.top import Watch
 
     _provided: Targets = targets
 
@@ -116,6 +128,13 @@ def top(state: Path, *, once: bool, as_json: bool, interval: float) -> bool:
     from m4deploy.top import show
 
     return show(state, once=once, as_json=as_json, interval=interval)
+
+
+def watch(state: Path) -> Watch:
+    """Looks at a local deployment, now and later."""
+    from m4deploy.top import Watch
+
+    return Watch(state)
 
 
 def status(state: Path) -> tuple[bool, str]:

@@ -18,9 +18,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m4deploy import local
+from m4deploy.errors import DeployError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,7 +33,7 @@ LATEST = 12
 @dataclass(frozen=True, slots=True)
 class Hop:
     """Counts of one side of a hop at one element since it started; None for what it does not count. `rate`: requests in
-    a second."""
+    a second, and of them those that it ended."""
 
     caller: str  # "outside" for an entry
     callee: str
@@ -44,6 +45,7 @@ class Hop:
     tagged: int | None
     errors: int
     rate: float
+    ended_rate: float
 
     @property
     def side(self) -> str:
@@ -64,6 +66,21 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """What became of the requests of a hop at all elements on their way together. What one of them ended no later one
+    sees; the one that saw most tells how many there were. `by`: those elements, as service and dataplane."""
+
+    caller: str
+    callee: str
+    seen: int
+    allowed: int
+    ended: int
+    rate: float
+    ended_rate: float
+    by: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Denial:
     """A denied request; `at` in seconds since 1970."""
 
@@ -79,7 +96,7 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look. `seconds`: since the one before; rates are 0 at the first."""
+    """One look. `seconds`: since the one before; rates are 0 at the first. `dead`: what should live, in words."""
 
     mesh: str
     healthy: bool
@@ -87,6 +104,7 @@ class Sample:
     hops: tuple[Hop, ...]
     policies: tuple[Policy, ...]
     denied: tuple[Denial, ...]  # the latest first
+    dead: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))
@@ -95,6 +113,7 @@ class Sample:
 def sample(found: Mapping[str, object], before: Sample | None, seconds: float) -> Sample:
     """What a look found (see `mesh.Mesh.top`), with rates since the look before."""
     seen = {(h.service, h.dataplane, h.caller, h.callee): h.seen for h in before.hops} if before else {}
+    stops = {(h.service, h.dataplane, h.caller, h.callee): h.ended for h in before.hops} if before else {}
     ended = {(p.policy, p.service, p.dataplane, p.caller, p.callee): p.ended for p in before.policies} if before else {}
 
     def rate(now: int, then: int | None) -> float:
@@ -109,9 +128,10 @@ def sample(found: Mapping[str, object], before: Sample | None, seconds: float) -
             stopped = counts["denied"] if "denied" in counts else counts["answered"]
             errors = counts["errors"] if "errors" in counts else counts["5xx"]
             rest = counts["allowed"] if "allowed" in counts else max(0, counts["seen"] - stopped)
-            speed = rate(counts["seen"], seen.get((*here, caller, callee)))
+            at = (*here, caller, callee)
+            speeds = rate(counts["seen"], seen.get(at)), rate(stopped, stops.get(at))
             tagged = counts.get("tagged")
-            hops.append(Hop(caller, callee, *here, counts["seen"], rest, stopped, tagged, errors, speed))
+            hops.append(Hop(caller, callee, *here, counts["seen"], rest, stopped, tagged, errors, *speeds))
         for site, by in e["ended"].items():
             caller, callee = ends(e["service"], site)
             for policy, count in by.items():
@@ -124,7 +144,53 @@ def sample(found: Mapping[str, object], before: Sample | None, seconds: float) -
     policies.sort(key=lambda p: (-p.ended, p.policy, p.caller, p.callee))
     denied.sort(key=lambda d: -d.at)
     about_mesh = str(found["mesh"]), bool(found["healthy"]), round(seconds, 3)
-    return Sample(*about_mesh, tuple(hops), tuple(policies), tuple(denied))
+    dead = found.get("dead")
+    lost = tuple(map(str, dead)) if isinstance(dead, Sequence) else ()
+    return Sample(*about_mesh, tuple(hops), tuple(policies), tuple(denied), lost)
+
+
+def calls(now: Sample) -> tuple[Call, ...]:
+    """The hops of a sample, each once."""
+    together: dict[tuple[str, str], list[Hop]] = {}
+    for h in now.hops:
+        together.setdefault((h.caller, h.callee), []).append(h)
+    out = []
+    for ends, at in together.items():
+        most, stopped = max(h.seen for h in at), sum(h.ended for h in at)
+        rates = max(h.rate for h in at), round(sum(h.ended_rate for h in at), 1)
+        by = tuple(sorted({(h.service, h.dataplane) for h in at}))
+        out.append(Call(*ends, most, max(0, most - stopped), stopped, *rates, by))
+    return tuple(out)
+
+
+class Watch:
+    """Looks at one deployment again and again, whoever asks: rates are since an earlier look of some age."""
+
+    LEAST, MOST = 0.5, 30.0  # seconds since a look that rates begin with
+    PATIENCE = 5.0  # seconds for an answer
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._looks: list[tuple[float, Sample]] = []
+
+    def look(self) -> dict[str, Any]:
+        """What the protocol and pages have: whether it is `deployed`, in words what is wrong (`message`), and only if
+        it answers now, its counts."""
+        try:
+            found, at = local.top(self._state, self.PATIENCE), time.monotonic()
+        except DeployError as error:
+            self._looks.clear()
+            return {"deployed": True, "message": error.message}
+        if found is None:
+            ended = bool(self._looks)
+            self._looks.clear()
+            return {"deployed": False, "message": "the deployment has ended" if ended else "nothing is deployed"}
+        self._looks = [(then, s) for then, s in self._looks if at - then <= self.MOST]
+        then, before = next(((t, s) for t, s in reversed(self._looks) if at - t >= self.LEAST), (at, None))
+        now = sample(found, before, at - then)
+        self._looks = [*self._looks[-8:], (at, now)]
+        message = f"dead: {', '.join(now.dead)}" if now.dead else ""
+        return {"deployed": True, "message": message, **asdict(now), "calls": [asdict(c) for c in calls(now)]}
 
 
 def ends(service: str, site: str) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from m4ls.features import (
     selection,
     semantic_tokens,
     signature_help,
+    top,
     workspace_symbol,
 )
 
@@ -50,6 +51,7 @@ FEATURES: tuple[Callable[[M4Server], None], ...] = (
     evaluate.register,
     preview.register,
     map.register,
+    top.register,
     call_hierarchy.register,
     rename.register,
     file_operations.register,

@@ -19,6 +19,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from m4ls.documents import path_of
+from m4ls.features.top import DEPLOYED
 from m4ls.jobs import CommandFailed, Target
 from m4ls.progress import Progress
 from m4ls.telling import ask, optional, say, show, shows
@@ -190,5 +191,6 @@ def _cancelled(server: M4Server) -> dict[str, Any]:
 
 
 def _deployed(server: M4Server, result: DeployResult) -> dict[str, Any]:
+    server.protocol.notify(DEPLOYED, {})
     say(server, _INFO if result.ok else _ERROR, result.message)
     return {"ok": result.ok, "message": result.message, "text": result.text}

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from editor_tools import beside, missing, undeploy
+from live_kit import deployed, prepare, requests_passing, served
 from ports import addresses
 
 HERE = Path(__file__).parent
@@ -238,6 +239,17 @@ def test_map_page(tmp_path: Path) -> None:
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
     pages = {"M4_PAGE": str(tmp_path / "page.html"), "M4_BIG": str(tmp_path / "big.html")}
     print(VsCode(0, chromium, {**os.environ, "PATH": SEARCH}, tmp_path).run("map", tmp_path, **pages))
+
+
+def test_map_page_with_live_counts(tmp_path: Path, workspace: Path) -> None:
+    """The page of `m4 graph show --serve`, of a real deployment that real requests pass through meanwhile."""
+    chromium = tools()
+    prepare(workspace)
+    with deployed(workspace, tmp_path / "state") as mesh, requests_passing(mesh), served(mesh) as (address, server):
+        given = {"M4_ADDRESS": address, "M4_SERVER": str(server)}
+        environment = {**os.environ, "PATH": SEARCH, "XDG_STATE_HOME": str(mesh.home)}
+        undeploying = json.dumps([str(beside("m4")), "undeploy", str(workspace)])
+        print(VsCode(0, chromium, environment, tmp_path).run("live", tmp_path, M4_UNDEPLOY=undeploying, **given))
 
 
 def test_the_map_of_the_command_line_is_the_one_of_the_extension(package: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
-from cli_kit import m4
+from cli_kit import command, environment, m4
 from cursors import Desk
 from m4c.ide.map import map_of, plain
 from m4c.ide.survey import survey
@@ -103,3 +107,36 @@ def test_the_command_line_writes_a_page(desk: Desk) -> None:
     nowhere = m4("graph", "show", desk.folder, "--web", desk.folder / "no/map.html")
     assert nowhere.code == 2
     assert "cannot write" in nowhere.err
+
+
+def test_the_command_line_serves_the_page(desk: Desk) -> None:
+    (desk.folder / "here.m4").write_text(POLICIES, "utf-8")
+    environment_ = environment(XDG_STATE_HOME=str(desk.folder / "state"))
+    serving = command("graph", "show", desk.folder, "--serve")
+    with subprocess.Popen(
+        serving, env=environment_, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            address = process.stdout.readline().split()[4]
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                policy, text = answer.headers["content-type"], answer.read().decode()
+            assert policy == "text/html; charset=utf-8"
+            assert '"live": "live"' in text and "connect-src 'self'" in text
+            with urllib.request.urlopen(f"{address}live", timeout=60) as answer:
+                found = json.load(answer)
+            assert found == {"mesh": "shop", "deployed": False, "message": "nothing is deployed"}
+            for elsewhere in ("/", "/live", "/x/live"):
+                with pytest.raises(urllib.error.HTTPError, match="404"):
+                    urllib.request.urlopen(address.rsplit("/", 2)[0] + elsewhere, timeout=60)
+            (desk.folder / "mesh.m4").unlink()
+            (desk.folder / "here.m4").unlink()
+            with pytest.raises(urllib.error.HTTPError, match="500") as caught:
+                urllib.request.urlopen(address, timeout=60)
+            assert "no M4 files in" in caught.value.read().decode()
+        finally:
+            process.send_signal(signal.SIGINT)
+            said = process.stderr.read()
+    assert (process.returncode, said) == (130, "m4: interrupted\n")
+    alone = m4("graph", "show", desk.folder / "shop.graph.yaml", "--serve")
+    assert alone.code == 2 and "no mesh is declared" in alone.err

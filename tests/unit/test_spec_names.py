@@ -49,7 +49,7 @@ STRINGS = {
     ("compiler/m4c/cli/main.py", "header"): "sugar of `m4 trace` for --set",
     ("compiler/m4c/cli/main.py", "method"): "sugar of `m4 trace` for --set",
     ("compiler/m4c/cli/main.py", "target"): "sugar of `m4 trace` for --set; the target of `m4 deploy`",
-    ("compiler/m4c/cli/main.py", "port"): "--base-port of `m4 deploy`",
+    ("compiler/m4c/cli/main.py", "port"): "--base-port of `m4 deploy`, --port of `m4 graph show --serve`",
     ("compiler/m4c/cli/main.py", "status"): "the command `m4 status`",
     ("compiler/m4c/cli/inputs.py", "header"): "what --header stands for",
     ("compiler/m4c/cli/inputs.py", "method"): "what --method stands for",

@@ -1,12 +1,14 @@
 /**
  * The map of a mesh, in a webview of VS Code or in a page by itself: services and calls, the elements of the plan, the
- * call paths of the policy that is selected, conflicts in red. Everything can be done with the keyboard.
+ * call paths of the policy that is selected, conflicts in red, and live counts while the mesh is deployed. Everything can
+ * be done with the keyboard.
  */
 
 import { layout as layOut, Graph } from "@dagrejs/dagre";
 import cytoscape from "cytoscape";
 
 import { type Conflict, hop, hops, hopsOf, type Location, matchedText, type Mesh, type Policy, type Service } from "./data";
+import { countsOf, edgeText, type Live, passing, pause, STALE, stateText, totals, width } from "./live";
 import { colors, STYLE, stylesheet } from "./style";
 
 declare function acquireVsCodeApi(): { postMessage(message: unknown): void };
@@ -20,6 +22,8 @@ let mesh: Mesh | undefined;
 let drawn: cytoscape.Core | undefined;
 let shape = ""; // of the graph that is laid out
 let selected = "";
+let live: Live | undefined;
+let answered = 0; // when, in milliseconds
 
 function make<Tag extends keyof HTMLElementTagNameMap>(tag: Tag, attributes: Readonly<Record<string, string>> = {}, ...inside: (Node | string)[]): HTMLElementTagNameMap[Tag] {
   const made = document.createElement(tag);
@@ -35,32 +39,46 @@ const canvas = make("div", { id: "map", role: "img", "aria-label": ABOUT, tabind
 const choose = make("select", { "aria-label": "Mesh" });
 const filter = make("input", { type: "search", placeholder: "Find a policy or a service", "aria-label": "Find a policy or a service" });
 const facts = make("p", { class: "quiet" });
-const legend = make("p", { id: "legend" }, ...["proxy", "kernel", "both", "conflict"].map((kind) => make("span", { class: kind }, kind)));
+const state = make("p", { id: "live", role: "status", hidden: "" });
+const legend = make("p", { id: "legend" }, ...["proxy", "kernel", "both", "conflict", "allowed", "ended"].map((kind) => make("span", { class: kind }, kind)));
 const list = make("div", { id: "list" });
 const details = make("div", { id: "details", "aria-live": "polite" });
+const counts = make("div", { id: "counts" }); // beside what is read out: it changes all the time
 
 function start(): void {
   const given = document.getElementById("data")?.textContent; // of a page by itself
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(STYLE);
   document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
-  document.body.replaceChildren(canvas, make("aside", {}, choose, filter, facts, legend, list, details));
+  document.body.replaceChildren(canvas, make("aside", {}, choose, filter, facts, state, legend, list, details, counts));
   choose.addEventListener("change", () => { show(meshes.find((one) => one.mesh === choose.value)); });
   filter.addEventListener("input", fill);
   canvas.addEventListener("keydown", onKey);
   list.addEventListener("keydown", onListKey);
-  addEventListener("message", ({ data }: MessageEvent<{ meshes?: readonly Mesh[]; select?: string }>) => {
+  addEventListener("message", ({ data }: MessageEvent<{ meshes?: readonly Mesh[]; select?: string; live?: Live | null }>) => {
     if (data.meshes !== undefined) {
       take(data.meshes);
     }
     if (data.select !== undefined) {
       select(`policy ${data.select}`, false);
     }
+    if (data.live !== undefined) {
+      takeLive(data.live ?? undefined);
+    }
   });
   new MutationObserver(() => drawn?.style(stylesheet(colors()))).observe(document.body, { attributes: true, attributeFilter: ["class"] });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn?.style(stylesheet(colors())));
+  setInterval(() => {
+    if (live?.calls !== undefined && Date.now() - answered > STALE) {
+      takeLive({ mesh: live.mesh, deployed: true, message: "the deployment does not answer" });
+    }
+  }, 1_000);
   if (given !== undefined) {
-    take((JSON.parse(given) as { meshes: readonly Mesh[] }).meshes);
+    const known = JSON.parse(given) as { meshes: readonly Mesh[]; live: string | null };
+    take(known.meshes);
+    if (known.live !== null) {
+      void follow(known.live);
+    }
   }
   editor?.postMessage({ ready: true });
 }
@@ -74,6 +92,10 @@ function take(found: readonly Mesh[]): void {
 }
 
 function show(found: Mesh | undefined): void {
+  if (found?.mesh !== mesh?.mesh) {
+    live = undefined;
+    editor?.postMessage({ shown: found?.mesh });
+  }
   mesh = found;
   if (found === undefined) {
     facts.textContent = "There is no mesh.";
@@ -81,13 +103,18 @@ function show(found: Mesh | undefined): void {
   }
   choose.value = found.mesh;
   const elements = found.services.flatMap((service) => service.elements).length;
-  const plan = found.planned ? `, ${String(elements)} elements${found.bits > 0 ? `, tag of ${String(found.bits)} bit${found.bits === 1 ? "" : "s"}` : ""}` : ", no plan";
-  const policies = found.policies.length === 0 ? "" : `, ${String(found.policies.length)} policies${plan}`;
-  facts.textContent = `${String(found.services.length)} services, ${String(found.calls.length)} calls${policies}`;
+  const plan = found.planned ? `, ${counted(elements, "element")}${found.bits > 0 ? `, tag of ${counted(found.bits, "bit")}` : ""}` : ", no plan";
+  const policies = found.policies.length === 0 ? "" : `, ${found.policies.length === 1 ? "1 policy" : `${String(found.policies.length)} policies`}${plan}`;
+  facts.textContent = `${counted(found.services.length, "service")}, ${counted(found.calls.length, "call")}${policies}`;
   legend.hidden = policies === "";
   draw(found);
   fill();
   select(selected, false);
+  paint();
+}
+
+function counted(count: number, what: string): string {
+  return `${String(count)} ${what}${count === 1 ? "" : "s"}`;
 }
 
 // --- the graph ----------------------------------------------------------------------------------------------------------
@@ -189,17 +216,98 @@ function tiers(service: Service): string {
   return [...new Set(service.elements.map((element) => element.tier))].sort().join(" ");
 }
 
+// --- live counts --------------------------------------------------------------------------------------------------------
+
+/** Asks at an address for as long as somebody looks at the page. */
+async function follow(address: string): Promise<void> {
+  for (;;) {
+    if (document.hidden) {
+      takeLive(undefined);
+      await new Promise((resolve) => { document.addEventListener("visibilitychange", resolve, { once: true }); });
+      continue;
+    }
+    try {
+      takeLive(await (await fetch(address)).json() as Live);
+    } catch {
+      takeLive({ mesh: mesh?.mesh ?? "", deployed: false, message: "what served this page has ended" });
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause(live)));
+  }
+}
+
+/** Counts of now, or words instead of them; nothing when they are not asked for. */
+function takeLive(found: Live | undefined): void {
+  if (found !== undefined && found.mesh !== mesh?.mesh) {
+    return;
+  }
+  answered = Date.now();
+  const before = rowsOf(live);
+  live = found;
+  if (rowsOf(live) !== before) {
+    fill();
+  }
+  paint();
+}
+
+function rowsOf(of: Live | undefined): string {
+  return (of?.calls ?? []).map((call) => hop(call.caller, call.callee)).join();
+}
+
+/** Writes what is counted into what is drawn. */
+function paint(): void {
+  const text = live === undefined ? "" : stateText(live);
+  if (state.textContent !== text) { // it is read out
+    state.textContent = text;
+  }
+  state.hidden = live === undefined;
+  state.className = live?.deployed === true && live.message !== "" ? "error" : "";
+  legend.classList.toggle("counted", live?.calls !== undefined);
+  const calls = new Map((live?.calls ?? []).map((call) => [hop(call.caller, call.callee), call]));
+  drawn?.batch(() => {
+    drawn?.edges().forEach((edge) => {
+      const call = calls.get(edge.id());
+      const now = call === undefined || call.rate === 0 ? undefined : { flow: edgeText(call), width: width(call), passing: passing(call) };
+      if (now === undefined && edge.data("flow") !== undefined) {
+        edge.removeData("flow width passing");
+      } else if (now !== undefined) {
+        edge.data(now);
+      }
+    });
+  });
+  canvas.dataset.flows = JSON.stringify(Object.fromEntries([...calls.values()].filter((call) => call.rate > 0).map((call) => [`${call.caller} → ${call.callee}`, edgeText(call)])));
+  for (const button of list.querySelectorAll<HTMLElement>('[data-id^="call "]')) {
+    const call = calls.get((button.dataset.id ?? "").slice("call ".length));
+    (button.lastElementChild ?? button).textContent = call === undefined ? "" : totals(call);
+  }
+  count();
+}
+
+/** What is counted where something is selected. */
+function count(): void {
+  const { policy, service } = find(selected);
+  const [kind, name] = [selected.split(" ")[0], selected.slice(selected.indexOf(" ") + 1)];
+  const call = kind === "call" ? JSON.parse(name) as [string, string] : undefined;
+  const found = policy ?? service ?? call;
+  const parts = found === undefined ? [] : countsOf(live, { policy: policy?.name, service: service?.name, call });
+  counts.replaceChildren(...parts.flatMap(({ title, rows }) => [make("h3", {}, title), make("ul", {}, ...rows.map((one) => make("li", {}, one)))]));
+}
+
 // --- the lists ----------------------------------------------------------------------------------------------------------
 
 function fill(): void {
   const wanted = filter.value.trim().toLowerCase();
   const named = (name: string): boolean => name.toLowerCase().includes(wanted);
   const part = (title: string, rows: HTMLElement[]): Node[] => (rows.length === 0 ? [] : [make("h2", {}, title), ...rows]);
+  const focused = (document.activeElement as HTMLElement | null)?.dataset.id;
   list.replaceChildren(
     ...part("Conflicts", (mesh?.conflicts ?? []).map((conflict, at) => ({ conflict, at })).filter(({ conflict }) => conflict.policies.some(named)).map(({ conflict, at }) => row(`conflict ${String(at)}`, conflict.policies.join(" ↔ "), conflict.code, "error"))),
     ...part("Policies", (mesh?.policies ?? []).filter((policy) => named(policy.name)).map((policy) => row(`policy ${policy.name}`, policy.name, matchedText(policy), policy.conflicts > 0 ? "error" : ""))),
+    ...part("Calls", (live?.calls ?? []).filter((call) => named(call.caller) || named(call.callee)).map((call) => row(`call ${hop(call.caller, call.callee)}`, `${call.caller} → ${call.callee}`, totals(call), ""))),
     ...part("Services", (mesh?.services ?? []).filter((service) => named(service.name)).map((service) => row(`service ${service.name}`, service.name, service.elements.map((element) => element.dataplane).join(" + "), ""))),
   );
+  if (focused !== undefined) {
+    list.querySelector<HTMLElement>(`[data-id="${CSS.escape(focused)}"]`)?.focus();
+  }
   mark();
 }
 
@@ -283,6 +391,7 @@ function select(id: string, centre: boolean): void {
     drawn?.animate({ center: { eles: drawn.getElementById(service.name) }, duration: 150 });
   }
   describe(id);
+  count();
 }
 
 function mark(): void {

@@ -1,9 +1,10 @@
-/** The map of the meshes in a panel: it follows the text, and shows the policy at the cursor. */
+/** The map of the meshes in a panel: it follows the text, shows the policy at the cursor, and counts what is deployed. */
 
 import { randomBytes } from "node:crypto";
 
 import * as vscode from "vscode";
 
+import { Counting } from "./counting";
 import { policyAtCursor } from "./evaluate";
 import { type Location, type Meshes, uriOf } from "./meshes";
 import type { Server } from "./server";
@@ -11,11 +12,15 @@ import type { Server } from "./server";
 interface Told {
   readonly ready?: boolean;
   readonly open?: Location;
+  /** The name of the mesh that is shown. */
+  readonly shown?: string;
 }
 
 export class MapPanel implements vscode.Disposable {
   private panel: vscode.WebviewPanel | undefined;
   private ready = false;
+  private shown: string | undefined;
+  private readonly counting: Counting;
   private readonly listening: vscode.Disposable;
 
   constructor(
@@ -23,8 +28,13 @@ export class MapPanel implements vscode.Disposable {
     private readonly meshes: Meshes,
     private readonly extension: vscode.Uri,
   ) {
+    this.counting = new Counting(server, (live) => void this.panel?.webview.postMessage({ live }));
     this.listening = vscode.Disposable.from(
-      meshes.onDidChange(() => { this.send(); }),
+      this.counting,
+      meshes.onDidChange(() => {
+        this.send();
+        this.count();
+      }),
       vscode.window.onDidChangeTextEditorSelection(async ({ textEditor, kind }) => {
         if (this.ready && kind !== undefined && textEditor.document.languageId === "m4") {
           const policy = await policyAtCursor(textEditor.document.uri);
@@ -51,7 +61,9 @@ export class MapPanel implements vscode.Disposable {
       this.panel.onDidDispose(() => {
         this.panel = undefined;
         this.ready = false;
+        this.count();
       });
+      this.panel.onDidChangeViewState(() => { this.count(); });
       this.panel.webview.onDidReceiveMessage((told: Told) => this.take(told, policy));
       this.panel.webview.html = html(this.panel.webview, vscode.Uri.joinPath(script, "map.js"));
     } else {
@@ -74,6 +86,10 @@ export class MapPanel implements vscode.Disposable {
         await this.panel?.webview.postMessage({ select: policy });
       }
     }
+    if (told.shown !== undefined) {
+      this.shown = told.shown;
+      this.count();
+    }
     if (told.open !== undefined) {
       const { range } = told.open;
       const selection = new vscode.Range(range.start.line, range.start.character, range.end.line, range.end.character);
@@ -86,6 +102,12 @@ export class MapPanel implements vscode.Disposable {
     if (this.ready) {
       void this.panel?.webview.postMessage({ meshes: this.meshes.known });
     }
+  }
+
+  /** Counts the mesh that is shown, while the map is seen. */
+  private count(): void {
+    const seen = this.ready && this.panel?.visible === true;
+    this.counting.follow(seen ? this.meshes.known.find((mesh) => mesh.mesh === this.shown) : undefined);
   }
 }
 

@@ -8,7 +8,7 @@ import { findServer, type Search } from "./serverPath";
 const LANGUAGE = "m4";
 
 /** Commands of the server that an untrusted workspace may run: those that write nothing and start nothing. */
-const HARMLESS: ReadonlySet<string> = new Set(["m4.plan", "m4.test", "m4.evaluate", "m4.map"]);
+const HARMLESS: ReadonlySet<string> = new Set(["m4.plan", "m4.test", "m4.evaluate", "m4.map", "m4.top"]);
 
 /** So many unexpected ends in so long a time (milliseconds), and the server is not started again by itself. */
 const MAX_ENDS = 4;
@@ -59,6 +59,9 @@ export class Server {
   private readonly planned = new vscode.EventEmitter<void>();
   /** Plans were made that say something else than those before. */
   readonly onPlanned = this.planned.event;
+  private readonly deployed = new vscode.EventEmitter<void>();
+  /** Something was deployed or stopped, or should have been. */
+  readonly onDeployed = this.deployed.event;
   private readonly output = vscode.window.createOutputChannel("M4 Language Server", { log: true });
   private readonly status = vscode.languages.createLanguageStatusItem("m4.server", { language: LANGUAGE });
 
@@ -128,6 +131,7 @@ export class Server {
     this.client?.abandonStart();
     await this.inTurn(() => this.end());
     this.planned.dispose();
+    this.deployed.dispose();
     this.output.dispose();
     this.status.dispose();
   }
@@ -206,6 +210,9 @@ export class Server {
     );
     client.onNotification("$/m4/planned", () => {
       this.planned.fire();
+    });
+    client.onNotification("$/m4/deployed", () => {
+      this.deployed.fire();
     });
     client.onDidChangeState(({ oldState, newState }) => {
       if (oldState === State.Running && newState === State.Stopped && this.client === client) {

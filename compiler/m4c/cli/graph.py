@@ -21,6 +21,10 @@ ENDINGS = (".yaml", ".yml", ".json")
 def run(args: argparse.Namespace) -> int:
     """0: shown. 1: a graph file has errors; what can be read is shown."""
     workspace, mesh = None, ""
+    if args.serve:
+        from m4c.cli.graph_serve import serve
+
+        return serve(args.path, args.mesh, args.listen)
     if args.path.endswith(ENDINGS) and Path(args.path).is_file():
         graph, sound = _of_file(args.path)
     else:

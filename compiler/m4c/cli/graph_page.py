@@ -31,20 +31,25 @@ def of_graph(graph: Graph, name: str) -> Map:
     return Map(name, None, None, False, 0, services, calls, (), (), ())
 
 
-def write_page(found: Map, out: Path) -> None:
-    """Writes the page; a usage error if that cannot be."""
-    data = json.dumps({"meshes": [plain(found, _location)]}).replace("<", "\\u003c")
-    page = (
+def page(found: Map, live: str | None = None) -> str:
+    """The page. `live`: the address below its own at which it finds what is deployed."""
+    data = json.dumps({"meshes": [plain(found, _location)], "live": live}).replace("<", "\\u003c")
+    asks = " connect-src 'self';" if live is not None else ""
+    return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:;{asks} '
         "script-src 'unsafe-inline'; style-src 'unsafe-inline'\">\n"
         f"<title>{html.escape(found.mesh)}</title>\n</head>\n<body>\n"
         f'<script type="application/json" id="data">{data}</script>\n'
         f"<script>{map_script()}</script>\n</body>\n</html>\n"
     )
+
+
+def write_page(found: Map, out: Path) -> None:
+    """Writes the page; a usage error if that cannot be."""
     try:
-        replace_file(out, page)
+        replace_file(out, page(found))
     except OSError as e:
         raise UsageError(f"cannot write {relative(str(out))}: {e.strerror}") from None
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -282,8 +282,13 @@ def _hop(hop: tuple[str | None, str]) -> str:
 
 def state_dir(workspace: Workspace, mesh: str) -> Path:
     """Where a local deployment of this workspace's mesh keeps its state: below the user's state folder."""
+    return state_of(workspace.paths, mesh)
+
+
+def state_of(paths: Sequence[Path], mesh: str) -> Path:
+    """As `state_dir`, by the absolute paths of a workspace."""
     base = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-    where = hashlib.sha256("\n".join(p.as_posix() for p in workspace.paths).encode()).hexdigest()[:12]
+    where = hashlib.sha256("\n".join(p.as_posix() for p in paths).encode()).hexdigest()[:12]
     return Path(base, "m4", f"{mesh}-{where}")
 
 
@@ -309,6 +314,14 @@ class Targets(Protocol):
     def status(self, state: Path) -> tuple[bool, str]: ...
 
     def top(self, state: Path, *, once: bool, as_json: bool, interval: float) -> bool: ...
+
+    def watch(self, state: Path) -> Watch: ...
+
+
+class Watch(Protocol):
+    """Looks at a deployment again and again; may be used in one thread at a time."""
+
+    def look(self) -> dict[str, Any]: ...
 
 
 def provided() -> Targets:

@@ -106,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     mesh(show)
     show.add_argument("--format", choices=("text", "json"), default="text")
     show.add_argument("--web", metavar="FILE", help="write a page with the map of the mesh, to open in a browser")
+    show.add_argument("--serve", action="store_true", help="serve that page, with live counts of what is deployed")
+    show.add_argument("--port", dest="listen", type=_port, default=0, metavar="N", help="where --serve listens")
     help_ = "make a graph file from Kubernetes manifests, Compose files, Jaeger's dependencies or Kiali's graph"
     import_ = kinds.add_parser("import", help=help_, description=help_)
     import_.set_defaults(module="graph_import")

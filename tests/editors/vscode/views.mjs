@@ -4,7 +4,7 @@ import { active, check, clickInLine, command, line, openFile, pick, screenshot, 
 const LENS = ".editor-group-container.active .codelens-decoration";
 
 /** The document inside a webview, told by something in it. */
-async function webview(page, selector) {
+export async function webview(page, selector) {
   return until(`a webview with ${selector}`, async () => {
     for (const frame of page.frames()) {
       if (await frame.locator(selector).first().isVisible().catch(() => false)) {
@@ -80,6 +80,11 @@ export async function views(page) {
   step("the tests in the Test Explorer");
   await command(page, "View: Show Explorer");
   await command(page, "View: Hide Panel");
+  await policies(page);
+}
+
+/** Shows nothing but the policies of the demo, at those that deal with payments. */
+export async function policies(page) {
   await command(page, "View: Close All Editors");
   await openFile(page, "online-boutique", "boutique.m4");
   await command(page, "Go to Line/Column...");

@@ -8,7 +8,7 @@ import {
   squiggles, step, until, workspace,
 } from "./browser.mjs";
 import { untrusted } from "./untrusted.mjs";
-import { views } from "./views.mjs";
+import { policies, views, webview } from "./views.mjs";
 
 const PATH = "outside -> frontend -> checkoutservice -> paymentservice";
 const SPLIT = "v1: 80%, v2: 20%";
@@ -135,8 +135,16 @@ await run("window", async (page) => {
   await notification(page, "deploy mesh `boutique` on this machine", "14-what-if", "Deploy");
   await report("frontend takes requests at http://127.0.0.1:");
   step(`M4: Deploy: ${await notification(page, "is deployed to `local`", "14-deployed")}`);
+  await command(page, "M4: Show map");
+  const map = await webview(page, "#live:not([hidden])");
+  await until("live counts", async () => (await map.locator("#live").innerText()) === "Live counts");
+  await map.locator("#list button", { hasText: "outside → frontend" }).waitFor();
+  step("the map shows live counts of what is deployed");
+  await screenshot(page, "15-map-live");
   await command(page, "M4: Undeploy");
+  await until("that there are none any more", async () => /^No live counts: (the deployment has ended|nothing is deployed)$/.test(await map.locator("#live").innerText()));
   step(`M4: Undeploy: ${await notification(page, "is stopped", "15-stopped")}`);
+  await policies(page);
 
   // A server that is not there, one that ends at once, and one that never answers; then the setting is right again.
   const settings = path.join(workspace, ".vscode/settings.json");
