@@ -143,6 +143,8 @@ class Messages:
         if identity not in self._protocol.running:
             log.warning("an answer to no request: %s", identity)
             return
+        if self._protocol.given_up(identity):
+            return
         try:
             structured = self._structured({"result": None, **message} if "error" not in message else message)
         except JsonRpcInvalidParams as error:

@@ -17,7 +17,8 @@ _numbers = itertools.count(1)
 
 class Progress:
     """An async context manager; `report` shows a step. Without the client's support it does nothing. `counted`: it is
-    known how much of the work is done. `stops`: the person may cancel it, and `cancelled` then says so."""
+    known how much of the work is done. `stops`: the person may cancel it, and `cancelled` then says so. `stopped`: the
+    request that it belongs to was cancelled."""
 
     def __init__(self, server: M4Server, title: str, counted: bool = True, stops: bool = False) -> None:
         self.server = server
@@ -25,6 +26,7 @@ class Progress:
         self.counted = counted
         self.stops = stops
         self.token: str | None = None
+        self.stopped = False
 
     async def __aenter__(self) -> Progress:
         window = self.server.client_capabilities.window
@@ -42,6 +44,8 @@ class Progress:
     @property
     def cancelled(self) -> bool:
         """Whether the person wants an end of it; may be asked in any thread, until the end."""
+        if self.stopped:
+            return True
         wanted = self.server.work_done_progress.tokens.get(self.token) if self.token is not None else None
         return self.stops and wanted is not None and wanted.cancelled()
 

@@ -64,6 +64,22 @@ class M4Protocol(LanguageServerProtocol):
         answer = {"code": error.code, "message": error.message}
         self._send_data({"jsonrpc": "2.0", "id": identity, "error": answer})
 
+    def given_up(self, identity: Any) -> bool:
+        """Forgets a request of ours whose answer nobody waits for any more; whether it is one."""
+        future = self._request_futures.get(identity)
+        if future is None or not future.cancelled():
+            return False
+        del self._request_futures[identity]
+        return True
+
+    @lsp_method(types.WORKSPACE_EXECUTE_COMMAND)
+    async def lsp_workspace__execute_command(  # type: ignore[override]
+        self, params: types.ExecuteCommandParams
+    ) -> Any:
+        """pygls runs commands beside their requests, so who cancels a request does not reach the command."""
+        handler, args, kwargs = next(super().lsp_workspace__execute_command(params))
+        return await handler(*args, **kwargs)
+
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
     def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
         self._server.opened(self._server.documents.open(params.text_document))

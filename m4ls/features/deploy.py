@@ -4,8 +4,9 @@
 `confirm`. Without a target it asks for one, and then it always asks again before it changes anything: it has the
 dataplanes validate what they would get, and says what would change. All of this goes through standard requests
 (`window/showMessageRequest`, `window/showDocument`, `$/progress`), so it is the same in every editor. Both commands
-are done in a trusted workspace only. While it validates or deploys, the progress can be cancelled; then nothing has
-changed.
+are done in a trusted workspace only. While it validates or deploys, the progress can be cancelled, and the request
+always; then nothing has changed. A request that is cancelled while something is deployed is answered when all is as it
+was; if it is too late for that, as if it were not cancelled.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from m4ls.server import M4Server
 
+T = TypeVar("T")
 LOCAL = "On this machine"
 DEPLOY, DIFFERENCES, CANCEL = "Deploy", "Show differences", "Cancel"
 PROBLEM = "Show problem"
@@ -46,31 +48,13 @@ class Stopped(JsonRpcException):
 def register(server: M4Server) -> None:
     @server.command("m4.deploy")
     async def deploy(*given: Any) -> dict[str, Any]:
-        target, folder, confirm = (optional(given, i) for i in (1, 2, 3))
-        output = _absolute(folder)
-        await server.trust.require("m4.deploy")
-        asked = target is None or confirm == "confirm"
-        if target is None:
-            target, output = await _choose(server, given, output)
-            if target is None:
-                return _cancelled(server)
-        prepared = await _prepare(server, given, target, output, asked)
-        if isinstance(prepared, str):
-            return {"ok": False, "message": prepared, "text": ""}
         try:
-            if asked and not await _confirmed(server, given, prepared):
-                return _cancelled(server)
-            async with Progress(server, f"Deploying ({target})", stops=True) as progress:
-                step = _steps(progress)
-
-                def job(_: Target) -> DeployResult:
-                    from m4c.cli.jobs import put
-
-                    return put(prepared, step)
-
-                return _deployed(server, await server.jobs.run("m4.deploy", given, job))
+            return await _deploy(server, given)
         except Stopped:
             return _cancelled(server)
+        except asyncio.CancelledError:
+            _cancelled(server)
+            raise
 
     @server.command("m4.undeploy")
     async def undeploy(*given: Any) -> dict[str, Any]:
@@ -80,8 +64,33 @@ def register(server: M4Server) -> None:
             return jobs.undeploy(target.workspace, target.mesh)
 
         await server.trust.require("m4.undeploy")
-        async with Progress(server, "Undeploying"):
-            return _deployed(server, await server.jobs.run("m4.undeploy", given, job))
+        async with Progress(server, "Undeploying") as progress:
+            return _deployed(server, await _to_its_end(server, "m4.undeploy", given, job, progress))
+
+
+async def _deploy(server: M4Server, given: tuple[Any, ...]) -> dict[str, Any]:
+    target, folder, confirm = (optional(given, i) for i in (1, 2, 3))
+    output = _absolute(folder)
+    await server.trust.require("m4.deploy")
+    asked = target is None or confirm == "confirm"
+    if target is None:
+        target, output = await _choose(server, given, output)
+        if target is None:
+            return _cancelled(server)
+    prepared = await _prepare(server, given, target, output, asked)
+    if isinstance(prepared, str):
+        return {"ok": False, "message": prepared, "text": ""}
+    if asked and not await _confirmed(server, given, prepared):
+        return _cancelled(server)
+    async with Progress(server, f"Deploying ({target})", stops=True) as progress:
+        step = _steps(progress)
+
+        def job(_: Target) -> DeployResult:
+            from m4c.cli.jobs import put
+
+            return put(prepared, step)
+
+        return _deployed(server, await _to_its_end(server, "m4.deploy", given, job, progress))
 
 
 # --- the steps --------------------------------------------------------------------------------------------------------
@@ -142,7 +151,9 @@ async def _confirmed(server: M4Server, given: tuple[Any, ...], prepared: Prepare
 
             return what_if(prepared), validated(prepared, step)
 
-        found, valid = await server.jobs.run("m4.deploy", given, job)
+        found, valid = await _to_its_end(server, "m4.deploy", given, job, progress)
+        if progress.stopped:
+            raise asyncio.CancelledError
         if progress.cancelled:
             raise Stopped("the deployment was cancelled")
     if not valid.ok:
@@ -160,6 +171,23 @@ async def _confirmed(server: M4Server, given: tuple[Any, ...], prepared: Prepare
             if chosen != DIFFERENCES:
                 return chosen == DEPLOY
             await show(server, [differences])
+
+
+async def _to_its_end(
+    server: M4Server, what: str, given: tuple[Any, ...], job: Callable[[Target], T], progress: Progress
+) -> T:
+    """The result of a job. If the request is cancelled meanwhile, the job is told, and its end is waited for; only if
+    it was too late to stop it, it has a result."""
+    running = asyncio.ensure_future(server.jobs.run(what, given, job))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        progress.stopped = True
+        try:
+            return await running
+        except Stopped:
+            pass
+        raise
 
 
 def _steps(progress: Progress) -> Callable[[str, float], None]:
