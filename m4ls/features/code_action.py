@@ -21,7 +21,7 @@ EMIT = "source.emitArtifacts"
 FIX_ALL = f"{types.CodeActionKind.SourceFixAll.value}.m4"
 _REFACTOR = [types.CodeActionKind.RefactorExtract, types.CodeActionKind.RefactorRewrite]
 _KINDS = [types.CodeActionKind.QuickFix, *_REFACTOR, types.CodeActionKind.Source, FIX_ALL]
-_OFFERED = types.CodeActionOptions(_KINDS, resolve_provider=True)
+OFFERED = types.CodeActionOptions(_KINDS, resolve_provider=True)
 
 
 class _Last:
@@ -46,7 +46,7 @@ class _Last:
 def register(server: M4Server) -> None:
     last = _Last()
 
-    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, _OFFERED)
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, OFFERED)
     async def code_action(params: types.CodeActionParams) -> list[types.CodeAction]:
         only = params.context.only
         versions, resolved = server.documents.versions(), _resolves(server)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 
+from m4ls.features.code_action import OFFERED
+
 if TYPE_CHECKING:
     from m4ls.server import M4Server
 
@@ -31,6 +33,10 @@ def registrations(server: M4Server) -> list[types.Registration]:
         types.TEXT_DOCUMENT_REFERENCES: types.ReferenceRegistrationOptions(selector),
         types.TEXT_DOCUMENT_RENAME: types.RenameRegistrationOptions(selector, prepare_provider=True),
     }
+    if getattr(documents.code_action, "dynamic_registration", False):
+        options[types.TEXT_DOCUMENT_CODE_ACTION] = types.CodeActionRegistrationOptions(
+            selector, list(OFFERED.code_action_kinds or ()), resolve_provider=OFFERED.resolve_provider
+        )
     return [
         types.Registration(id=f"m4-graphs-{number}", method=method, register_options=of)
         for number, (method, of) in enumerate(options.items())

@@ -251,3 +251,24 @@ async def test_deploys_into_a_folder(client: LanguageClient, tmp_path: Path) -> 
     }
     with pytest.raises(JsonRpcException, match="`out` is no absolute path"):
         await deploy("directory", "out")
+
+
+@pytest.mark.asyncio
+async def test_a_policy_for_a_call_is_created_from_the_graph_file(client: LanguageClient, tmp_path: Path) -> None:
+    graph = tmp_path / "ws/shop.graph.yaml"
+    opened(client, tmp_path / "ws/shop.m4")
+    item = types.TextDocumentItem(graph.as_uri(), "yaml", 1, graph.read_text())
+    client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+    line = graph.read_text().splitlines().index("  - [web, e]")
+    at = types.Range(types.Position(line, 5), types.Position(line, 5))
+    document = types.TextDocumentIdentifier(graph.as_uri())
+    params = types.CodeActionParams(document, at, types.CodeActionContext([]))
+    (action,) = (a for a in await client.text_document_code_action_async(params) or () if a.title.startswith("Create"))
+    assert isinstance(action, types.CodeAction)
+    assert action.title == "Create policy `web_to_e` for this call"
+    if action.edit is None:
+        action = await client.code_action_resolve_async(action)
+    assert action.edit is not None and action.edit.changes is not None
+    ((file, edits),) = action.edit.changes.items()
+    assert file == (tmp_path / "ws/shop.m4").as_uri()
+    assert "policy web_to_e (HttpRequest h) on * -> web -> e\n{\n}\n" in edits[0].new_text

@@ -147,3 +147,43 @@ def sound(desk: Desk, changed: dict[str, str]) -> bool:
     wrong = [p for p in workspace.problems() if workspace.severity(p) == 1]
     assert not wrong, [(p.code, p.message) for p in wrong]
     return True
+
+
+def on_call(desk: Desk, fragment: str, graph: str = "graph.yaml") -> dict[str, dict[str, str]]:
+    """What is offered at the first place of a text in the graph."""
+    file = (desk.folder / graph).as_posix()
+    at = desk.workspace.text(file).index(fragment) + 1
+    found = [a for a in actions(desk.workspace, file, at, at) if a.later is not None]
+    made = {a.title: apply_edits(desk.workspace, a.later()) for a in found if a.later is not None}
+    return {title: {Path(f).name: new for f, new in texts.items()} for title, texts in made.items()}
+
+
+def test_a_policy_for_a_call_of_the_graph(desk: Desk) -> None:
+    desk.put(f"{CALM}$0")
+    made = on_call(desk, "[web, cart]")
+    policy = "policy web_to_cart (HttpRequest h) on * -> web -> cart\n{\n}\n"
+    assert made == {"Create policy `web_to_cart` for this call": {"here.m4": f"{CALM}\n{policy}"}}
+    assert sound(desk, made["Create policy `web_to_cart` for this call"])
+    desk.put(f"{CALM}{policy}$0")
+    assert set(on_call(desk, "[web, cart]")) == {"Create policy `web_to_cart_2` for this call"}
+
+
+def test_a_policy_for_a_call_where_there_is_none_yet_and_for_each_mesh(tmp_path: Path) -> None:
+    graph = 'services: {web: {}, "a b": {}}\ncalls:\n  - {from: web, to: "a b", rps: 2}\n'
+    files = {"g.yaml": graph, "mesh.m4": 'mesh shop { graph "g.yaml"; dataplanes envoy; }\r\n'}
+    desk = Desk(tmp_path, files)
+    ((title, texts),) = on_call(desk, "from: web", "g.yaml").items()
+    assert title == "Create policy `web_to_a_b` for this call"
+    policy = 'policy web_to_a_b (HttpRequest h) on * -> web -> "a b"\r\n{\r\n}\r\n'
+    assert texts == {"mesh.m4": files["mesh.m4"] + "\r\n" + policy}
+    assert sound(desk, texts)
+    desk.put('mesh second { graph "g.yaml"; dataplanes envoy; }\n$0')
+    assert set(on_call(desk, "from: web", "g.yaml")) == {
+        "Create policy `web_to_a_b` of mesh `second` for this call",
+        "Create policy `web_to_a_b` of mesh `shop` for this call",
+    }
+
+
+@pytest.mark.parametrize("fragment", ["services", "web: {entry", "calls:"])
+def test_where_there_is_no_call_there_is_no_policy_for_it(desk: Desk, fragment: str) -> None:
+    assert on_call(desk, fragment) == {}

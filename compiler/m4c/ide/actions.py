@@ -106,7 +106,7 @@ def _suppressions(workspace: Workspace, found: Diagnostic) -> list[Action]:
 
 def _builds(workspace: Workspace, file: str, offset: int) -> tuple[Action, ...]:
     db = workspace.db
-    mesh = project.mesh_of_file(db, file)[0]
+    mesh = project.mesh_of_file(db, file)[0] if file.endswith(".m4") else None
     checked = project.mesh(db, mesh) if mesh is not None else None
     if checked is None:
         return ()

@@ -12,6 +12,8 @@ from m4c import project
 from m4c.fixes.scene import declared
 from m4c.fixes.surgery import Source, add_to_clause, listed, opening
 from m4c.ide.edits import TextEdit, text_edits
+from m4c.ide.graphfile import is_graph
+from m4c.ide.symbols import meshes_of_graph
 from m4c.semantics.model import Graph
 from m4c.semantics.problems import Edit, Fix
 from m4c.syntax import tree as t
@@ -53,6 +55,8 @@ class _Place:
 def rewritings(workspace: Workspace, file: str, start: int, end: int) -> tuple[Rewriting, ...]:
     """What can be done with the text between two offsets of a file."""
     db = workspace.db
+    if is_graph(workspace, file):
+        return tuple(_policy_on_call(workspace, file, start, end))
     mesh = project.mesh_of_file(db, file)[0]
     if mesh is None:
         return ()
@@ -223,19 +227,73 @@ def _policy_for(place: _Place, test: t.TestDecl) -> Iterator[Rewriting]:
     name = _free(f"on_{last.service.text}" if isinstance(last, t.PNamed) else "on_path", _policies(place))
 
     def edits() -> tuple[TextEdit, ...]:
-        policy = f"policy {words.name(name)} ({words.name(entity)} {entity[0].lower()}) on {path}\n{{\n}}\n\n"
-        return place.made((place.source.edit(0, 0, policy),))
+        return place.made((place.source.edit(0, 0, f"{_skeleton(name, entity, path)}\n"),))
 
     yield Rewriting(f"Create policy `{name}` for this call path", "refactor.extract", edits)
 
 
 def _entity_of(place: _Place, request: t.TestRequest) -> str | None:
     """The entity that a request is: the one it names, or the only one that is requested with two words."""
-    entities = project.schema(place.workspace.db).entities
     if request.text is None:
-        return request.name.text if request.name.text in entities else None
+        return request.name.text if request.name.text in project.schema(place.workspace.db).entities else None
+    return _plain_entity(place.workspace)
+
+
+def _plain_entity(workspace: Workspace) -> str | None:
+    """The only entity that is requested with two words."""
+    entities = project.schema(workspace.db).entities
     lines = [e.name for e in entities.values() if not e.state and len(e.request_line) == 2]
     return lines[0] if len(lines) == 1 else None
+
+
+def _skeleton(name: str, entity: str, pattern: str) -> str:
+    return f"policy {words.name(name)} ({words.name(entity)} {entity[0].lower()}) on {pattern}\n{{\n}}\n"
+
+
+# --- a policy for a call of the graph ---------------------------------------------------------------------------------
+
+
+def _policy_on_call(workspace: Workspace, file: str, start: int, end: int) -> Iterator[Rewriting]:
+    """For the hop that a call in a graph file is, whatever is before it; where the mesh has its policies."""
+    db = workspace.db
+    loaded = project.graph(db, file)
+    spans = [(u, v, workspace.span(place)) for u, v, place in (loaded.calls_at if loaded is not None else ())]
+    here = [(u, v) for u, v, span in spans if span.start <= end and start <= span.end]
+    entity = _plain_entity(workspace)
+    meshes = meshes_of_graph(db, file) if len(here) == 1 and entity is not None else ()
+    for mesh in meshes:
+        home = _home(workspace, mesh)
+        if home is None or entity is None:
+            continue
+        (caller, callee) = here[0]
+        name = _free(f"{caller}_to_{callee}", set(declared(db, mesh)))
+        pattern = f"* -> {words.service(caller)} -> {words.service(callee)}"
+        policy = _skeleton(name, entity, pattern)
+
+        def edits(home: str = home, policy: str = policy) -> tuple[TextEdit, ...]:
+            return (_appended(workspace, home, policy),)
+
+        of = f" of mesh `{mesh}`" if len(meshes) > 1 else ""
+        yield Rewriting(f"Create policy `{name}`{of} for this call", "refactor.extract", edits)
+
+
+def _home(workspace: Workspace, mesh: str) -> str | None:
+    """The file that has most of a mesh's policies, else the one that declares it."""
+    refs = [source.ref.file for source, _ in declared(workspace.db, mesh).values()]
+    counts = {f: -refs.count(f) for f in sorted(refs)}
+    if counts:
+        return min(counts, key=lambda f: (counts[f], f))
+    found = (r.file for r in project.mesh_refs(workspace.db) if project.named(r) == mesh)
+    return next(found, None)
+
+
+def _appended(workspace: Workspace, file: str, declaration: str) -> TextEdit:
+    """A declaration at the end of a file, a line apart from what is there."""
+    text = workspace.text(file)
+    kept = text.rstrip()
+    crlf = 2 * text.count("\r\n") > text.count("\n")
+    new = f"\n\n{declaration}" if kept else declaration
+    return TextEdit(workspace.at(file, len(kept), len(text)), new.replace("\n", "\r\n") if crlf else new)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

@@ -101,6 +101,13 @@ const checks = {
     const hovers = await vscode.commands.executeCommand("vscode.executeHoverProvider", document.uri, place(document, "entry", 1));
     const text = hovers.flatMap((hover) => hover.contents).map((content) => content.value ?? content).join("\n");
     assert.match(text, /Outside traffic comes in here/);
+    const call = place(document, "[web, e]", 2);
+    const actions = await vscode.commands.executeCommand("vscode.executeCodeActionProvider", document.uri, new vscode.Range(call, call), undefined, 10);
+    const created = actions.find((action) => action.title === "Create policy `web_to_e` for this call");
+    assert.ok(created, actions.map((action) => action.title).join());
+    const [[file, edits]] = created.edit.entries();
+    assert.match(file.path, /\.m4$/);
+    assert.match(edits[0].newText, /policy web_to_e \(HttpRequest h\) on \* -> web -> e/);
   },
 
   async "artifacts are offered at a policy"() {
