@@ -21,10 +21,8 @@ def test_a_short_run(tmp_path: Path) -> None:
     if m4bpf.cgroup_root() is None or not m4bpf.probe().ok:
         pytest.skip("the kernel dataplane cannot run here")
     out = tmp_path / "dataplane.json"
-    options = (
-        "--rounds 2 --seconds 0.3 --connections 1,16 --application 2 --stalls 300 --only kernel envoy kernel-both "
-    )
-    options += "envoy-mtls"
+    options = "--rounds 2 --seconds 0.3 --connections 1,16 --application 2 --stalls 300"
+    options += " --only kernel envoy kernel-both envoy-mtls"
     command = [sys.executable, "-m", "benchmarks.dataplane", *options.split(), "--out", str(out)]
     command += ["--base-port", str(free_base(2500))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
