@@ -242,12 +242,18 @@ class Mesh:
 
     def status(self) -> dict[str, Any]:
         """What runs: {"mesh", "healthy", "processes": [{"what", "service", "pid", "alive"}], "elements": [{"service",
-        "dataplane", "tier", "counters": {site: {name: count}}}]}."""
+        "dataplane", "tier", "counters": {site: {name: count}}, "tallies": {state: count}}]}."""
         running = [(str(each), each.service, process) for each, process in self._apps]
         running += [(str(e), e.service, r.process) for e, _, r in self.elements if r.process is not None]
         listed = [{"what": w, "service": s, "pid": p.pid, "alive": p.poll() is None} for w, s, p in running]
         elements = [
-            {"service": e.service, "dataplane": e.dataplane, "tier": e.tier, "counters": r.counters()}
+            {
+                "service": e.service,
+                "dataplane": e.dataplane,
+                "tier": e.tier,
+                "counters": r.counters(),
+                "tallies": r.tallies(),
+            }
             for e, _, r in self.elements
             if (e.service, e.dataplane) not in self.idle
         ]
@@ -264,6 +270,7 @@ class Mesh:
             about: dict[str, Any] = {"service": element.service, "dataplane": element.dataplane, "tier": element.tier}
             denied = [asdict(one) for one in running.denied()]
             about |= {"counters": running.counters(), "ended": running.ended(), "denied": denied}
+            about |= {"tallies": running.tallies()}
             counted.append((running.process, about))
         # Whoever lives now has lived while it was counted.
         started = [(str(each), process) for each, process in self._apps]

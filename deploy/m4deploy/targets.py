@@ -151,6 +151,7 @@ def status(state: Path) -> tuple[bool, str]:
             counted = ", ".join(f"{name} {count}" for name, count in counters.items() if count)
             if counted:
                 lines.append(f"      {site}: {counted}")
+        lines += [f"      counter {name}: {count}" for name, count in sorted(element["tallies"].items())]
     dead = [p for p in found["processes"] if not p["alive"]]
     lines.append(f"  {len(found['processes'])} processes" + (f", {len(dead)} of them dead" if dead else ""))
     lines += [f"      dead: {p['what']} (process {p['pid']})" for p in dead]

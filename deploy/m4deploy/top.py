@@ -2,9 +2,9 @@
 
 Where the numbers come from:
 
-    ebpf      maps of the kernel: counts by hop and by policy; denied requests from a ring buffer
+    ebpf      maps of the kernel: counts by hop and by policy, counters; denied requests from a ring buffer
     envoy     its administration: requests by listener, and by how they ended and the route of a policy that ended them;
-              denied requests from a file that it writes while somebody watches
+              counters, by the requests that are over; denied requests from a file that it writes while somebody watches
     haproxy   its master's socket: requests by frontend, and variables that count the requests that a policy ended
 
 Rates are between two looks. A proxy does not tell denials from other answers of its own, by hop: `ended` is both.
@@ -66,6 +66,17 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """What a counter of policies holds at one element."""
+
+    state: str
+    service: str
+    dataplane: str
+    value: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """What became of the requests of a hop at all elements on their way together. What one of them ended no later one
     sees; the one that saw most tells how many there were. `by`: those elements, as service and dataplane."""
@@ -103,6 +114,7 @@ class Sample:
     seconds: float
     hops: tuple[Hop, ...]
     policies: tuple[Policy, ...]
+    tallies: tuple[Tally, ...]
     denied: tuple[Denial, ...]  # the latest first
     dead: tuple[str, ...] = ()
 
@@ -116,10 +128,12 @@ def sample(found: Mapping[str, object], before: Sample | None, seconds: float) -
     stops = {(h.service, h.dataplane, h.caller, h.callee): h.ended for h in before.hops} if before else {}
     ended = {(p.policy, p.service, p.dataplane, p.caller, p.callee): p.ended for p in before.policies} if before else {}
 
+    held = {(t.state, t.service, t.dataplane): t.value for t in before.tallies} if before else {}
+
     def rate(now: int, then: int | None) -> float:
         return round(max(0, now - then) / seconds, 1) if then is not None and seconds > 0 else 0.0
 
-    hops, policies, denied = [], [], []
+    hops, policies, tallies, denied = [], [], [], []
     elements = found["elements"]
     for e in elements if isinstance(elements, Sequence) else ():
         here = (e["service"], e["dataplane"])
@@ -137,16 +151,20 @@ def sample(found: Mapping[str, object], before: Sample | None, seconds: float) -
             for policy, count in by.items():
                 speed = rate(count, ended.get((policy, *here, caller, callee), 0 if before else None))
                 policies.append(Policy(policy, caller, callee, *here, count, speed))
+        for state, value in e["tallies"].items():
+            speed = rate(value, held.get((state, *here), 0 if before else None))
+            tallies.append(Tally(state, *here, value, speed))
         for d in e["denied"]:
             about = (d["policy"], d["status"], d["method"], d["target"])
             denied.append(Denial(d["at"], *ends(e["service"], d["site"]), e["dataplane"], *about))
     hops.sort(key=lambda h: (h.caller, h.callee, h.service))
     policies.sort(key=lambda p: (-p.ended, p.policy, p.caller, p.callee))
+    tallies.sort(key=lambda t: (t.state, t.service, t.dataplane))
     denied.sort(key=lambda d: -d.at)
     about_mesh = str(found["mesh"]), bool(found["healthy"]), round(seconds, 3)
     dead = found.get("dead")
     lost = tuple(map(str, dead)) if isinstance(dead, Sequence) else ()
-    return Sample(*about_mesh, tuple(hops), tuple(policies), tuple(denied), lost)
+    return Sample(*about_mesh, tuple(hops), tuple(policies), tuple(tallies), tuple(denied), lost)
 
 
 def calls(now: Sample) -> tuple[Call, ...]:
@@ -264,7 +282,11 @@ def screen_of(now: Sample, height: int) -> RenderableType:
     policies = _table("policy", "hop", "by", ("requests/s", "ended"))
     for p in now.policies:
         policies.add_row(p.policy, f"{p.caller} → {p.callee}", p.dataplane, f"{p.rate:,.1f}", _number(p.ended))
-    used = 11 + len(now.hops) + len(now.policies)
+    tallies = _table("counter", "at", "by", ("a second", "counted"))
+    for t in now.tallies:
+        tallies.add_row(t.state, t.service, t.dataplane, f"{t.rate:,.1f}", _number(t.value))
+    counted: list[RenderableType] = [tallies, ""] if now.tallies else []
+    used = 11 + len(now.hops) + len(now.policies) + (2 + len(now.tallies) if now.tallies else 0)
     denied = _table("denied at", "hop", "by", ())
     for name in ("policy", "status", "request"):
         denied.add_column(name, overflow="ellipsis", no_wrap=True)
@@ -272,7 +294,7 @@ def screen_of(now: Sample, height: int) -> RenderableType:
         when = time.strftime("%H:%M:%S", time.localtime(d.at)) + f".{int(d.at * 1000) % 1000:03}"
         request = f"{d.method} {d.target}".encode("unicode_escape").decode()
         denied.add_row(when, f"{d.caller} → {d.callee}", d.dataplane, d.policy, str(d.status), Text(request))
-    return Group(head, "", hops, "", policies, "", denied)
+    return Group(head, "", hops, "", policies, "", *counted, denied)
 
 
 def _table(first: str, second: str, third: str, numbers: Sequence[str]) -> Table:

@@ -31,5 +31,8 @@ spec envoy {
     supports TcpConnection {
         operation RequireIdentity emits "identity.yaml.j2";
     }
+    supports Counter {
+        operation Increment emits "count.yaml.j2";
+    }
     artifact "envoy.yaml" from "envoy.yaml.j2" per service;
 }

@@ -17,7 +17,7 @@ from ports import free_base
 from test_local import eventually
 
 KERNEL = m4bpf.probe()
-NOBODY = {"counters": {}, "ended": {}, "denied": []}
+NOBODY = {"counters": {}, "ended": {}, "tallies": {}, "denied": []}
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_a_question_is_asked_once_for_several_operations(tmp_path: Path) -> None
     ("dataplanes", "policy", "why"),
     [
         ("envoy", "when slow.Take() { r.DropRequest(); }", r"envoy (has no Take|keeps no state)"),
-        ("envoy", "{ hits.Increment(); }", "envoy has no Increment"),
+        ("haproxy", "{ hits.Increment(); }", "haproxy has no Increment"),
         ("ebpf", "at ingress { hits.Increment(); }", "ingress"),
         ("ebpf", "when !each.Take() { r.DropRequest(); }", "no dataplane keeps a state for each"),
         ("ebpf", 'when r.method == "GET" { counted.Increment(); }', "no dataplane keeps a state for each"),

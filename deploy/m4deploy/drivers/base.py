@@ -72,6 +72,9 @@ class Running(Protocol):
     def ended(self) -> Ended:
         """How many requests each policy ended: denied, redirected or answered; since it started."""
 
+    def tallies(self) -> Mapping[str, int]:
+        """What the counters of policies hold here, by name."""
+
     def denied(self) -> Sequence[Denied]:
         """The latest denied requests, the oldest first, of those that came while somebody was watching."""
 

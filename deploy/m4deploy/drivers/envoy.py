@@ -23,6 +23,7 @@ from m4deploy.drivers.envoy_files import (
     COUNTED,
     DENIED,
     LISTENERS,
+    TALLY,
     WATCHED,
     Files,
     both_clusters,
@@ -136,6 +137,15 @@ class EnvoyProcess:
             if policy:
                 here = found.setdefault(site, {})
                 here[policy] = here.get(policy, 0) + count
+        return found
+
+    def tallies(self) -> dict[str, int]:
+        """As of the requests that are over."""
+        found: dict[str, int] = {}
+        for line in self._asked(f"/stats/prometheus?filter=m4.{TALLY}").splitlines():
+            told = re.match(rf'envoy_m4_{TALLY}(_less)?{{.*state="(\w+)".*}} (\d+)$', line)
+            if told is not None:
+                found[told[2]] = found.get(told[2], 0) + int(told[3]) * (-1 if told[1] else 1)
         return found
 
     def denied(self) -> list[Denied]:

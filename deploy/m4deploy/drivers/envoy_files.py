@@ -32,6 +32,7 @@ KEPT = "m4.always"  # the name of filters that every listener has, whatever poli
 DENIED, DENIED_BY = "denied.log", "x-m4-denied-by"  # a file, and the header field of a denial
 WATCHED = "m4.watched"  # 100 while somebody looks at that file
 COUNTED = "requests"  # the statistic that counts requests by how they ended: m4.requests
+TALLY = "tally"  # the statistic of counters: m4.tally, by state; m4.tally_less of what is taken away
 _SLOTS = 4  # a listener has a multiple of these
 _HTTP = "type.googleapis.com/envoy.extensions.filters.http"
 _MATCHING = "type.googleapis.com/envoy.extensions.common.matching.v3"

@@ -102,6 +102,9 @@ class HaproxyProcess:
                 here[policy] = here.get(policy, 0) + count
         return found
 
+    def tallies(self) -> dict[str, int]:
+        return {}  # it keeps no states
+
     def denied(self) -> list[Denied]:
         return []  # it counts them, and tells nothing else
 

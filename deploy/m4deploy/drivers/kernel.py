@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,19 @@ NO_KERNEL = "Or leave the kernel dataplane out of the mesh's `dataplanes`: proxi
 _HINT = f"{LOOK_AT_IT}\n{NO_KERNEL}"
 
 
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What judges the requests of a service: the source of its program, and the names of its counters."""
+
+    source: bytes
+    counters: tuple[str, ...]
+
+    @classmethod
+    def of(cls, element: Element) -> Judging:
+        counters = json.loads(element.file(HOPS).read_text(encoding="utf-8"))["counters"]
+        return cls(element.file(SOURCE).read_bytes(), tuple(counters))
+
+
 class KernelElement:
     """A program in force, as long as this process lives."""
 
@@ -31,7 +46,7 @@ class KernelElement:
 
         if place.cgroup is None:
             raise DeployError(f"{element} needs a cgroup, and none can be made here.", hint=NO_KERNEL)
-        self._source = element.file(SOURCE).read_bytes()
+        self._judging = Judging.of(element)
         try:
             self._attached = attach(place.folder / _OBJECT, place.cgroup, element.file(HOPS))
         except KernelError as error:
@@ -45,17 +60,17 @@ class KernelElement:
 
         try:
             if element is None:
-                return KernelChange(self, self._attached.release(), self._source)
-            source = element.file(SOURCE).read_bytes()
-            if source == self._source:
-                return KernelChange(self, self._attached.edition(element.file(HOPS)), source)
-            return KernelChange(self, self._attached.replacement(folder / _OBJECT, element.file(HOPS)), source)
+                return KernelChange(self, self._attached.release(), Judging(self._judging.source, ()))
+            judging = Judging.of(element)
+            if judging.source == self._judging.source:
+                return KernelChange(self, self._attached.edition(element.file(HOPS)), judging)
+            return KernelChange(self, self._attached.replacement(folder / _OBJECT, element.file(HOPS)), judging)
         except KernelError as error:
             raise DeployError(f"{element or 'a program'}: {error.message}", error.detail, _HINT) from error
 
-    def runs(self, source: bytes) -> bytes:
-        """Take note of the source of the program that judges; the one of before is returned."""
-        before, self._source = self._source, source
+    def runs(self, judging: Judging) -> Judging:
+        """Take note of what judges; what did before is returned."""
+        before, self._judging = self._judging, judging
         return before
 
     def counters(self) -> Counters:
@@ -64,6 +79,9 @@ class KernelElement:
 
     def ended(self) -> Ended:
         return self._attached.refused()
+
+    def tallies(self) -> dict[str, int]:
+        return self._attached.tallies(self._judging.counters)
 
     def denied(self) -> list[Denied]:
         since = time.time() - time.monotonic()
@@ -86,10 +104,10 @@ class KernelElement:
 class KernelChange:
     """Other policies for the same service, or none: as data for its program, or with another program, verified."""
 
-    def __init__(self, element: KernelElement, replacement: Replacement, source: bytes) -> None:
+    def __init__(self, element: KernelElement, replacement: Replacement, judging: Judging) -> None:
         self._element = element
         self._replacement = replacement
-        self._source = source  # of what judges after `swap`; after it, of what judged before
+        self._judging = judging  # after `swap`; after it, before
         self._swapped = False
 
     def begin(self) -> None:
@@ -105,12 +123,12 @@ class KernelChange:
             self._replacement.swap()
         except KernelError as error:
             raise DeployError(error.message, error.detail) from error
-        self._source, self._swapped = self._element.runs(self._source), True
+        self._judging, self._swapped = self._element.runs(self._judging), True
 
     def revert(self) -> None:
         self._replacement.revert()
         if self._swapped:
-            self._source, self._swapped = self._element.runs(self._source), False
+            self._judging, self._swapped = self._element.runs(self._judging), False
 
     def settle(self) -> None:
         self._replacement.settle()
