@@ -33,6 +33,7 @@ from m4ls.reports import Reports
 from m4ls.stdio import Input
 from m4ls.surveys import Surveys
 from m4ls.trust import Trust
+from m4ls.validation import Validation
 
 if TYPE_CHECKING:
     from m4c.workspace import Workspace
@@ -107,6 +108,7 @@ class M4Server(LanguageServer):
         self.jobs = Jobs(self)
         self.trust = Trust(self)
         self.checker = Checker(self)
+        self.validation = Validation(self)
         self.watching: asyncio.Task[None] | None = None
         self._converter: Converter | None = None
         for register in FEATURES:
@@ -201,6 +203,7 @@ def _lifecycle(server: M4Server) -> None:
         offered = list(general.position_encodings or ()) if general else None
         server.documents.encoding = choose(offered)
         server.trust.hear(params.initialization_options)
+        server.validation.hear(params.initialization_options)
         if server.reports.pulled:
             diagnostics.register(server)
 
@@ -210,11 +213,13 @@ def _lifecycle(server: M4Server) -> None:
         gc.enable()
         server.analyst.start(server.roots())
         server.checker.changed()
+        server.validation.due(only_own=True)
         server.watching = asyncio.create_task(_register(server))
 
     @server.feature(types.SHUTDOWN)
     def shutdown(params: None) -> None:
         server.checker.stop()
+        server.validation.stop()
         server.analyst.close()
 
     @server.feature(types.TEXT_DOCUMENT_DID_SAVE, types.SaveOptions(include_text=False))
@@ -222,21 +227,27 @@ def _lifecycle(server: M4Server) -> None:
         if not _watches(server):
             server.analyst.refresh()
         server.checker.changed()
+        server.validation.due()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def changed_on_disk(params: types.DidChangeWatchedFilesParams) -> None:
         server.analyst.refresh()
         server.checker.changed()
+        server.validation.due()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     def changed_settings(params: types.DidChangeConfigurationParams) -> None:
-        if server.trust.hear(params.settings):
+        trusted, wanted = server.trust.hear(params.settings), server.validation.hear(params.settings)
+        if trusted:
             server.checker.changed()
+        if trusted or wanted:
+            server.validation.due(only_own=True)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def changed_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
         server.analyst.refresh(server.roots())
         server.checker.changed()
+        server.validation.due(only_own=True)
 
 
 def _watches(server: M4Server) -> bool:

@@ -62,6 +62,7 @@ class Workspace:
         self._unchanged: set[str] = set()  # of the open files those that are still taken as what is on the disk
         self._loaded: set[str] = set()
         self._consequences: tuple[Problem, ...] | None = None
+        self._rejected: tuple[tuple[Problem, str], ...] = ()  # what `reject` was told
         self._settled: object = None  # what the files wanted when they were last looked at
         self._listed: set[str] = set()  # the M4 files that were on the disk when it was last looked at
         self._looked_for: set[str] = set()  # files of which only matters whether they are there
@@ -83,6 +84,7 @@ class Workspace:
         other.db = self.db.fork()
         other._shipped, other._settled = self._shipped, self._settled
         other._consequences, other._listed = self._consequences, self._listed
+        other._rejected = self._rejected
         other.paths, other.closed = list(self.paths), self.closed
         other.read_problems, other._lines = dict(self.read_problems), dict(self._lines)
         other._ordered, other._ordered_at = dict(self._ordered), self._ordered_at
@@ -245,6 +247,17 @@ class Workspace:
         """
         return self.in_order(self.judged(quick).left)
 
+    def reject(self, found: Iterable[tuple[Problem, str]]) -> None:
+        """Takes what was found by building what is on the disk and having it validated, each with the digest of the
+        text of its file. It counts until the next time, as long as its declarations are there; in a file that has none,
+        as long as its text is the same."""
+        self._rejected = tuple(found)
+
+    def _stands(self, found: Problem, text: str) -> bool:
+        places = [found.place, *(r.place for r in found.related)]
+        there = all(p.decl in project.offsets(self.db, p.file) for p in places if p.decl)
+        return there and (bool(found.place.decl) or digest(self.text(found.place.file)) == text)
+
     def suppressed(self) -> list[tuple[Problem, str]]:
         """What comments suppress, each with the reason."""
         return list(self.judged().suppressed)
@@ -255,7 +268,7 @@ class Workspace:
             self._consequences = tuple(checks.consequences(self.db))
         unread = self.read_problems
         later = [p for p in self._consequences or () if p.place.decl in project.offsets(self.db, p.place.file)]
-        known = (*checks.problems(self.db), *later)
+        known = (*checks.problems(self.db), *later, *(p for p, text in self._rejected if self._stands(p, text)))
         if unread:
             known = tuple(p for p in known if p.place.file not in unread)
         found = [*unread.values(), *self.closed, *known]

@@ -19,3 +19,11 @@ class DeployError(Exception):
     def __str__(self) -> str:
         detail = "".join(f"\n    {line}" for line in self.detail.strip().splitlines())
         return f"{self.message}{detail}" + (f"\n{self.hint}" if self.hint else "")
+
+
+class Rejected(DeployError):
+    """A dataplane does not take the files of an element. `words`: what it says of them, in one line."""
+
+    def __init__(self, message: str, detail: str, hint: str, words: str) -> None:
+        super().__init__(message, detail, hint)
+        self.words = words

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m4deploy.errors import DeployError
+from m4deploy.errors import DeployError, Rejected
 
 Progress = Callable[[str, float], None]
 
@@ -21,6 +21,7 @@ __all__ = [
     "unavailable",
     "undeploy",
     "validate",
+    "verdicts",
     "watch",
 ]
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:  # what the command line expects of this module
     from m4c.cli.jobs import Targets
 
     from m4deploy import targets
+    from m4deploy.built import Element
+    from m4deploy.drivers.base import Validate
     from m4deploy.top import Watch
 
     _provided: Targets = targets
@@ -89,6 +92,40 @@ def validate(target: str, built: Path, progress: Progress) -> None:
         progress(f"Validating {element}", number / len(mine))
         with tempfile.TemporaryDirectory(prefix="m4-validate-") as folder:
             drivers[element.dataplane].validate(element, Path(folder))
+
+
+def verdicts(built: Path) -> Iterator[tuple[str, str, str | None]]:
+    """What the dataplanes say of the elements in a built folder: dataplane, service, and why it does not take what it
+    would get, in its own words; None if it takes it. Nothing of those that are not installed."""
+    from m4deploy.built import read_built
+    from m4deploy.drivers import validator
+
+    asked: dict[str, Validate | None] = {}
+    for element in read_built(built).elements:
+        if element.dataplane not in asked:
+            try:
+                asked[element.dataplane] = validator(element.dataplane)
+            except DeployError:
+                asked[element.dataplane] = None
+        validate = asked[element.dataplane]
+        if validate is None:
+            continue
+        with tempfile.TemporaryDirectory(prefix="m4-validate-") as folder:
+            words = _words(validate, element, Path(folder))
+        yield element.dataplane, element.service, words
+
+
+def _words(validate: Validate, element: Element, folder: Path) -> str | None:
+    try:
+        validate(element, folder)
+    except Rejected as error:
+        words = error.words
+        for file in element.files.values():
+            words = words.replace(str(file), file.name)
+        return words
+    except DeployError as error:
+        return error.message
+    return None
 
 
 def _folder(output: Path | None) -> Path:

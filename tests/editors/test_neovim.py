@@ -316,6 +316,21 @@ def test_preview_follows_the_edit_and_leads_back(start: Any, workspace: Path) ->
     assert "r.SetHeader" in shop.nvim.current.line
 
 
+def test_what_a_dataplane_does_not_take_is_shown_when_the_template_is_saved(start: Any, workspace: Path) -> None:
+    (workspace / "even.m4").unlink()
+    shutil.copytree(HERE.parents[1] / "specs/envoy", workspace / "envoy")
+    shop: Editor = start(workspace / "shop.m4")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    shop.nvim.command("M4Trust")
+    shop.edit(workspace / "envoy/envoy.yaml.j2")
+    shop.nvim.command("%s/codec_type: AUTO/codec_tipe: AUTO/ | write")
+    found = shop.wait_for_diagnostic("rejected-artifact")
+    assert shop.marked_text(found).startswith("codec_tipe: AUTO")
+    assert "no such field: 'codec_tipe'" in found["message"]
+    shop.nvim.command("%s/codec_tipe/codec_type/ | write")
+    shop.wait_for_no_diagnostic("rejected-artifact")
+
+
 def test_build_writes_artifacts(start: Any, workspace: Path) -> None:
     (workspace / "even.m4").unlink()
     editor: Editor = start(workspace / "shop.m4")

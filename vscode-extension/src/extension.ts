@@ -48,6 +48,9 @@ export function activate(context: vscode.ExtensionContext): void {
       if (event.affectsConfiguration("m4.server.path")) {
         await running.follow();
       }
+      if (event.affectsConfiguration("m4.validateArtifacts")) {
+        await running.validating();
+      }
     }),
     vscode.workspace.onDidGrantWorkspaceTrust(() => running.trusted()),
     vscode.workspace.onDidChangeWorkspaceFolders(() => running.follow()),

@@ -100,10 +100,19 @@ export class Server {
 
   /** The workspace is trusted now: the server is told, and another one may be used. */
   async trusted(): Promise<void> {
-    if (this.client?.state === State.Running) {
-      await this.client.sendNotification(DidChangeConfigurationNotification.type, { settings: { m4: { trusted: true } } });
-    }
+    await this.say({ trusted: true });
     await this.follow();
+  }
+
+  /** Artifacts are to be validated after a save, or not any more. */
+  async validating(): Promise<void> {
+    await this.say({ validateArtifacts: validates() });
+  }
+
+  private async say(m4: Record<string, boolean>): Promise<void> {
+    if (this.client?.state === State.Running) {
+      await this.client.sendNotification(DidChangeConfigurationNotification.type, { settings: { m4 } });
+    }
   }
 
   /** After a change of settings or trust: if another server is to be used now, or none is found elsewhere, that is done or told. */
@@ -194,7 +203,7 @@ export class Server {
       "M4",
       { command: program, transport: TransportKind.stdio },
       {
-        initializationOptions: () => ({ trusted: vscode.workspace.isTrusted }),
+        initializationOptions: () => ({ trusted: vscode.workspace.isTrusted, validateArtifacts: validates() }),
         documentSelector: [{ scheme: "file", language: LANGUAGE }],
         outputChannel: this.output,
         errorHandler: {
@@ -326,6 +335,10 @@ function find(): Search {
     trusted: vscode.workspace.isTrusted,
     searchPath: process.env.PATH ?? "",
   });
+}
+
+function validates(): boolean {
+  return vscode.workspace.getConfiguration("m4").get<boolean>("validateArtifacts", true);
 }
 
 function describe(error: unknown): string {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -80,10 +80,50 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
 
     Raises ElementFailure for what a spec or its templates lack, and NoPortLeft.
     """
-    tiers = {d.name: d.tier for d in program.dataplanes.values()}
     wiring = _wired(program, elements, base_port)
     files = [file for element in elements for file in _files(program, element, wiring)]
-    files.sort(key=lambda f: f.path)
+    return _build(program, elements, files, wiring, base_port)
+
+
+def render_element(
+    program: Program, elements: Sequence[Mapping[str, Any]], changed: Mapping[str, Any], base_port: int = BASE_PORT
+) -> tuple[RenderedFile, ...]:
+    """The artifacts of one element beside the others of a plan; it may be changed. Raises as `render` does."""
+    return tuple(_files(program, changed, _wired(program, elements, base_port)))
+
+
+def render_some(
+    program: Program,
+    elements: Sequence[Mapping[str, Any]],
+    chosen: Iterable[Mapping[str, Any]],
+    base_port: int = BASE_PORT,
+) -> tuple[Build, tuple[tuple[Mapping[str, Any], ElementFailure], ...]]:
+    """The artifacts of some elements of a plan, and those of them that have none, each with the reason. Raises
+    NoPortLeft."""
+    wiring = _wired(program, elements, base_port)
+    made, files, failed = [], [], []
+    for element in chosen:
+        try:
+            files += list(_files(program, element, wiring))
+            made.append(element)
+        except ElementFailure as e:
+            failed.append((element, e))
+    return _build(program, made, files, wiring, base_port), tuple(failed)
+
+
+def given(program: Program, elements: Sequence[Mapping[str, Any]], element: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the templates of an element get: `elements` are all of the plan. Raises NoPortLeft."""
+    return _variables(element, _wired(program, elements, BASE_PORT))
+
+
+def _build(
+    program: Program,
+    elements: Sequence[Mapping[str, Any]],
+    files: list[RenderedFile],
+    wiring: Mapping[str, Wiring],
+    base_port: int,
+) -> Build:
+    tiers = {d.name: d.tier for d in program.dataplanes.values()}
     graph = {
         "services": {
             s.name: {
@@ -106,14 +146,8 @@ def render(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
             {"service": e["service"], "dataplane": e["dataplane"], "tier": tiers[e["dataplane"]]} for e in elements
         ],
     }
+    files.sort(key=lambda f: f.path)
     return Build(program.mesh.name, tuple(files), json.dumps(plain, indent=2) + "\n")
-
-
-def render_element(
-    program: Program, elements: Sequence[Mapping[str, Any]], changed: Mapping[str, Any], base_port: int = BASE_PORT
-) -> tuple[RenderedFile, ...]:
-    """The artifacts of one element beside the others of a plan; it may be changed. Raises as `render` does."""
-    return tuple(_files(program, changed, _wired(program, elements, base_port)))
 
 
 def _wired(program: Program, elements: Sequence[Mapping[str, Any]], base_port: int) -> dict[str, Wiring]:
@@ -124,9 +158,7 @@ def _wired(program: Program, elements: Sequence[Mapping[str, Any]], base_port: i
 def _files(program: Program, element: Mapping[str, Any], wiring: Mapping[str, Wiring]) -> Iterator[RenderedFile]:
     dataplane = program.dataplanes[element["dataplane"]]
     service = element["service"]
-    named = {s for site in element["sites"] for rule in site["rules"] for s in rule["services"]}
-    others = {name: stops(wiring[name].app) for name in sorted(named)}
-    variables = {**element, "wiring": {**wiring[service].plain(), "services": others}}
+    variables = _variables(element, wiring)
     for artifact in dataplane.artifacts:
         try:
             text = _render(dataplane, artifact.template, variables)
@@ -134,6 +166,12 @@ def _files(program: Program, element: Mapping[str, Any], wiring: Mapping[str, Wi
             raise _failure(e, dataplane, element) from None
         path = PurePosixPath(*map(_safe, (dataplane.name, service, artifact.name)))
         yield RenderedFile(str(path), text, dataplane.name, service, artifact.name)
+
+
+def _variables(element: Mapping[str, Any], wiring: Mapping[str, Wiring]) -> Mapping[str, Any]:
+    named = {s for site in element["sites"] for rule in site["rules"] for s in rule["services"]}
+    others = {name: stops(wiring[name].app) for name in sorted(named)}
+    return {**element, "wiring": {**wiring[element["service"]].plain(), "services": others}}
 
 
 def _failure(e: TemplateFailure, dataplane: Dataplane, element: Mapping[str, Any]) -> ElementFailure:

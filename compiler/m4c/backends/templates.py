@@ -57,9 +57,9 @@ def read_template(text: str) -> Template:
         environment.compile(text, raw=True)  # finds filters and tests that are not there
         free = meta.find_undeclared_variables(tree) - environment.globals.keys()
     except TemplateSyntaxError as e:
-        return Template(broken=(Fault(f"the template is broken: {e.message}", *_line(text, e.lineno)),))
+        return Template(broken=(Fault(f"the template is broken: {e.message}", *line_of(text, e.lineno)),))
     except RecursionError:
-        return Template(broken=(Fault("the template is nested too deeply", *_line(text, 1)),))
+        return Template(broken=(Fault("the template is nested too deeply", *line_of(text, 1)),))
     asked = [t.node for t in tree.find_all(nodes.Test) if t.name in ("defined", "undefined")]
     asked += [f.node for f in tree.find_all(nodes.Filter) if f.node is not None and f.name in ("default", "d")]
     names = list(tree.find_all(nodes.Name))
@@ -92,7 +92,7 @@ def _unknown(name: str, given: Set[str]) -> str:
     return f"nothing gives this template `{name}`{hint}"
 
 
-def _line(text: str, number: int) -> tuple[int, int]:
+def line_of(text: str, number: int) -> tuple[int, int]:
     """The offsets of a line, from 1, without the space around it."""
     lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text) or [""]
     at = min(max(number, 1), len(lines)) - 1
@@ -104,6 +104,6 @@ def _line(text: str, number: int) -> tuple[int, int]:
 
 def _name(text: str, number: int, name: str) -> tuple[int, int]:
     """The offsets of a name that is on a line, or below it where an expression has several."""
-    start, end = _line(text, number)
+    start, end = line_of(text, number)
     found = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)").search(text, start)
     return found.span() if found else (start, end)

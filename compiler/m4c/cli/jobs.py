@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -306,6 +306,8 @@ class Targets(Protocol):
     def running(self, target: str, state: Path, output: Path | None) -> Path | None: ...
 
     def validate(self, target: str, built: Path, progress: Progress) -> None: ...
+
+    def verdicts(self, built: Path) -> Iterator[tuple[str, str, str | None]]: ...
 
     def deploy(self, target: str, built: Path, state: Path, output: Path | None, progress: Progress) -> str: ...
 

@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     build = add("build", "write the artifacts of every element")
     mesh(build)
     build.add_argument("-o", "--output", metavar="OUT", required=True, help="the folder to write to")
+    build.add_argument("--validate", action="store_true", help="have the dataplanes say first whether they take them")
     build.add_argument("--force", action="store_true", help="overwrite files that were not written by m4 build")
 
     deploy = add("deploy", "build, validate and start a mesh's dataplanes")

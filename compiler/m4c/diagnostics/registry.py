@@ -334,6 +334,16 @@ RULES: dict[str, Rule] = {
             "Correct the template. What templates get is in the how-to page on new dataplanes.",
         ),
         Rule(
+            "rejected-artifact",
+            "A dataplane does not take what it would get",
+            _E,
+            "The dataplane's own validation refuses an artifact, so no deployment with it begins. It is found by "
+            "`m4 build --validate`, and in an editor after files are saved, where the workspace is trusted and the "
+            "dataplane is installed; `m4 check` runs no template, so it says nothing of it.",
+            "Correct the template at the line that is shown, or what the spec or the policy hands to it. `m4 build` "
+            "writes what was refused.",
+        ),
+        Rule(
             "unreadable-file",
             "A file cannot be read",
             _E,

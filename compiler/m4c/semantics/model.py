@@ -156,6 +156,7 @@ class Artifact:
     name: str  # the file's name, "envoy.yaml"
     template: str
     per: str = "service"
+    place: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -425,7 +425,7 @@ class _SchemaBuilder:
             reads=reads,
             operations=operations,
             conditions=conditions,
-            artifacts=tuple(Artifact(a.text, b.text, c.text) for a, b, c in spec.artifacts),
+            artifacts=tuple(Artifact(a.text, b.text, c.text, scope.at(a)) for a, b, c in spec.artifacts),
             doc=spec.doc,
             place=scope.at(spec.name),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m4deploy.drivers.base import Driver
+from m4deploy.drivers.base import Driver, Validate
 from m4deploy.errors import DeployError
 
 
@@ -28,3 +28,15 @@ def driver(dataplane: str, run: Path | None = None) -> Driver:
         f"There is no driver for the dataplane {dataplane}, so it cannot run on this machine.",
         hint="Deploy to a folder with --target directory, or leave the dataplane out of the mesh's `dataplanes`.",
     )
+
+
+def validator(dataplane: str) -> Validate:
+    """What says whether a dataplane takes the files of an element, which needs less than running it. Raises
+    DeployError where it is not installed."""
+    if dataplane == "ebpf":
+        from m4deploy.drivers.kernel import Compiler
+
+        compiler = Compiler()
+        compiler.probe()
+        return compiler.compile
+    return driver(dataplane).validate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from m4deploy.built import Element
 
 LOOK_AT_IT = "`m4 build -o OUT` writes what was refused, to look at; the templates stand beside the dataplane's spec."
 Counters = Mapping[str, Mapping[str, int]]  # site to what was counted there
+Validate = Callable[[Element, Path], None]  # as `Driver.validate`
 Ended = Mapping[str, Mapping[str, int]]  # site to policy to how many requests it ended there
 
 

@@ -32,12 +32,14 @@ from m4deploy.drivers.envoy_files import (
     welcoming,
 )
 from m4deploy.drivers.envoy_secrets import put as put_secrets
-from m4deploy.errors import DeployError
+from m4deploy.errors import DeployError, Rejected
 from m4deploy.identity import Authority
 from m4deploy.processes import spawn, split_address, stop, tail
 
 CONFIG = "envoy.yaml"
 _COUNTED = {"downstream_rq_total": "seen", "downstream_rq_5xx": "5xx"}
+# In front of what a line of its log says is wrong
+_LOGGED = r"^\[[-\d]+ [\d:.]+\](?:\[\w+\])+ \[[^\]]*\] (?:error initializing configuration '[^']*': )?"
 _ANSWERED = ("direct_response", "fault_filter_abort")  # how requests ended that Envoy answered as policies say
 _WARMING, _CLUSTERS_WARMING = "listener_manager.total_listeners_warming", "cluster_manager.warming_clusters"
 _VERSIONS = f"/stats?filter=(version_text|update_rejected|{_WARMING}|{_CLUSTERS_WARMING})$"
@@ -330,12 +332,14 @@ class EnvoyDriver:
         """Envoy's own validation: unknown fields and clusters, bad regular expressions, missing parts."""
         config = element.file(CONFIG)
         authority = self._authority or Authority(folder / "authority")
-        put_secrets(take_apart(config.read_text(encoding="utf-8")).secrets, folder, authority)
+        with contextlib.suppress(Exception):  # of a text that is no configuration: Envoy says so itself
+            put_secrets(take_apart(config.read_text(encoding="utf-8")).secrets, folder, authority)
         asked = [*command(config), "--mode", "validate"]
         done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
-            message = f"Envoy rejects the configuration of {element.service}."
-            raise DeployError(message, said(done.stdout + done.stderr), LOOK_AT_IT)
+            message, found = f"Envoy rejects the configuration of {element.service}.", said(done.stdout + done.stderr)
+            words = (re.sub(r"\s+", " ", re.sub(_LOGGED, "", line)) for line in found.splitlines())
+            raise Rejected(message, found, LOOK_AT_IT, "; ".join(dict.fromkeys(words)))
 
     def start(self, element: Element, place: Place) -> EnvoyProcess:
         return EnvoyProcess(element, place, self._authority or Authority(place.folder / "authority"))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from m4deploy.built import Element
 from m4deploy.drivers.base import LOOK_AT_IT, Counters, Denied, Ended, Place
-from m4deploy.errors import DeployError
+from m4deploy.errors import DeployError, Rejected
 from m4deploy.processes import spawn, stop, tail
 from m4deploy.state import connect
 
@@ -230,8 +230,8 @@ class HaproxyDriver:
         asked = [*command(element.file(CONFIG)), "-c"]
         done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
-            message = f"HAProxy rejects the configuration of {element.service}."
-            raise DeployError(message, said(done.stdout + done.stderr), LOOK_AT_IT)
+            message, found = f"HAProxy rejects the configuration of {element.service}.", said(done.stdout + done.stderr)
+            raise Rejected(message, found, LOOK_AT_IT, found.partition("\n")[0])
 
     def start(self, element: Element, place: Place) -> HaproxyProcess:
         return HaproxyProcess(element, place)

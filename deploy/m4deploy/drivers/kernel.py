@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from m4deploy.built import Element
 from m4deploy.drivers.base import LOOK_AT_IT, Counters, Denied, Ended, Place
-from m4deploy.errors import DeployError
+from m4deploy.errors import DeployError, Rejected
 
 if TYPE_CHECKING:
     from m4bpf import Replacement
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 SOURCE = "m4.bpf.c"
 HOPS = "hops.json"
 _OBJECT = "m4.bpf.o"
+_HEADERS = ("linux/bpf.h", "linux/types.h", "bpf/bpf_endian.h", "bpf/bpf_helpers.h")  # this machine's
 NO_KERNEL = "Or leave the kernel dataplane out of the mesh's `dataplanes`: proxies can do all that it does."
 _HINT = f"{LOOK_AT_IT}\n{NO_KERNEL}"
 
@@ -134,24 +136,16 @@ class KernelChange:
         self._replacement.settle()
 
 
-class KernelDriver:
-    needs_cgroup = True
+class Compiler:
+    """Compiles programs, each once: one only depends on what operations do, so that most edits and most services need
+    none. It needs no kernel that runs them."""
 
     def __init__(self) -> None:
-        """Probes the kernel once: loads, attaches and uses a small program."""
-        from m4bpf import probe
-
-        found = probe()
-        if not found.ok:
-            raise DeployError("This machine cannot run the kernel dataplane.", "\n".join(found.reasons), NO_KERNEL)
-        self.notes: tuple[str, ...] = found.notes
         self._compiled: dict[bytes, bytes] = {}  # objects by their source
         self._compiling = threading.Lock()
 
-    def validate(self, element: Element, folder: Path) -> None:
-        """Compiles the program, if it is not one of those that were compiled before: it only depends on what operations
-        do, so that most edits and most services need none. The verifier sees it in `start`, which for the kernel comes
-        before anything runs."""
+    def compile(self, element: Element, folder: Path) -> None:
+        """Raises DeployError."""
         from m4bpf import KernelError, check, compile_program
 
         source, made = element.file(SOURCE), folder / _OBJECT
@@ -165,7 +159,38 @@ class KernelDriver:
                     compile_program(source, made)
                     self._compiled[text] = made.read_bytes()
         except KernelError as error:
-            raise DeployError(f"{element}: {error.message}", error.detail, LOOK_AT_IT) from error
+            words = error.detail.partition("\n")[0] or error.message
+            raise Rejected(f"{element}: {error.message}", error.detail, LOOK_AT_IT, words) from error
+
+    def probe(self) -> None:
+        """Raises DeployError where nothing can be compiled."""
+        from m4bpf import KernelError, compile_program
+
+        with tempfile.TemporaryDirectory(prefix="m4-compile-") as name:
+            source = Path(name, SOURCE)
+            source.write_text("".join(f"#include <{header}>\n" for header in _HEADERS), encoding="utf-8")
+            try:
+                compile_program(source, source.with_name(_OBJECT))
+            except KernelError as error:
+                raise DeployError("No program for the kernel can be compiled here.", str(error)) from error
+
+
+class KernelDriver:
+    needs_cgroup = True
+
+    def __init__(self) -> None:
+        """Probes the kernel once: loads, attaches and uses a small program."""
+        from m4bpf import probe
+
+        found = probe()
+        if not found.ok:
+            raise DeployError("This machine cannot run the kernel dataplane.", "\n".join(found.reasons), NO_KERNEL)
+        self.notes: tuple[str, ...] = found.notes
+        self._compiler = Compiler()
+
+    def validate(self, element: Element, folder: Path) -> None:
+        """Compiles the program. The verifier sees it in `start`, which for the kernel comes before anything runs."""
+        self._compiler.compile(element, folder)
 
     def start(self, element: Element, place: Place) -> KernelElement:
         return KernelElement(element, place)

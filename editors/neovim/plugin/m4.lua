@@ -54,6 +54,23 @@ vim.api.nvim_create_autocmd({ 'LspAttach', 'InsertLeave', 'TextChanged' }, {
   end,
 })
 
+-- Neovim watches files on some systems only. What is saved beside the policies counts at once on all of them.
+vim.api.nvim_create_autocmd('BufWritePost', {
+  group = vim.api.nvim_create_augroup('m4_saved', {}),
+  pattern = { '*.j2', '*.yaml', '*.yml', '*.json', 'm4.toml' },
+  desc = 'M4: tell the language server what was saved',
+  callback = function(event)
+    local file = vim.uv.fs_realpath(event.match)
+    for _, client in ipairs(file and vim.lsp.get_clients({ name = 'm4ls' }) or {}) do
+      local root = client.root_dir and vim.uv.fs_realpath(client.root_dir)
+      if root and vim.startswith(file, root .. '/') then
+        local changes = { { uri = vim.uri_from_fname(file), type = vim.lsp.protocol.FileChangeType.Changed } }
+        client:notify('workspace/didChangeWatchedFiles', { changes = changes })
+      end
+    end
+  end,
+})
+
 -- A deployment takes a while: its steps go to the message line.
 vim.api.nvim_create_autocmd('LspProgress', {
   group = vim.api.nvim_create_augroup('m4_progress', {}),
