@@ -1,9 +1,11 @@
 """The law: on every call path of a mesh, each request gets from the deployed dataplanes, and from the simulated plan,
-what the reference interpreter says: verdict, status, header changes, target, route."""
+what the reference interpreter says: verdict, status, header changes, target, route; and counters hold what they
+should."""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from m4c.paths.callpath import CallPath
 from m4c.placement.elements import elements
 from m4c.placement.simulate import simulate
 from m4c.reference import trace
-from m4c.semantics.model import ABSENT, AttrKey, Program
+from m4c.semantics.model import ABSENT, STATE, AttrKey, Program
 from m4deploy import local
 from m4deploy.proof import ENTITY, Request, Row, check, requests
 
@@ -30,6 +32,7 @@ class Tried:
     requests: int = 0
     by: Counter[str] = field(default_factory=Counter)  # requests by the dataplanes of the mesh
     ended: int = 0  # requests that something ended
+    counted: int = 0  # by counters, in all
     acted: Counter[str] = field(default_factory=Counter)  # operations in the plans, by dataplane
 
     def __str__(self) -> str:
@@ -37,6 +40,7 @@ class Tried:
         acted = ", ".join(f"{name} {n}" for name, n in sorted(self.acted.items()))
         return (
             f"{self.requests} requests in {self.meshes} meshes ({by}), of which {self.ended} were ended; "
+            f"{self.counted} counted; "
             f"operations placed: {acted}"
         )
 
@@ -63,16 +67,37 @@ def hold(world: World, base_port: int, tried: Tried) -> None:
         for path, request in todo:
             _simulated(program, made, path, request, world)
         jobs.write(jobs.rendered(workspace, "law", base_port), built)
+        counted: Counter[str] = Counter()
         with local.deploy(built, state, foreground=True) as deployment:
             for path, request in todo:
                 row = check(program, plan, deployment, path, request)
                 if not row.same:
                     raise Broken(f"{_told(row)}\n\n{_text(world)}")
+                for hop in trace(program, row.path, request.values(), ENTITY).hops:
+                    for attr, value in hop.writes.items():
+                        if attr.entity.startswith(STATE):
+                            counted[attr.entity.removeprefix(STATE)] += value * request.repeats  # type: ignore[operator]
                 tried.requests += request.repeats
                 tried.ended += any(h.terminal for h in trace(program, path, request.values(), ENTITY).hops)
                 tried.by[" and ".join(world.dataplanes)] += request.repeats
+            _counted(deployment, counted, world)
+            tried.counted += sum(map(abs, counted.values()))
         tried.meshes += len(world.parts)
         tried.acted += Counter(o.dataplane for o in plan.operations)
+
+
+def _counted(deployment: local.Deployment, expected: Mapping[str, int], world: World) -> None:
+    """The counters of all elements together hold what they should, soon: a proxy counts a request when it is over."""
+    end = time.monotonic() + 60
+    while True:
+        found: Counter[str] = Counter()
+        for element in deployment.status()["elements"]:
+            found.update(element["tallies"])
+        if all(found[name] == expected.get(name, 0) for name in {*found, *expected}):
+            return
+        if time.monotonic() > end:
+            raise Broken(f"counters hold {dict(found)}, not {dict(expected)}\n\n{_text(world)}")
+        time.sleep(0.01)
 
 
 def _simulated(
@@ -82,14 +107,24 @@ def _simulated(
     values = {(a.attribute, a.key): value for a, value in request.values().items()}
     expected = trace(program, path, request.values(), ENTITY).hops
     for said, done in zip(expected, simulate(made, program, path, values), strict=False):
-        written = {a: v for a, v in said.writes.items() if not program.attribute(a).travels}
-        placed = {AttrKey(ENTITY, n, key): _value(v) for (n, key), v in done.writes.items()}
+        results = (said, *said.carriers)
+        written = {a: v for r in results for a, v in r.writes.items() if not program.attribute(a).travels}
+        entities = [r.entity for r in results]
+        placed = {_attribute(program, entities, n, key): _value(v) for (n, key), v in done.writes.items()}
         for attr in written.keys() | placed.keys():  # what is the default need not be written
             default = program.attribute(attr).default
             wanted, got = written.get(attr, default), placed.get(attr, default)
             if (wanted, said.terminal) != (got, done.terminal):
                 where = f"simulated on {said.hop} of {path}, {request}"
                 raise Broken(f"{where}: {attr} is {got}, not {wanted}\n\n{_text(world)}")
+
+
+def _attribute(program: Program, entities: Sequence[str], name: str, key: str | None) -> AttrKey:
+    """What a simulation means by the name of an attribute."""
+    state, _, attribute = name.rpartition(".")
+    if state:
+        return AttrKey(STATE + state, attribute, key)
+    return AttrKey(next(e for e in entities if name in program.entities[e].attributes), name, key)
 
 
 def _value(json: Any) -> Any:

@@ -22,6 +22,7 @@ HEADERS = ("x-a", "x-b", "x-c")
 VALUES = ("1", "2", "on", "gold-7", "gold")
 METHODS = ("GET", "POST", "PUT", "DELETE")
 TARGETS = ("/", "/cart", "/cart/7?x=1", "/admin", "/admin?y=/cart", "/a%2Fb")
+COUNTERS = ("hits", "points")
 MARKS = ("beta", "load")
 COMMON = ("every", "api")  # groups that patterns can name
 
@@ -55,7 +56,8 @@ class World:
         mesh = f'mesh law {{\n    graph "graph.yaml";\n    dataplanes {", ".join(self.dataplanes)};\n{defaults}}}\n'
         (folder / "mesh.m4").write_text(mesh)
         policies = "\n".join(text for part in self.parts for text in part.policies.values())
-        (folder / "policies.m4").write_text(policies)
+        states = "".join(f"state Counter {name};\n" for name in COUNTERS)
+        (folder / "policies.m4").write_text(f"{states}\n{policies}")
 
     def without(self, names: set[str]) -> World:
         """The world without some policies, and without what others say of them."""
@@ -131,6 +133,7 @@ CHANGES = st.one_of(
     st.builds('r.Mark("{}")'.format, st.sampled_from(MARKS)),
     st.builds('r.Unmark("{}")'.format, st.sampled_from(MARKS)),
     st.just("r.LogSample(1%)"),
+    st.builds("{}.Increment({})".format, st.sampled_from(COUNTERS), st.sampled_from((1, 2, 7, -3))),
 )
 
 
@@ -188,6 +191,10 @@ def parts(draw: st.DrawFn, number: int) -> Part:
     for i in range(draw(st.integers(1, 4))):
         name = f"p{number}_{i}"
         found[name] = draw(policies(name, list(found), names, versions))
+    if draw(st.integers(0, 2)) == 0:
+        ends = draw(st.sampled_from(sorted(calls)))
+        head = f"policy s{number} (TcpConnection c)\n    on {ends[0]} -> {ends[1]}\n"
+        found[f"s{number}"] = f"{head}{{\n    c.RequireIdentity();\n}}\n"
     strict = draw(st.integers(0, 5)) == 0
     default = f"default HttpRequest.verdict = deny on * -> {names[-1]};" if strict else ""
     return Part(services, tuple(sorted(calls)), found, default)

@@ -81,7 +81,7 @@ def _hop(
     writes: dict[Key, Any] = {}
     seen: dict[Key, Any] = {}  # what shows although the request ends
     ran: list[tuple[str, str]] = []
-    told: dict[Key, Any] = {}  # what states were told, which the request's end does not change
+    told: dict[Key, Any] = {}  # of states and connections, which the request's end does not change
     terminal = False
     for site in sites:
         if not terminal:
@@ -98,6 +98,10 @@ def _hop(
                     key = (f"{rule['state']['name']}.{w['attribute']}", w["key"])
                     told[key] = told.get(key, 0) + w["value"]
             holding = [r for r in holding if r["state"] is None]
+            for rule in (r for r in holding if _of_carrier(r, program)):
+                ran.append((rule["policy"], rule["operation"]))
+                told |= {(w["attribute"], w["key"]): w["value"] for w in rule["writes"]}
+            holding = [r for r in holding if not _of_carrier(r, program)]
             ending = [r for r in holding if r["terminal"]]
             if ending:
                 terminal = True
@@ -135,6 +139,11 @@ def _apply(writes: Mapping[Key, Any], program: Program, request: dict[Key, Any])
         added = next((a.added_to for a in attributes if a is not None and a.added_to is not None), None)
         if added is not None:
             request[added, key] = ",".join(filter(None, (request.get((added, key)), *value)))
+
+
+def _of_carrier(rule: Mapping[str, Any], program: Program) -> bool:
+    """Whether a rule is about the connection, and lets it be."""
+    return not rule["terminal"] and _entity(rule, program).connection
 
 
 def _entity(rule: Mapping[str, Any], program: Program) -> Entity:
