@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import replace
 from random import Random
 
 from hypothesis import strategies as st
-from m4c.paths.callpath import CallPath, callees, instances
+from m4c.paths.callpath import callees
 from m4c.semantics.model import (
     ABSENT,
     TRUE,
@@ -17,7 +16,6 @@ from m4c.semantics.model import (
     Attribute,
     AttrKey,
     Call,
-    Const,
     Cost,
     Dataplane,
     Default,
@@ -58,6 +56,7 @@ ATTRIBUTES = {
     "limit": Attribute(E, "limit", INT, merge="min"),
     "retries": Attribute(E, "retries", INT, merge="max", default=0),
     "more": Attribute(E, "more", Type("set", (STRING,)), key=ISTRING, merge="union", added_to="header"),
+    "mark": Attribute(E, "mark", Type("bool"), key=STRING, travels=True),
     "log": Attribute(E, "log", INT, merge="max", roles=frozenset({"outward"})),
     "sealed": Attribute(E, "sealed", Type("bool"), merge="or", roles=frozenset({"both_ends"})),
 }
@@ -85,12 +84,15 @@ OPERATIONS = {
         None,
         (WriteDecl("more", "name", True, "value", True, in_set=True),),
     ),
+    "Mark": Operation(E, "Mark", (Param("name", STRING),), None, (WriteDecl("mark", "name", True, True),)),
+    "Unmark": Operation(E, "Unmark", (Param("name", STRING),), None, (WriteDecl("mark", "name", True, False),)),
     "Log": Operation(E, "Log", (Param("n", INT),), None, (WriteDecl("log", value="n", value_is_param=True),)),
     "Limit": Operation(E, "Limit", (Param("n", INT),), "egress", (WriteDecl("limit", value="n", value_is_param=True),)),
     "Seal": Operation(E, "Seal", (), None, (WriteDecl("sealed", value=True),)),
     "Retry": Operation(E, "Retry", (Param("n", INT),), None, (WriteDecl("retries", value="n", value_is_param=True),)),
 }
 HEADERS = ("a", "b")
+MARKS = ("m", "n")
 ALPHABET = (None, "0", "1")
 
 
@@ -100,6 +102,10 @@ def header(name: str) -> AttrKey:
 
 def atom(name: str, op: str = "==", value="1") -> Atom:
     return Atom(header(name), op, True if op == "exists" else value)
+
+
+def mark(name: str) -> Atom:
+    return Atom(AttrKey(E, "mark", name), "==", True)
 
 
 def call(index: int, operation: str, guard=TRUE, side=None, **args) -> OpCall:
@@ -172,8 +178,9 @@ def world(services: dict[str, Service], calls, policies, specs, defaults=(), rat
 class Dice:
     """Choices from one seed: hypothesis' own distribution makes worlds that are too small to need any context."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, marks: bool = False) -> None:
         self.rng = Random(seed)
+        self.marks = marks
 
     def one(self, *values):
         return self.rng.choice(values)
@@ -187,6 +194,8 @@ def condition(dice: Dice):
     given = atom(name, "exists")
     leaf = dice.one(atom(name), atom(name), atom(name, value="0"), given, atom(name, "in", ("0", "1")))
     other = atom(dice.one(*HEADERS))
+    if dice.marks and dice.chance(60):
+        leaf = mark(dice.one("m", "m", *MARKS))
     return dice.one(leaf, leaf, Not(leaf), And((leaf, Not(other))), Or((leaf, other)))
 
 
@@ -226,6 +235,10 @@ def random_pattern(dice: Dice, graph: Graph) -> Pattern:
 
 
 def random_call(dice: Dice, index: int) -> OpCall:
+    if dice.marks and dice.chance(40):
+        guard = condition(dice) if dice.chance(60) else TRUE
+        side = dice.one(None, None, None, None, "ingress", "egress")
+        return call(index, dice.one("Mark", "Mark", "Unmark"), guard, side, name=dice.one("m", "m", *MARKS))
     operation, args = dice.one(
         ("Drop", {"status": 403}),
         ("Drop", {"status": dice.one(403, 429)}),
@@ -271,8 +284,10 @@ def random_world(
     able: bool = False,
     least_services: int = 2,
     sealing: bool = False,
+    marks: bool = False,
 ) -> Program:
-    dice = Dice(seed)
+    """`marks`: policies write and read marks too."""
+    dice = Dice(seed, marks)
     names = "ABCDE"[: dice.one(*range(least_services, most_services + 1))]
     services = {}
     for name in names:
@@ -292,10 +307,23 @@ def random_world(
     for i in range(dice.one(*range(1, most_policies + 1))):
         body = [random_call(dice, k) for k in range(dice.one(1, 1, 1, 2))]
         when = condition(dice) if dice.chance(40) else TRUE
+        pattern = random_pattern(dice, graph)
+        if marks and i < 2:  # one that marks, and one that asks for it somewhere behind
+            if i == 0:
+                body[0] = call(0, "Mark", condition(dice) if dice.chance(80) else TRUE, name="m")
+                when = TRUE
+            else:
+                when = dice.one(mark("m"), mark("m"), Not(mark("m")), And((mark("m"), when)), Or((mark("m"), when)))
+            calling = [name for name, to in callees(graph).items() if to]
+            if i == 0 and calling and dice.chance(60):
+                pattern = Pattern((Step(AnyOne(), star=True), Step(Named(dice.one(*calling)))), dice.chance(25))
+            elif i == 1 and dice.chance(60):
+                ends = [u for to in callees(graph).values() for u in to] or [*graph.services]
+                pattern = Pattern((Step(AnyOne(), star=True), Step(Named(dice.one(*ends)))))
         before = [p.name for p in policies]
         overrides = [n for n in before if dice.chance(40)]
         after = [n for n in before if dice.chance(25)]
-        made = policy(f"P{i}", random_pattern(dice, graph), *body, when=when, overrides=overrides, after=after)
+        made = policy(f"P{i}", pattern, *body, when=when, overrides=overrides, after=after)
         policies.append(made)
     if sealing:
         seal = call(0, "Seal", side=dice.one(*[None] * 9, "ingress"))
@@ -323,168 +351,3 @@ def random_world(
 
 def worlds(**more):
     return st.integers(0, 2**32).map(lambda seed: random_world(seed, **more))
-
-
-# --- the rules of the language, by hand -------------------------------------------------------------------------------
-
-
-def one_matches(one, letter) -> bool:
-    match one:
-        case AnyOne():
-            return True
-        case Named(name, version):
-            return letter[0] == name and version in (None, letter[1])
-        case NotOne(inner):
-            return not one_matches(inner, letter)
-        case OneOf(parts):
-            return any(one_matches(p, letter) for p in parts)
-    raise AssertionError(one)
-
-
-def matches(pattern: Pattern, path: CallPath) -> bool:
-    def rest(i: int, j: int) -> bool:
-        if i == len(pattern.steps):
-            return j == len(path.letters)
-        step = pattern.steps[i]
-        here = j < len(path.letters) and one_matches(step.one, path.letters[j])
-        if step.star:
-            return rest(i + 1, j) or (here and rest(i, j + 1))
-        return here and rest(i + 1, j + 1)
-
-    return (path.outside or not pattern.outside) and rest(0, 0)
-
-
-def true(cond, request: dict) -> bool:
-    match cond:
-        case Const(value):
-            return value
-        case Not(inner):
-            return not true(inner, request)
-        case And(parts):
-            return all(true(p, request) for p in parts)
-        case Or(parts):
-            return any(true(p, request) for p in parts)
-        case Atom(attr, op, value):
-            have = request.get((attr.attribute, attr.key))
-            if have is None or have is ABSENT:
-                return False
-            return {"==": lambda: have == value, "in": lambda: have in value, "exists": lambda: True}[op]()
-    raise AssertionError(cond)
-
-
-@dataclass
-class Result:
-    writes: dict  # what is not as declared anyway
-    denied: bool
-    wrong: bool  # a contradiction, or an order that the program leaves open
-
-
-def reachable(edges: dict, start: str) -> set:
-    out, queue = set(), [start]
-    while queue:
-        for other in edges.get(queue.pop(), ()):
-            if other not in out:
-                out.add(other)
-                queue.append(other)
-    return out
-
-
-class Rules:
-    """Rules 1 to 5 on one input."""
-
-    def __init__(self, program: Program, path: CallPath) -> None:
-        self.program, self.path = program, path
-        self.firing = [p for p in program.policies if matches(p.pattern, path)]
-        overrides = {p.name: p.overrides for p in program.policies}
-        after = {p.name: p.after for p in program.policies}
-        self.over = {p.name: reachable(overrides, p.name) for p in program.policies}
-        self.after = {p.name: reachable(after, p.name) for p in program.policies}
-
-    def requests(self, p: Policy, request: dict) -> list[OpCall]:
-        before = [q for q in self.firing if q.name in self.after[p.name]]
-        if before:
-            values, _ = self.values(before, request)
-            request = request | values
-        if not true(p.when, request):
-            return []
-        return [c for c in p.calls if true(c.guard, request) and not (c.side == "egress" and self.path.hop[0] is None)]
-
-    def values(self, policies: list[Policy], request: dict) -> tuple[dict, bool]:
-        asked = [(p, c) for p in policies for c in self.requests(p, request)]
-        kept = [
-            c
-            for p, c in asked
-            if not any(
-                p.name in self.over[q.name] and {w.attr for w in c.writes} & {w.attr for w in d.writes}
-                for q, d in asked
-            )
-        ]
-        written: dict = {}
-        for c in kept:
-            for w in c.writes:
-                written.setdefault((w.attr.attribute, w.attr.key), set()).add(w.value)
-        out, wrong = {}, False
-        for key, values in written.items():
-            merge = ATTRIBUTES[key[0]].merge
-            if len(values) > 1 and merge is None:
-                wrong = True
-            if merge == "union":
-                out[key] = tuple(sorted({x for value in values for x in value}))
-            else:
-                out[key] = max(values) if merge == "max" else min(values) if merge else next(iter(values))
-        return out, wrong
-
-    def run(self, request: dict) -> Result:
-        out, wrong = self.values(self.firing, request)
-        for d in self.program.mesh.defaults:
-            if matches(d.pattern, self.path):
-                out.setdefault((d.attr.attribute, d.attr.key), d.value)
-        for p in self.firing:  # does what one writes change what another asks for?
-            changed = request | {
-                (w.attr.attribute, w.attr.key): w.value for c in self.requests(p, request) for w in c.writes
-            }
-            for q in self.firing:
-                apart = q is not p and q.name not in self.after[p.name] and p.name not in self.after[q.name]
-                if apart and self.requests(q, changed) != self.requests(q, request):
-                    wrong = True
-        denied = out.get(("verdict", None)) == "deny"
-        if denied:
-            out = {("verdict", None): "deny", ("status", None): out.get(("status", None), 403)}
-        return Result(undeclared(out), denied, wrong)
-
-
-def undeclared(writes: dict) -> dict:
-    plain = {k: None if v is ABSENT else tuple(v) if isinstance(v, list) else v for k, v in writes.items()}
-    return {k: v for k, v in plain.items() if v is None or ATTRIBUTES[k[0]].default != v}
-
-
-def requests(program: Program) -> list[dict]:
-    """Every request that the conditions can tell apart."""
-    out = []
-    for values in product(ALPHABET, repeat=len(HEADERS)):
-        out.append({("header", n): v for n, v in zip(HEADERS, values, strict=True) if v is not None})
-    return out
-
-
-def long_paths(graph: Graph, longest: int, most: int = 400) -> list[CallPath]:
-    """Call paths of `longest` services, and shorter ones that end; every shorter path is a beginning of one of them."""
-    to = callees(graph)
-    level = [
-        CallPath(outside, (n,), (v,))
-        for n, s in graph.services.items()
-        for outside, possible in ((False, s.origin), (True, s.entry))
-        if possible
-        for _, v in instances(s)
-    ]
-    done: list[CallPath] = []
-    for _ in range(longest - 1):
-        following = []
-        for p in level:
-            ways = [(n, v) for n in to[p.services[-1]] for _, v in instances(graph.services[n])]
-            following += [CallPath(p.outside, (*p.services, n), (*p.versions, v)) for n, v in ways]
-            if not ways:
-                done.append(p)
-        if len(following) + len(done) > most:
-            break
-        level = following
-    return [p for p in done + level if p.has_hop]

@@ -13,7 +13,7 @@ from itertools import product
 from budget import many
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from m4c.paths.callpath import callees, instances
+from m4c.paths.callpath import CallPath, callees, instances
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import JointPaths
 from m4c.placement.elements import elements
@@ -23,22 +23,27 @@ from m4c.placement.resolve import resolve
 from m4c.placement.simulate import simulate
 from m4c.reference import run_hop
 from m4c.semantics.model import AttrKey, Program
-from placement_worlds import E, Rules, long_paths, requests, undeclared, worlds
+from placement_rules import Rules, chain, long_paths, requests, undeclared
+from placement_worlds import E, worlds
 
 MANY = many(150)
 
 
 def check_by_simulation(program: Program, longest: int = 6) -> None:
     """The plan's outcome on every path and input is the language's. Programs that must not compile are skipped."""
-    expected: dict = {}
+    known: dict = {}
     paths = long_paths(program.graph, longest)
     inputs = requests(program)
+    expected: dict = {}
     for path in paths:
-        for prefix in path.prefixes():
-            if prefix not in expected:
-                rules = Rules(program, prefix)
-                expected[prefix] = [rules.run(request) for request in inputs]
-                assume(not any(result.wrong for result in expected[prefix]))
+        hops = len([*path.prefixes()])
+        for i, first in enumerate(inputs):
+            # The same request all the way, and another one on each hop.
+            ways = [[first] * hops, [inputs[(i + 5 * hop * (hop + i)) % len(inputs)] for hop in range(hops)]]
+            for at in ways:
+                results = chain(program, path, at, known)
+                assume(not any(result.wrong for result in results))
+                expected.setdefault(path, []).append((at, results))
     made = plan(program)
     assume(not made.unenforceable)
     dicts = elements(program, made)
@@ -48,11 +53,10 @@ def check_by_simulation(program: Program, longest: int = 6) -> None:
     for path in paths:
         untrusted = path.outside and not program.graph.services[path.services[0]].trusted
         for tag in tags if untrusted else [0]:
-            for i, request in enumerate(inputs):
-                for prefix, outcome in zip(path.prefixes(), simulate(dicts, program, path, request, tag), strict=True):
-                    want = expected[prefix][i]
+            for at, wanted in expected[path]:
+                for outcome, want in zip(simulate(dicts, program, path, at, tag), wanted, strict=True):
                     got = undeclared(dict(outcome.writes))
-                    assert (got, outcome.terminal) == (want.writes, want.denied), (str(prefix), request, tag)
+                    assert (got, outcome.terminal) == (want.writes, want.denied), (str(path), outcome.hop, at, tag)
     assert plan(program) == made, "planning again gives the same plan"
 
 
@@ -102,6 +106,18 @@ def test_nothing_cheaper_seals_hops(program: Program):
 @MANY
 def test_nothing_cheaper_seals_hops_for_able_dataplanes(program: Program):
     check_that_nothing_cheaper_does(program)
+
+
+@given(worlds(most_services=5, most_policies=4, able=True, marks=True))
+@MANY
+def test_a_plan_with_marks_does_what_the_language_says(program: Program):
+    check_by_simulation(program, longest=5)
+
+
+@given(worlds(marks=True))
+@MANY
+def test_a_plan_with_marks_of_any_dataplanes_does_what_the_language_says(program: Program):
+    check_by_simulation(program)
 
 
 @given(worlds())
@@ -168,13 +184,14 @@ def placed(made: Plan) -> tuple:
 class Confusion:
     """Which requests carry equal tags, when every update keeps all that it can know: the most that tags can tell.
 
-    A node is (service, version, automaton states, carries what outside sent). Two nodes are confusable if requests of
-    both can carry the same tag: both carry none, or one carries whatever outside chose, or the same update on the same
-    hop made both out of equal tags, and no update came since. Nothing here knows of classes.
+    A node is (service and version, automaton states with the marks that the chain carries, whether it carries what
+    outside sent). Two nodes are confusable if requests of both can carry the same tag: both carry none, or one carries
+    whatever outside chose, or the same update on the same hop made both out of equal tags, and no update came since.
+    Nothing here knows of classes.
     """
 
-    def __init__(self, problem, joint, chosen) -> None:
-        self.problem, self.joint = problem, joint
+    def __init__(self, problem, walk, chosen) -> None:
+        self.problem, self.walk = problem, walk
         graph = problem.program.graph
         self.services, self.to = graph.services, callees(graph)
         self.ingress = {c.service for c in chosen if problem.updates(c, "ingress")}
@@ -191,11 +208,12 @@ class Confusion:
         for name, s in self.services.items():
             for letter in instances(s):
                 if s.origin:
-                    queue.append(((letter, self.joint.first(letter, False), False), True))
+                    queue.append(((letter, self.walk.first(letter), False), True))
                 if s.entry:
                     updated = name in self.ingress
                     forged = not updated and not s.trusted and s.propagates
-                    queue.append(((letter, self.joint.first(letter, True), forged), s.trusted and not updated))
+                    for state, _ in self.walk.entered(letter):
+                        queue.append(((letter, state, forged), s.trusted and not updated))
         seen = set()
         while queue:
             node, zero = queue.pop()
@@ -209,21 +227,27 @@ class Confusion:
             queue += [(after, zero and kind == "silent") for after, kind, _ in self.steps(node)]
 
     def steps(self, node):
-        """(node after one call, silent | egress | ingress, (callee, version))"""
-        (service, _), states, forged = node
+        """(node after one call, silent | egress | ingress, what whoever updates the tag there knows: the callee, and
+        which of the marks that rules write on the hop were written; at ingress, the version too)"""
+        (service, _), state, forged = node
         for callee in self.to[service]:
             kind = "ingress" if callee in self.ingress else "egress" if service in self.egress else "silent"
             for letter in instances(self.services[callee]):
                 still = forged and kind == "silent" and self.services[callee].propagates
-                yield (letter, self.joint.step(states, letter), still), kind, letter
+                for after, seen in self.walk.steps(service, state, letter):
+                    yield (letter, after, still), kind, (callee, letter[1] if kind == "ingress" else None, seen)
 
     def _confuse(self) -> None:
         queue = [(a, a) for a in self.nodes] + list(product(self.zero, repeat=2))
         # An update at an entry sees that the request is from outside, and so makes one value of all.
         for name in self.ingress:
             if self.services[name].entry:
-                starts = [(x, self.joint.first(x, True), False) for x in instances(self.services[name])]
-                queue += [(a, a) for a in starts]
+                starts = [
+                    (x, state, seen) for x in instances(self.services[name]) for state, seen in self.walk.entered(x)
+                ]
+                queue += [
+                    ((x, s, False), (x, t, False)) for x, s, a in starts for y, t, b in starts if (x, a) == (y, b)
+                ]
         forged = [n for n in self.nodes if n[2]]
         queue += [pair for a in forged for b in self.nodes for pair in ((a, b), (b, a))]
         while queue:
@@ -238,9 +262,7 @@ class Confusion:
                 continue
             for x, kind, to_x in self.steps(a):
                 for y, _, to_y in self.steps(b):
-                    if to_x[0] != to_y[0] or not self.services[to_x[0]].propagates:
-                        continue
-                    if kind == "egress" or (kind == "ingress" and to_x == to_y):
+                    if kind != "silent" and to_x == to_y and self.services[to_x[0]].propagates:
                         queue.append((x, y))
 
     def tells(self, rule, effects) -> bool:
@@ -283,18 +305,84 @@ def feasible(problem, resolved, chosen, told: dict) -> bool:
     return True
 
 
+class Walk:
+    """Steps of a component along calls: states of the automata, and the marks that are carried with them.
+
+    What a hop writes to marks is worked out request by request, by the rules of the language."""
+
+    def __init__(self, problem, patterns, numbers) -> None:
+        self.program = program = problem.program
+        of_number = {n: p for p, n in patterns.numbers.items()}
+        self.marked = any(n not in of_number for n in numbers)
+        told = [n for n in numbers if n in of_number]
+        more = [p.pattern for p in program.policies] if self.marked else []
+        automata = [compile_pattern(of_number[n], program.graph) for n in told]
+        self.joint = JointPaths(program.graph, automata + [compile_pattern(p, program.graph) for p in more])
+        self.at = {n: i for i, n in enumerate(told)}
+        self.first_of_policies = len(told)
+        self.numbers, self.patterns = numbers, patterns
+        self.requests = requests(program)
+        self.seen = {}
+        for rule in problem.rules:
+            self.seen.setdefault(rule.hop, set()).update((w.attr.attribute, w.attr.key) for w in rule.marks)
+        self.known: dict = {}
+
+    def first(self, letter):
+        return self.joint.first(letter, False), ()
+
+    def entered(self, letter):
+        """What a request from outside can be in, with what is seen of the marks that were written."""
+        return self._after((None, letter[0]), self.joint.first(letter, True), ())
+
+    def steps(self, caller, state, letter):
+        return self._after((caller, letter[0]), self.joint.step(state[0], letter), state[1])
+
+    def _after(self, hop, states, marks):
+        if not self.marked:
+            return [((states, ()), ())]
+        accepted = self.joint.accepted(states)
+        fires = tuple(i for i in range(len(self.program.policies)) if i + self.first_of_policies in accepted)
+        key = (hop, fires, marks)
+        if key not in self.known:
+            rules = Rules(
+                self.program, CallPath(hop[0] is None, tuple(filter(None, hop)), (None,) * (2 - (hop[0] is None)))
+            )
+            rules.firing = [self.program.policies[i] for i in fires]
+            found = {}
+            for request in self.requests:
+                leaves = rules.run(request | dict(marks)).leaves
+                after = tuple(sorted({**dict(marks), **leaves}.items()))
+                seen = tuple(sorted(item for item in leaves.items() if item[0] in self.seen.get(hop, ())))
+                found[after, seen] = None
+            self.known[key] = list(found)
+        return [((states, after), seen) for after, seen in self.known[key]]
+
+    def situation(self, state, callee):
+        """What a rule on a hop to a service looks at: as its cases have it."""
+        out = []
+        for letter in self.joint.letters(callee):
+            accepted = self.joint.accepted(self.joint.step(state[0], letter))
+            here = {i for i, n in enumerate(self.numbers) if n in self.at and self.at[n] in accepted}
+            here |= {i for i, n in enumerate(self.numbers) if n not in self.at and self._carries(n, dict(state[1]))}
+            out.append((letter[1], frozenset(here)))
+        return out
+
+    def _carries(self, number, marks):
+        _, attr, value = self.patterns._marked[number]
+        return marks.get((attr.attribute, attr.key), False) == value
+
+
 def tells_enough(problem, resolved, number: int, chosen) -> bool:
-    pattern = {n: p for p, n in resolved.patterns.numbers.items()}
-    graph, component = problem.program.graph, problem.components[number]
-    joint = JointPaths(graph, [compile_pattern(pattern[n], graph) for n in component.patterns])
-    confusion = Confusion(problem, joint, chosen)
+    component = problem.components[number]
+    walk = Walk(problem, resolved.patterns, component.patterns)
+    confusion = Confusion(problem, walk, chosen)
     for i in component.rules:
         rule = problem.rules[i]
-        of = {case.situation: case.effect for case in rule.cases}
+        of = {frozenset(case.situation): case.effect for case in rule.cases}
 
         def effects(node, rule=rule, of=of):
-            landing = [(x, joint.step(node[1], x)) for x in joint.letters(rule.hop[1])]
-            return of[tuple((x[1], joint.accepted(s)) for x, s in landing)]
+            said = frozenset(walk.situation(node[1], rule.hop[1]))
+            return next(effect for situation, effect in of.items() if situation <= said)
 
         if not confusion.tells(rule, effects):
             return False
@@ -333,4 +421,10 @@ def test_nothing_cheaper_does(program: Program):
 @given(worlds(least_services=4, most_services=5, most_policies=3, able=True))
 @MANY
 def test_nothing_cheaper_does_for_more_services(program: Program):
+    check_that_nothing_cheaper_does(program)
+
+
+@given(worlds(most_services=3, most_policies=3, able=True, marks=True))
+@MANY
+def test_nothing_cheaper_does_with_marks(program: Program):
     check_that_nothing_cheaper_does(program)

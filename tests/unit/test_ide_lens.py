@@ -23,7 +23,7 @@ POLICIES = (
     'policy label (HttpRequest r) on outside -> web -> cart { r.SetHeader("x-from", "web"); r.SetTimeout(1s); }\r\n'
     'policy gate (HttpRequest r) on nightly -> cart -> db {\r\n\tif (r.method == "GET") { r.DropRequest(); }\r\n}\r\n'
     "policy quick (HttpRequest r) on * -> db { r.SetTimeout(1s); }\r\n"
-    'policy marked (HttpRequest r) on web -> cart { r.Mark("x"); }\r\n'
+    'policy marked (HttpRequest r) on web -> cart when r.peer == "x" { r.RemoveHeader("x"); }\r\n'
     "policy nobody (HttpRequest r) on web -> db { r.DropRequest(); }\r\n"
     'test "shut" { request GET "/" on nightly -> cart -> db; expect deny; }\r\n'
 )
@@ -94,7 +94,7 @@ def test_hints(desk: Desk) -> None:
         ") on * -> db«endless paths»",
         "Timeout(1s);«proxy at cart»",
         " web -> cart«1 path»",
-        'r.Mark("x");«unenforceable»',
+        'Header("x");«unenforceable»',
         "on web -> db«no path»",
     ]
     mesh = (desk.folder / "mesh.m4").as_posix()

@@ -16,11 +16,16 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from m4c.paths.callpath import Hop
+from m4c.paths.marked import MarkedSpread
 from m4c.paths.masks import Letters, bits
 from m4c.paths.spread import Spread, State
+from m4c.semantics.model import AttrKey
 
 Labels: TypeAlias = Mapping[Hop, Mapping[State, Hashable]]
 """What is told apart: for hops, something for each state of the caller. Hops that are left out tell nothing apart."""
+
+Seen: TypeAlias = Mapping[Hop, frozenset[AttrKey]]
+"""The marks of which whoever updates the tag on a hop knows whether the hop wrote them."""
 
 _FEW = 48  # states that are compared two by two
 
@@ -60,6 +65,21 @@ class Classes:
         """The classes of the callee, over its versions, behind a hop whose caller is in a state."""
         return frozenset(self.at(hop[1], self.spread.moves[state][cell]) for _, cell in self.spread.landings(hop[1]))
 
+    def lands_apart(self, service: str, entry: bool) -> bool:
+        """Whether on some hop the class behind it depends on the version of a service that answers. `entry`: there is
+        a hop from outside too."""
+        spread, letters = self.spread, self.spread.letters
+        before = [spread.from_outside] if entry else []
+        before += spread.states_at(letters.before(letters.service(service)))
+        outcomes = len(spread.outcomes) if isinstance(spread, MarkedSpread) else 1
+        for state in before:
+            found: dict[int, set[int]] = {}
+            for _, cell in spread.landings(service):
+                found.setdefault(cell % outcomes, set()).add(self.at(service, spread.moves[state][cell]))
+            if any(len(classes) > 1 for classes in found.values()):
+                return True
+        return False
+
     def clash(self, reach: Mapping[State, int]) -> bool:
         """Whether the letters that are reached in some states lie in two classes of a service."""
         letters = self.spread.letters
@@ -77,8 +97,10 @@ class Classes:
         return self.behind((None, service), self.spread.by_itself)
 
 
-def context_classes(spread: Spread, labels: Labels) -> Classes:
+def context_classes(spread: Spread, labels: Labels, seen: Seen | None = None) -> Classes:
     """The classes that tell apart what the labels tell apart."""
+    if isinstance(spread, MarkedSpread):
+        return Classes(spread, _marked(spread, labels, seen or {}))
     present = [s for s, mask in enumerate(spread.reach) if mask]
     if not labels or len(present) < 2:
         return Classes(spread, {})
@@ -178,6 +200,50 @@ def _refined(spread: Spread, labels: Labels) -> dict[str, dict[State, int]]:
                 moves = spread.moves[s]
                 seen = tuple(by_state.get(s) for by_state in told.get(u, ()))
                 key = (block[u][s], seen, tuple(block[v][moves[cell]] for v, cell in to[u]))
+                found[s] = numbers.setdefault(key, len(numbers))
+            changed |= len(numbers) > len(set(block[u].values()))
+            refined[u] = found
+        block = refined
+    return {u: found for u, found in block.items() if max(found.values())}
+
+
+def _marked(spread: MarkedSpread, labels: Labels, seen: Seen) -> dict[str, dict[State, int]]:
+    """Partition refinement where chains carry marks. Behind a hop, equal nodes have the same classes for the same of
+    what is seen there; what cannot be seen in one of them it would do as any other that carries what is written."""
+    letters, outcomes = spread.letters, spread.outcomes
+    at: dict[str, list[State]] = {}
+    for service in letters.graph.services:
+        here = letters.service(service)
+        states = [s for s, mask in enumerate(spread.reach) if mask & here]
+        if states:
+            at[service] = states
+    told: dict[str, list[Mapping[State, Hashable]]] = {}
+    for (caller, _), by_state in labels.items():
+        if caller is not None:
+            told.setdefault(caller, []).append(by_state)
+    # [caller][state]: for each callee, plain cell and what is seen, (the callee, the states behind)
+    behind: dict[str, dict[State, list[tuple[str, frozenset[State]]]]] = {u: {s: [] for s in at[u]} for u in at}
+    for u, states in at.items():
+        for v in letters.to[u]:
+            looked = [i for i, attr in enumerate(spread.marks) if attr in seen.get((u, v), ())]
+            for plain in spread.plain_cells(v):
+                cases = dict.fromkeys(
+                    tuple(outcomes[o][i] for i in looked) for s in states for o in spread.can[s][plain]
+                )
+                for s in states:
+                    for case in cases:
+                        behind[u][s].append((v, frozenset(spread.behind(s, v, plain, looked, case))))
+    block = {u: dict.fromkeys(states, 0) for u, states in at.items()}
+    changed = True
+    while changed:
+        changed = False
+        refined: dict[str, dict[State, int]] = {}
+        for u, states in at.items():
+            numbers: dict[Hashable, int] = {}
+            found = {}
+            for s in states:
+                said = tuple(by_state.get(s) for by_state in told.get(u, ()))
+                key = (block[u][s], said, tuple(frozenset(block[v][t] for t in to) for v, to in behind[u][s]))
                 found[s] = numbers.setdefault(key, len(numbers))
             changed |= len(numbers) > len(set(block[u].values()))
             refined[u] = found

@@ -46,6 +46,8 @@ class Spread:
         self.cells = tuple(sorted(cells, key=lowest)) if len(self.machines) > 1 else tuple(cells)
         for cell in self.cells:
             self._columns.append(tuple(next(i for i, c in enumerate(m.cells) if c & cell) for m in self.machines))
+        self.by_itself = self._number(tuple(m.start for m in self.machines))
+        self.from_outside = self._number(tuple(m.outside for m in self.machines))
         self._walk()
 
     def _number(self, row: tuple[int, ...]) -> State:
@@ -74,8 +76,6 @@ class Spread:
 
     def _walk(self) -> None:
         letters, cells, reach = self.letters, self.cells, self.reach
-        self.by_itself = self._number(tuple(m.start for m in self.machines))
-        self.from_outside = self._number(tuple(m.outside for m in self.machines))
         moves = self.moves
         fresh: dict[State, int] = {}
         for begin, chains in ((self.by_itself, letters.origins), (self.from_outside, letters.entries)):

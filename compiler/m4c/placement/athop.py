@@ -11,7 +11,7 @@ paths that end in the hop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from m4c.paths.callpath import Hop
@@ -86,6 +86,7 @@ class AtHop:
     hop: Hop
     policies: Sequence[tuple[Policy, int | None]]
     defaults: Sequence[tuple[int, Default, int | None]]  # (index in the mesh, default, pattern)
+    carried: Callable[[Atom | StateAtom], Cond] | None = None  # what comparisons of marks come to; None: there are none
     _requested: dict[tuple[str, int], Cond] = field(default_factory=dict)
     _calls: dict[str, tuple[OpCall, ...]] = field(default_factory=dict)
     _patterns: dict[str, int | None] = field(default_factory=dict)
@@ -111,7 +112,7 @@ class AtHop:
             pattern = self._patterns[policy.name]
             before = self.orders.after[policy.name]
             said = all_of(policy.when, call.guard)
-            if before:
+            if before or self.carried is not None:
                 said = substitute(said, lambda atom: self._as_seen(atom, before))
             self._requested[key] = all_of(firing(pattern), said)
         return self._requested[key]
@@ -177,10 +178,11 @@ class AtHop:
         """A comparison as a policy sees it that comes after others: on the value that they leave."""
         if isinstance(atom, StateAtom):
             return atom
+        arrived = atom if self.carried is None else self.carried(atom)
         view = view_of(atom.attr, self.program.attribute)
         writers = self.writers(view.source, before)
         if not writers:
-            return atom
+            return arrived
         check = check_of(atom, True, view)
         values = list(dict.fromkeys(w.value for _, _, w in writers))
         left = {v: any_of(*(self.left(p, c, before) for p, c, w in writers if w.value == v)) for v in values}
@@ -190,5 +192,5 @@ class AtHop:
             beaten = [negate(left[v]) for v in values if better(merge, v, value)]
             seen.append(all_of(left[value], *beaten, Const(passes(check, value))))
         untouched = all_of(*(negate(c) for c in left.values()))
-        seen.append(all_of(untouched, atom))
+        seen.append(all_of(untouched, arrived))
         return any_of(*seen)

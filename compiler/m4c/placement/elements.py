@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-from m4c.paths.callpath import Hop, Letter, callees, instances
+from m4c.paths.callpath import Hop, Letter, Version, callees, instances
 from m4c.placement.assemble import Run
 from m4c.placement.plan import Plan
 from m4c.placement.tags import Table, Update
@@ -112,7 +112,7 @@ def _site(
         "entry": caller is None,
         "versions": versions,
         "rules": [_rule(program, number, run, letters, spec) for number, run in _asking_first(runs)],
-        "tags": None if table is None else _tags(table),
+        "tags": None if table is None else _tags(program, table, runs),
     }
 
 
@@ -236,14 +236,33 @@ def _any(parts: list[dict[str, Json]]) -> dict[str, Json]:
     return {"kind": "false"} if not kept else kept[0] if len(kept) == 1 else {"kind": "any", "of": kept}
 
 
-def _tags(table: Table) -> dict[str, Json]:
+def _tags(program: Program, table: Table, runs: Sequence[tuple[int, Run]]) -> dict[str, Json]:
+    """An update; or, where it depends on what the site writes to marks, one for each of that in `by_marks`, the last of
+    them for nothing written: `rules` has for each of the values the numbers of the rules of which one has to hold.
+
+    In that case there is no `map`: whoever overlooks `by_marks` fails, instead of losing the context.
+    """
+    if not table.marked:
+        return _by_version(table.updates)
+    cases = []
+    for written, updates in (*table.marked, ((), table.updates)):
+        rules = [[n for n, run in runs if any((w.attr, w.value) == one for w in run.rule.marks)] for one in written]
+        said = [
+            {"attribute": a.attribute, "key": a.key, "value": plain(value, program.attribute(a).type)}
+            for a, value in written
+        ]
+        cases.append({"marks": said, "rules": rules, **_by_version(updates)})
+    return {"map": None, "otherwise": None, "by_version": None, "by_marks": cases}
+
+
+def _by_version(updates: Sequence[tuple[tuple[Version, ...] | None, Update]]) -> dict[str, Json]:
     """An update, or, where it depends on the version that answers (at ingress only), one for each in `by_version`.
 
     In that case there is no `map`: whoever overlooks `by_version` fails, instead of losing the context.
     """
-    if len(table.updates) == 1:
-        return {**_update(table.updates[0][1]), "by_version": None}
-    by_version = {v: _update(update) for versions, update in table.updates for v in versions or () if v is not None}
+    if len(updates) == 1:
+        return {**_update(updates[0][1]), "by_version": None}
+    by_version = {v: _update(update) for versions, update in updates for v in versions or () if v is not None}
     return {"map": None, "otherwise": None, "by_version": by_version}
 
 

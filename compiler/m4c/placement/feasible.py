@@ -22,8 +22,10 @@ from dataclasses import dataclass
 
 from m4c.paths.callpath import CallPath, Hop
 from m4c.paths.machine import lowest
+from m4c.paths.marked import MarkedSpread
 from m4c.paths.masks import bits
 from m4c.paths.spread import State
+from m4c.placement.marks import lost
 from m4c.placement.model import Component, Problem
 
 Row = int
@@ -133,10 +135,13 @@ def _fixed(problem: Problem, component: Component) -> Iterator[tuple[Row, str]]:
     for service in letters.services(classes.split_letters & problem.ending):
         one, other = _confused(problem, component, service)
         yield 0, f"{service} does not hand on the context that tells {one} from {other}"
+    for hop, marks in lost(classes, component.context.seen):
+        names = " and ".join(str(attr) for attr in sorted(marks))
+        yield 0, f"nothing that can run on {hop[0] or 'outside'} -> {hop[1]} notes what becomes of {names} there"
     for service in letters.services(classes.split_letters & letters.versioned):
         if services[service].origin and len(classes.own(service)) > 1:
             yield 0, f"requests that {service} starts by itself carry nothing that tells its versions apart"
-        if _lands_apart(problem, component, service):
+        if classes.lands_apart(service, services[service].entry):
             why = f"which version of {service} answers is known at its ingress only"
             yield problem.updaters(service, "ingress"), why
 
@@ -149,16 +154,13 @@ def _confused(problem: Problem, component: Component, service: str) -> tuple[str
         first.setdefault(number, state)
     onward = problem.callees[service][0]  # there is one, for otherwise nothing would be told apart
     paths = (spread.path((service, onward), [state]) for state in list(first.values())[:2])
-    one, other = sorted(CallPath(p.outside, p.services[:-1], p.versions[:-1]).by_service for p in paths)
+    said = [CallPath(p.outside, p.services[:-1], p.versions[:-1]).by_service for p in paths]
+    if isinstance(spread, MarkedSpread):
+        marked = [spread.carried(state) for state in list(first.values())[:2]]
+        with_marks = zip(said, marked, strict=True)
+        said = [f"{path} with {' and '.join(map(str, sorted(of)))}" if of else path for path, of in with_marks]
+    one, other = sorted(said)
     return one, other
-
-
-def _lands_apart(problem: Problem, component: Component, service: str) -> bool:
-    """Whether on some hop the class behind it depends on the version of a service that answers."""
-    classes, spread = component.classes, component.classes.spread
-    before = [spread.from_outside] if problem.program.graph.services[service].entry else []
-    before += spread.states_at(problem.letters.before(problem.letters.service(service)))
-    return any(len(classes.behind((None, service), state)) > 1 for state in before)
 
 
 # --- single components ------------------------------------------------------------------------------------------------

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from m4c.paths.callpath import Hop, callees
-from m4c.paths.classes import Classes, context_classes
+from m4c.paths.classes import Classes, Seen, context_classes
+from m4c.paths.marked import MarkedSpread
 from m4c.paths.masks import Letters
-from m4c.paths.spread import State
+from m4c.paths.spread import Spread, State
 from m4c.placement.patterns import Patterns
 from m4c.placement.rules import Effect, Order, Rule
-from m4c.semantics.model import SIDES, Atom, Dataplane, Operation, Program, Side, StateAtom
+from m4c.semantics.model import SIDES, Atom, AttrKey, Dataplane, Operation, Program, Side, StateAtom
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,6 +47,7 @@ class Carried:
     area: int  # the letters from which calls lead to services with several classes, these included
     fixed: tuple[tuple[int, str], ...] | None = None  # rows that do not depend on the choice, and why; see `feasible`
     rows: dict[int, str] = field(default_factory=dict)  # that some choice has violated
+    seen: Seen = field(default_factory=dict)  # the marks that rules write, by hop
     carried: tuple[int, int] | None = None  # the letters that update in a choice that carries it, the last one seen
 
 
@@ -81,6 +83,7 @@ class Problem:
     callees: dict[str, list[str]] = field(default_factory=dict)
     trusted: int = 0  # the letters of trusted entries
     ending: int = 0  # of services that do not hand context on
+    landing_apart: frozenset[str] = frozenset()  # the services of which it takes the version to know the class
     _beside: dict[str, list[Candidate]] = field(default_factory=dict)
     _places: dict[tuple[str, Side], list[Position]] = field(default_factory=dict)
     _callers: dict[str, int] = field(default_factory=dict)  # how many hops a service has on its ingress side
@@ -206,14 +209,14 @@ class Problem:
         """What each dataplane lacks on each side, as far as it is known. All rules share it that ask for the same."""
         reads = frozenset(a if isinstance(a, StateAtom) else (a.attr, a.op) for a in rule.reads)
         operation = rule.operation
-        key = (operation.entity, operation.name, rule.side, rule.contextual, rule.versioned, reads)
-        return self._obstacles.setdefault(key, {})
+        tags = (rule.contextual, self._versioned(rule), bool(rule.marks))
+        return self._obstacles.setdefault((operation.entity, operation.name, rule.side, tags, reads), {})
 
     def _obstacle_at(self, rule: Rule, position: Position, lacking: dict[tuple[str, Side], str | None]) -> str | None:
         side = position.side
         at = (position.at.dataplane, side)
         if at not in lacking:
-            lacking[at] = _obstacle(rule, self.dataplane(position.at), side)
+            lacking[at] = _obstacle(rule, self.dataplane(position.at), side, self._versioned(rule))
         if lacking[at] is None and not self.knows_peer(position.at, side):
             return f"does not know the peer at {side}"
         if lacking[at] is None and rule.both_ends:
@@ -255,6 +258,10 @@ class Problem:
             for a, b in ends
         )
 
+    def _versioned(self, rule: Rule) -> bool:
+        """Whether what a rule does, or what the tag becomes where it runs, depends on the version that answers."""
+        return rule.versioned or (bool(rule.marks) and rule.hop[1] in self.landing_apart)
+
     def order_groups(self) -> list[tuple[list[int], list[Order]]]:
         """The rules that orders tie together, with those orders."""
         parent: dict[int, int] = {}
@@ -276,7 +283,7 @@ class Problem:
         return [(rules, tied[r]) for r, rules in members.items()]
 
 
-def _obstacle(rule: Rule, spec: Dataplane, side: Side) -> str | None:
+def _obstacle(rule: Rule, spec: Dataplane, side: Side, versioned: bool) -> str | None:
     """What a dataplane lacks to run a rule on one side, whatever else is at its service."""
     operation = rule.operation
     known = spec.operations if rule.asks is None else spec.conditions
@@ -287,14 +294,16 @@ def _obstacle(rule: Rule, spec: Dataplane, side: Side) -> str | None:
         return f"would have to run it at {rule.side}"
     if side not in supports.sides:
         return f"has no {operation.name} at {side}"
-    if rule.versioned and side == "egress":
+    if versioned and side == "egress":
         return "does not know at egress which version will answer"
     for atom in sorted(rule.reads, key=repr):
         lacking = _unreadable(spec, side, atom)
         if lacking is not None:
             return lacking
-    if rule.contextual and side not in spec.reads_context:
+    if (rule.contextual or rule.marks) and side not in spec.reads_context:
         return f"cannot read the context at {side}"
+    if rule.marks and side not in spec.writes_context:
+        return f"cannot write the context at {side}"
     return None
 
 
@@ -358,6 +367,7 @@ class Builder:
         self.patterns = patterns
         self._first = Problem(program, (), (), candidates(program), (), patterns.letters)
         self._contexts: dict[tuple[int, ...], tuple[tuple[Rule, ...], Carried]] = {}
+        self._apart: frozenset[str] = frozenset()
 
     def build(
         self,
@@ -372,18 +382,35 @@ class Builder:
             if rule.contextual:
                 by_patterns.setdefault(rule.patterns, []).append(i)
         components: list[Component] = []
+        marking = tuple(rule for rule in rules if rule.marks)
         for key, of in by_patterns.items():
             own = tuple(rules[i] for i in of)
+            if marking and isinstance(self.patterns.spread(key), MarkedSpread):
+                own = (*own, *marking)
             known = self._contexts.get(key)
             checkpoint()
             if known is None or [id(r) for r in known[0]] != [id(r) for r in own]:
-                known = self._contexts[key] = (own, _context(self.patterns, key, own, known and known[1]))
+                context = context_of(self.patterns, key, [rules[i] for i in of], marking, known and known[1])
+                known = self._contexts[key] = (own, context)
             components.append(Component(key, tuple(of), known[1]))
         if len(self._contexts) > 4 * len(by_patterns) + 100:
             self._contexts = {key: found for key, found in self._contexts.items() if key in by_patterns}
         problem = self._first.next(program, rules, orders)
         problem.components = tuple(components)
+        if marking:
+            problem.landing_apart = self._landing_apart(program, marking, components)
+        if problem.landing_apart != self._apart:
+            problem._able.clear()
+            self._apart = problem.landing_apart
         return problem
+
+    def _landing_apart(
+        self, program: Program, marking: Sequence[Rule], components: Sequence[Component]
+    ) -> frozenset[str]:
+        services = {rule.hop[1] for rule in marking if program.graph.services[rule.hop[1]].versions}
+        return frozenset(
+            s for s in services if any(c.classes.lands_apart(s, program.graph.services[s].entry) for c in components)
+        )
 
 
 def build(program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...], patterns: Patterns) -> Problem:
@@ -391,9 +418,15 @@ def build(program: Program, rules: tuple[Rule, ...], orders: tuple[Order, ...], 
     return Builder(program, patterns).build(program, rules, orders)
 
 
-def _context(patterns: Patterns, key: tuple[int, ...], rules: Sequence[Rule], before: Carried | None = None) -> Carried:
+def context_of(
+    patterns: Patterns,
+    key: tuple[int, ...],
+    rules: Sequence[Rule],
+    marking: Sequence[Rule] = (),
+    before: Carried | None = None,
+) -> Carried:
     """Two situations of a hop differ where one of the rules does something else. Where the rules before told the same
-    apart, all that follows from it stays as it was."""
+    apart, all that follows from it stays as it was. `marking`: the rules that write marks."""
     effects: list[dict[State, Effect]] = []
     labels: dict[Hop, dict[State, Hashable]] = {}
     for rule in rules:
@@ -406,11 +439,25 @@ def _context(patterns: Patterns, key: tuple[int, ...], rules: Sequence[Rule], be
         at = labels.setdefault(rule.hop, {})
         for state, effect in by_state.items():
             at[state] = (*at.get(state, ()), effect)  # type: ignore[misc]
-    classes = context_classes(patterns.spread(key), labels)
-    if before is not None and before.classes.spread is classes.spread and before.classes.of == classes.of:
+    spread = patterns.spread(key)
+    seen = seen_on(marking, spread)
+    classes = context_classes(spread, labels, seen)
+    same_classes = before is not None and before.classes.spread is spread and before.classes.of == classes.of
+    if before is not None and same_classes and before.seen == seen:
         return replace(before, effects=tuple(effects))
     split = classes.split_letters
-    return Carried(classes, tuple(effects), _diverges(classes), split | patterns.letters.ahead(split))
+    return Carried(classes, tuple(effects), _diverges(classes), split | patterns.letters.ahead(split), seen=seen)
+
+
+def seen_on(marking: Sequence[Rule], spread: Spread) -> Seen:
+    """The marks of a product that rules write on each hop."""
+    out: dict[Hop, frozenset[AttrKey]] = {}
+    marks = spread.marks if isinstance(spread, MarkedSpread) else ()
+    for rule in marking:
+        written = {w.attr for w in rule.marks}.intersection(marks)
+        if written:
+            out[rule.hop] = out.get(rule.hop, frozenset()) | written
+    return out
 
 
 def _diverges(classes: Classes) -> bool:

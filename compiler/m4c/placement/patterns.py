@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from m4c.paths.callpath import CallPath, Hop, Version
 from m4c.paths.machine import Machine, machine
+from m4c.paths.marked import MarkedSpread
 from m4c.paths.masks import Letters, bits
 from m4c.paths.product import Situation
 from m4c.paths.spread import Spread, State
 from m4c.placement.rules import Case
-from m4c.semantics.model import FALSE, Graph, Pattern
+from m4c.semantics.model import FALSE, AttrKey, Graph, Pattern, Value
+
+if TYPE_CHECKING:
+    from m4c.placement.marks import Marks
 
 STATE_LIMIT = 100_000  # nodes of a product; 20 patterns that may all fire together, or not, would have a million
 
@@ -26,7 +31,8 @@ class Patterns:
     letters: Letters = field(init=False)
     hops: list[Hops] = field(default_factory=list)
     numbers: dict[Pattern, int] = field(default_factory=dict)
-    _patterns: list[Pattern] = field(default_factory=list)
+    _patterns: list[Pattern | None] = field(default_factory=list)
+    _marked: dict[int, tuple[Marks, AttrKey, Value]] = field(default_factory=dict)  # the others stand for a mark
     _machines: dict[int, Machine] = field(default_factory=dict)
     _of_meaning: dict[object, int] = field(default_factory=dict)
     _spreads: dict[tuple[int, ...], Spread] = field(default_factory=dict)
@@ -55,16 +61,46 @@ class Patterns:
         return known
 
     def machine(self, number: int) -> Machine:
-        if number not in self._machines:
-            self._machines[number] = machine(self._patterns[number], self.letters)
+        pattern = self._patterns[number]
+        if number not in self._machines and pattern is not None:
+            self._machines[number] = machine(pattern, self.letters)
         return self._machines[number]
+
+    def number_of_mark(self, marks: Marks, attr: AttrKey, value: Value) -> int:
+        """A number that stands for what a chain carries, as if that were a pattern: it fires on the hops to which the
+        chain brings a mark with this value."""
+        number = len(self.hops)
+        self._patterns.append(None)
+        self.hops.append({})
+        self._marked[number] = (marks, attr, value)
+        return number
 
     def spread(self, patterns: tuple[int, ...]) -> Spread:
         """The product of some patterns and the graph. Raises TooManyStates."""
         if patterns not in self._spreads:
             limit = STATE_LIMIT if len(patterns) > 1 else None
-            self._spreads[patterns] = Spread(self.letters, [self.machine(i) for i in patterns], limit)
+            if not self._marked.keys().isdisjoint(patterns):
+                self._spreads[patterns] = self._spread_with_marks(patterns)
+            else:
+                self._spreads[patterns] = Spread(self.letters, [self.machine(i) for i in patterns], limit)
         return self._spreads[patterns]
+
+    def _spread_with_marks(self, patterns: tuple[int, ...]) -> Spread:
+        """Whatever decides what marks are is in it too."""
+        read = {attr for i in patterns if i in self._marked for _, attr, _ in [self._marked[i]]}
+        of = next(self._marked[i][0] for i in patterns if i in self._marked)
+        marks, deciding = of.closed(read)
+        numbers = tuple(sorted({i for i in (*patterns, *deciding) if i not in self._marked}))
+        return MarkedSpread(
+            self.letters,
+            [self.machine(i) for i in numbers],
+            STATE_LIMIT,
+            numbers=numbers,
+            marks=marks,
+            start=tuple(of.domains[m][0] for m in marks),
+            left=of.left(marks),
+            told=tuple(self._marked[i][1:] if i in self._marked else i for i in patterns),
+        )
 
     def situations(self, patterns: tuple[int, ...], hop: Hop) -> dict[Situation, list[State]]:
         """What can arise on a hop, with the states of its caller in which it does."""

@@ -10,6 +10,7 @@ from m4c.garbage import uncollected
 from m4c.placement.assemble import Assembly, Context, Element, Placed, Run
 from m4c.placement.cover import Cover
 from m4c.placement.feasible import fixed_rows, violations
+from m4c.placement.marks import without, without_idle
 from m4c.placement.model import Builder, Candidate, Carried, Position, Problem, build, proxies_at
 from m4c.placement.resolve import Resolved, Resolver
 from m4c.placement.rules import Order, Rule, Unenforceable
@@ -58,6 +59,7 @@ class Planner:
         self._tagger: Tagger | None = None
         self._tags: tuple[tuple[object, ...], Tagging] | None = None
         self._contexts: list[Carried] = []
+        self._marking: list[Rule] = []
         self._assembly = Assembly()
 
     @uncollected()  # a plan is made of what stays, and of numbers
@@ -87,12 +89,7 @@ class Planner:
                     return self._assembled(problem, solution, at, tagging, refused)
                 lost = _costliest(problem, program.mesh.tag_bits)
             refused += [u for i, reasons in lost.items() for u in _refusals(rules[i], reasons, resolved)]
-            kept = [i for i in range(len(rules)) if i not in lost]
-            number = {old: new for new, old in enumerate(kept)}
-            orders = tuple(
-                Order(number[o.first], number[o.then], o.same) for o in orders if o.first in number and o.then in number
-            )
-            rules = tuple(rules[i] for i in kept)
+            rules, orders = without_idle(resolved.patterns, *without(rules, orders, lost))
 
     def problem(self, program: Program) -> Problem:
         """The problem that the plan of a program solves, with all of its rules."""
@@ -139,7 +136,9 @@ class Planner:
         """None: more tags than can be."""
         contextual = [r for c in problem.components for r in c.rules]
         updating = tuple(c for c in solution.chosen if problem.updates(c, "egress") or problem.updates(c, "ingress"))
-        made_from = (*(id(c.context) for c in problem.components), updating, tuple(at[r] for r in contextual))
+        marking = tuple((id(r), at[i]) for i, r in enumerate(problem.rules) if r.marks)
+        placed = tuple(at[r] for r in contextual)
+        made_from = (*(id(c.context) for c in problem.components), updating, placed, marking)
         if self._tags is not None and self._tags[0] == made_from:
             found = self._tags[1]
             meaning = dict(zip(contextual, found.meaning.values(), strict=True))
@@ -153,6 +152,7 @@ class Planner:
         found = Tagging(found.bits, found.tables, {r: found.meaning[r] for r in contextual})
         self._tags = (made_from, found)
         self._contexts = [c.context for c in problem.components]  # their ids stay theirs
+        self._marking = [rule for rule in problem.rules if rule.marks]
         return found
 
 

@@ -19,9 +19,10 @@ from m4c.paths.callpath import Hop, Version
 from m4c.paths.product import Situation, TooManyStates
 from m4c.placement.athop import AtHop, call_paths
 from m4c.placement.logic import Logic, fired_patterns, firing, with_firings
+from m4c.placement.marks import Marking, one_place, without_idle, written
 from m4c.placement.orders import Ordered, orders_of
 from m4c.placement.patterns import Patterns
-from m4c.placement.rules import Case, Effect, Order, Rule, Source, Unenforceable
+from m4c.placement.rules import Case, Order, Rule, Source, Unenforceable, effect_of
 from m4c.semantics.effects import Orders, orders
 from m4c.semantics.model import (
     ABSENT,
@@ -97,6 +98,7 @@ class Resolver:
         self.program = program
         self.patterns = Patterns(program.graph)
         self.logic = Logic(program)
+        self.marking = Marking(self.patterns, self.logic)
         self.unenforceable: list[Unenforceable] = []  # of the hop at hand
         self._known: dict[Hop, _AtHop] = {}
 
@@ -108,6 +110,7 @@ class Resolver:
         """As `resolve`. `checkpoint` is called now and then, and may raise."""
         self.program = program
         ordering = orders(program)
+        self.marking.update(program, ordering)
         policies: dict[Hop, list[tuple[Policy, int | None]]] = {}
         defaults: dict[Hop, list[tuple[int, Default, int | None]]] = {}
         for count, policy in enumerate(program.policies):
@@ -134,7 +137,8 @@ class Resolver:
             rules += found.rules
             refused += found.unenforceable
         self._known = known
-        return Resolved(tuple(rules), tuple(tied), self.patterns, tuple(refused))
+        kept, between = without_idle(self.patterns, tuple(rules), tuple(tied))
+        return Resolved(kept, between, self.patterns, tuple(refused))
 
     def _sorted(self, hops: Mapping[Hop, object]) -> list[Hop]:
         """By name; those that were there before are sorted already."""
@@ -153,15 +157,16 @@ class Resolver:
         policies: list[tuple[Policy, int | None]],
         defaults: list[tuple[int, Default, int | None]],
     ) -> _AtHop:
-        names = [p.name for p, _ in policies] if of.over or of.after else []
-        ordered = tuple((of.over[n], of.after[n]) for n in names)
-        made_from = (tuple(policies), tuple(defaults), ordered)
+        ordered = tuple((of.over[p.name], of.after[p.name]) for p, _ in policies) if of.over or of.after else ()
+        marked = self.marking.of(policies)
+        of_hop = (tuple(policies), tuple(defaults), ordered, marked)
         known = self._known.get(hop)
-        if known is not None and known.made_from == made_from:  # quick: what has not changed is the same object
+        if known is not None and known.made_from == of_hop:  # quick: what has not changed is the same object
             return known
         self.unenforceable = []
-        rules, tied = self._resolved(AtHop(self.program, of, hop, policies, defaults))
-        return _AtHop(made_from, tuple(rules), tuple(tied), tuple(self.unenforceable))
+        carried = None if marked is None else marked.carried
+        rules, tied = self._resolved(AtHop(self.program, of, hop, policies, defaults, carried))
+        return _AtHop(of_hop, tuple(rules), tuple(tied), tuple(self.unenforceable))
 
     def _resolved(self, here: AtHop) -> tuple[list[Rule], list[Order]]:
         wanted: list[_Wanted] = []
@@ -185,7 +190,7 @@ class Resolver:
             outward, both_ends = self._any(w, "outward"), self._any(w, "both_ends")
             said = (here.hop, w.operation, w.args, w.writes, terminal, outward, w.side, w.sources, w.carries)
             sealed = tuple(o for o in sealing if o != w.operation)
-            rules.append(Rule(*said, patterns, cases, w.asks, both_ends, sealed))
+            rules.append(Rule(*said, patterns, cases, w.asks, both_ends, sealed, written(self.program, w.writes)))
         if len(rules) < 2:
             return rules, []
         pairs = zip(wanted, rules, strict=True)
@@ -195,6 +200,7 @@ class Resolver:
             for j, reader in enumerate(rules):
                 if i != j and asking.asks is not None and asking.asks in reader.reads:
                     tied[i, j] = Order(i, j, same=True)
+        tied |= {(i, j): Order(i, j, same=True) for i, j in one_place(rules)}
         return rules, list(tied.values())
 
     def _any(self, wanted: _Wanted, role: str) -> bool:
@@ -411,7 +417,7 @@ class Resolver:
         for (situation, version), cond in self.table(when, hop, patterns).items():
             alike = spread.versions_like(hop[1], version)
             by_situation.setdefault(situation, {}).setdefault(canonical(cond), []).extend(alike)
-        cases = tuple(Case(s, _effect(by_cond)) for s, by_cond in by_situation.items())
+        cases = tuple(Case(s, effect_of(by_cond)) for s, by_cond in by_situation.items())
         if len({case.effect for case in cases}) <= 1:
             return (), (Case((), cases[0].effect),)
         return patterns, cases
@@ -482,11 +488,6 @@ def _default_source(index: int, default: Default) -> Source:
 
 def _writes_any(call: OpCall, attrs: set[AttrKey]) -> bool:
     return any(w.attr in attrs for w in call.writes)
-
-
-def _effect(by_cond: dict[Cond, list[Version]]) -> Effect:
-    items = [(tuple(sorted(versions, key=lambda v: v or "")), cond) for cond, versions in by_cond.items()]
-    return tuple(sorted(items, key=lambda item: [v or "" for v in item[0]]))
 
 
 def _written(operation: Operation, args: dict[str, Value]) -> tuple[Write, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -11,6 +12,12 @@ from m4c.semantics.model import STATE, Atom, Cond, Operation, Side, StateAtom, V
 
 Effect: TypeAlias = tuple[tuple[tuple[Version, ...], Cond], ...]
 """When an operation runs, in one situation: a condition for each group of the callee's versions that share it."""
+
+
+def effect_of(by_cond: Mapping[Cond, Sequence[Version]]) -> Effect:
+    """What an operation does, from the versions that share each condition."""
+    items = [(tuple(sorted(versions, key=lambda v: v or "")), cond) for cond, versions in by_cond.items()]
+    return tuple(sorted(items, key=lambda item: [v or "" for v in item[0]]))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,6 +61,7 @@ class Rule:
     asks: StateAtom | None = None  # the operation is a condition of a state: its answer is what the others read
     both_ends: bool = False  # the same dataplane runs it at both ends of the hop
     sealing: tuple[Operation, ...] = ()  # those of its hop, of other rules, that run at both ends
+    marks: tuple[Write, ...] = ()  # what it writes that travels: it runs where the tag is updated on its hop
 
     @property
     def of_state(self) -> str | None:

@@ -84,6 +84,7 @@ def _hop(
     told: dict[Key, Any] = {}  # of states and connections, which the request's end does not change
     terminal = False
     for site in sites:
+        marking = set[int]()  # what marks is no part of the request, and counts however it ends
         if not terminal:
             asked: dict[str, bool] = {}
             holding = []
@@ -97,6 +98,7 @@ def _hop(
                 for w in rule["writes"]:
                     key = (f"{rule['state']['name']}.{w['attribute']}", w["key"])
                     told[key] = told.get(key, 0) + w["value"]
+            marking = {r["id"] for r in holding}
             holding = [r for r in holding if r["state"] is None]
             for rule in (r for r in holding if _of_carrier(r, program)):
                 ran.append((rule["policy"], rule["operation"]))
@@ -113,7 +115,11 @@ def _hop(
                 if rule["outward"]:
                     _write(rule, program, seen, set())
             _apply(writes, program, request)
-        tag = _updated(site["tags"], path, tag)  # also behind a refusal: the chain is followed regardless of it
+        else:
+            marking = {r["id"] for r in site["rules"] if _true(r["when"], r, program, path, request, tag, {})}
+        tag = _updated(
+            site["tags"], path, tag, marking
+        )  # also behind a refusal: the chain is followed regardless of it
     return Outcome(path.hop, writes | told, tuple(ran), terminal, tag)
 
 
@@ -122,6 +128,8 @@ def _write(rule: Mapping[str, Any], program: Program, writes: dict[Key, Any], be
     attributes = _entity(rule, program).attributes
     for w in rule["writes"]:
         key: Key = (w["attribute"], w["key"])
+        if attributes[key[0]].travels:
+            continue
         if attributes[w["attribute"]].merge == "union" and key in writes:
             writes[key] = sorted(writes[key] + w["value"])
         else:
@@ -153,9 +161,11 @@ def _entity(rule: Mapping[str, Any], program: Program) -> Entity:
     return next(e for e in program.entities.values() if rule["operation"] in e.operations)
 
 
-def _updated(tags: Mapping[str, Any] | None, path: CallPath, tag: int) -> int:
+def _updated(tags: Mapping[str, Any] | None, path: CallPath, tag: int, holding: Collection[int]) -> int:
     if tags is None:
         return tag
+    if "by_marks" in tags:
+        tags = next(of for of in tags["by_marks"] if all(any(r in holding for r in rules) for rules in of["rules"]))
     update = tags if tags["by_version"] is None else tags["by_version"][path.versions[-1]]
     for entry in update["map"]:
         if tag in entry["from"]:

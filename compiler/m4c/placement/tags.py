@@ -21,8 +21,8 @@ from m4c.placement.feasible import Silence
 from m4c.placement.model import Candidate, Position, Problem
 from m4c.placement.rules import Effect, Rule
 from m4c.placement.values import ANY, ZERO, Flow, Key, Keys, Sent, Values
-from m4c.placement.vectors import TooManyVectors, Vector, Vectors
-from m4c.semantics.model import Side
+from m4c.placement.vectors import TooManyVectors, Vector, Vectors, Written
+from m4c.semantics.model import AttrKey, Side, Value
 
 _CHECK = 256  # services or hops between two looks at whether to go on
 
@@ -52,6 +52,9 @@ class Table:
     hop: Hop
     position: Position
     updates: tuple[tuple[tuple[Version, ...] | None, Update], ...]  # None: whatever version answers
+    marked: tuple[tuple[Written, tuple[tuple[tuple[Version, ...] | None, Update], ...]], ...] = ()
+    """The same for whatever the hop writes to marks; `updates` is for nothing. If there is nothing here, it is the
+    same whatever it writes."""
 
 
 Meaning: TypeAlias = tuple[tuple[tuple[int, ...], Effect], ...]
@@ -134,6 +137,7 @@ class _Assignment:
         self.taken_apart = taken_apart
         self.before = before
         self.component_of = {r: i for i, c in enumerate(problem.components) for r in c.rules}
+        self.writes = self._writes()
         self.flow = self._flow({problem.column[c] for c in chosen})
         self.sent: dict[str, Sent] = {}
         self.read: dict[Hop, list[dict[Vector, tuple[Key, object]]]] = {}
@@ -169,13 +173,22 @@ class _Assignment:
         concerned = self._concerned(sum(1 << c for c in chosen))
         live = [n for n in sorted(concerned) if self.services[n].propagates]
         behind: dict[Hop, list[int]] = {}
-        flow = Flow(concerned, live, updaters["egress"], updaters["ingress"], behind, self._effects)
+        marking = {problem.rules[r].hop: at for r, at in self.at.items() if problem.rules[r].marks}
+        flow = Flow(concerned, live, updaters["egress"], updaters["ingress"], behind, marking, self._effects)
         for r in self.component_of:
             hop = problem.rules[r].hop
             updater = flow.updater(hop) if hop[1] in concerned else None
             if updater is not None and self.at[r].rank > updater.rank:
                 behind.setdefault(hop, []).append(r)
         return flow
+
+    def _writes(self) -> dict[Hop, list[tuple[AttrKey, Value]]]:
+        """What can be written to marks on each hop, by those who update the tag there."""
+        out: dict[Hop, dict[tuple[AttrKey, Value], None]] = {}
+        for rule in self.problem.rules:
+            for write in rule.marks:
+                out.setdefault(rule.hop, {})[write.attr, write.value] = None
+        return {hop: sorted(of, key=repr) for hop, of in out.items()}
 
     def _concerned(self, chosen: int) -> frozenset[str]:
         """The services behind which somebody looks at the tag before it is updated again. Elsewhere it can stay as it
@@ -335,6 +348,10 @@ class _Assignment:
         touched |= {service for hop in before.read for service in hop if service is not None}
         for now, then in ((self.flow.egress, before.flow.egress), (self.flow.ingress, before.flow.ingress)):
             touched |= {name for name in now.keys() | then.keys() if now.get(name) is not then.get(name)}
+        for hop in self.flow.marking.keys() | before.flow.marking.keys():
+            same = self.flow.marking.get(hop) is before.flow.marking.get(hop)
+            if not same or self.writes.get(hop) != before.writes.get(hop):
+                touched.update(service for service in hop if service is not None)
         return touched | (self.flow.concerned ^ before.flow.concerned)
 
     def _tables(self, touched: Set[str]) -> Iterator[Table]:
@@ -370,13 +387,17 @@ class _Assignment:
             changes.append(old)
         if all(not tags & ~(2 << new) for old in changes for new, tags in old.items()):
             return None
-        updates: dict[Update, list[Version]] = {}
-        for version, old in zip(self.vectors.versions(callee), changes, strict=True):
+        able, by_written = self.writes.get(hop, []), dict[Written, dict[Update, list[Version]]]()
+        for (version, written), old in zip(self.vectors.landings(callee), changes, strict=True):
+            if any(write not in able for write in written):
+                continue  # nobody on this hop writes that
             update = Update((), next(iter(old))) if len(old) == 1 else Update(_entries(old), None)
-            updates.setdefault(update, []).append(version)
-        if len(updates) == 1:
-            return Table(hop, updater, ((None, next(iter(updates))),))
-        return Table(hop, updater, tuple((tuple(versions), update) for update, versions in updates.items()))
+            by_written.setdefault(written, {}).setdefault(update, []).append(version)
+        said = {written: _by_version(updates) for written, updates in by_written.items()}
+        nothing = said.pop(())
+        # What says more goes first: it holds where what says less does.
+        marked = tuple(sorted(said.items(), key=lambda item: (-len(item[0]), repr(item[0]))))
+        return Table(hop, updater, nothing, marked if any(of != nothing for _, of in marked) else ())
 
     def _meaning(self, rule: int, touched: Set[str]) -> Meaning:
         """The tags with which requests come to a rule, by what it does to them."""
@@ -401,6 +422,12 @@ class _Assignment:
             known = (of, tuple((tuple(bits(came >> 1)), effects[e]) for e, came in tags.items()))
         self.meanings[id(of)] = known
         return known[1]
+
+
+def _by_version(updates: Mapping[Update, list[Version]]) -> tuple[tuple[tuple[Version, ...] | None, Update], ...]:
+    if len(updates) == 1:
+        return ((None, next(iter(updates))),)
+    return tuple((tuple(versions), update) for update, versions in updates.items())
 
 
 def _entries(old: Mapping[int, Tags]) -> tuple[tuple[tuple[int, ...], int], ...]:

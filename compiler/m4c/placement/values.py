@@ -34,18 +34,20 @@ _GONE = 1_000  # values that are not there any more before they are forgotten
 class Flow:
     """Who updates the tag. `concerned`: the services behind which somebody looks at it before it is updated again;
     `live`: those of them that hand it on, by name. `behind`: the rules behind the update of their hop, which have to
-    read off the new tag what to do; `effects`: what one does, for some classes of the caller."""
+    read off the new tag what to do. `marking`: where marks are written on a hop: there it is updated, whoever else
+    could. `effects`: what a rule does, for some classes of the caller."""
 
     concerned: frozenset[str]
     live: Sequence[str]
     egress: Mapping[str, Position]
     ingress: Mapping[str, Position]
     behind: Mapping[Hop, Sequence[int]]
+    marking: Mapping[Hop, Position]
     effects: Callable[[int, Sequence[Vector]], Sequence[Effect]]
 
     def updater(self, hop: Hop) -> Position | None:
         """Who updates the tag on a hop to a service that is concerned."""
-        found = self.ingress.get(hop[1])
+        found = self.marking.get(hop) or self.ingress.get(hop[1])
         return found if found is not None or hop[0] is None else self.egress.get(hop[0])
 
 

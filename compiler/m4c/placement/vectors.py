@@ -17,13 +17,17 @@ from typing import TypeAlias
 
 from m4c.paths.callpath import Hop, Version
 from m4c.paths.machine import lowest
+from m4c.paths.marked import MarkedSpread
 from m4c.paths.masks import Letters, bits
-from m4c.paths.spread import State
+from m4c.paths.spread import Spread, State
 from m4c.placement.model import Carried
-from m4c.semantics.model import Service
+from m4c.semantics.model import AttrKey, Service, Value
 
+Written: TypeAlias = "tuple[tuple[AttrKey, Value], ...]"  # what a hop writes to marks
+Marks: TypeAlias = frozenset[AttrKey]
 Vector: TypeAlias = int  # the classes of all components at one service
 
+_NONE: Marks = frozenset()
 NODE_LIMIT = 1_000_000  # vectors of all services before the context counts as too large
 _CHECK = 64  # services between two looks at whether to go on
 
@@ -72,9 +76,10 @@ class Part:
 
 
 class _Onto:
-    """What becomes of classes over the hops to one instance."""
+    """What becomes of classes over hops to one instance that write something to the marks that are seen there."""
 
-    def __init__(self, parts: Iterable[Part], service: str, letter: int) -> None:
+    def __init__(self, parts: Iterable[Part], service: str, letter: int, written: Written, seen: Marks) -> None:
+        self.letter, self.written, self.seen = letter, written, seen
         self.same = 0
         self.moved: dict[int, Vector] = {}  # by bit, as a set
         self.moving = 0
@@ -82,8 +87,7 @@ class _Onto:
         self.entering: dict[int, tuple[int, Vector]] = {}  # (its bits, what its usual state becomes)
         for part in parts:
             spread, said = part.context.classes.spread, part.said(service)
-            cell = spread.cell(letter)
-            column = [said.get(to[cell], 0) for to in spread.moves]
+            column = [said.get(to, 0) for to in _column(spread, service, letter, written, seen)]
             self.after[part.first] = (part, column)
             for state, then in enumerate(column):
                 bit = 1 << (part.first + state)
@@ -124,11 +128,39 @@ class _Onto:
         return out
 
 
+def _column(spread: Spread, service: str, letter: int, written: Written, seen: Marks) -> list[State]:
+    """The state behind the hop, for each before it."""
+    if not isinstance(spread, MarkedSpread):
+        cell = spread.cell(letter)
+        return [to[cell] for to in spread.moves]
+    of, looked = dict(written), [i for i, attr in enumerate(spread.marks) if attr in seen]
+    plain, case = spread.plain_cell(letter), [of.get(spread.marks[i]) for i in looked]
+    return [spread.behind(state, service, plain, looked, case)[0] for state in range(len(spread.moves))]
+
+
+def _written(parts: Iterable[Part], letter: int) -> list[Written]:
+    """What hops to an instance can write to the marks of some components, nothing first."""
+    found: dict[Written, None] = {(): None}
+    met: set[AttrKey] = set()
+    for spread in (part.context.classes.spread for part in parts):
+        if isinstance(spread, MarkedSpread):
+            shared = met.intersection(spread.marks)
+            joined: dict[Written, None] = {}
+            for one in found:
+                for outcome in spread.outcomes_at(letter):
+                    of = {m: v for m, v in zip(spread.marks, outcome, strict=True) if v is not None}
+                    if all(of.get(m) == dict(one).get(m) for m in shared):
+                        joined[tuple(sorted({**dict(one), **of}.items()))] = None
+            found = joined
+            met.update(spread.marks)
+    return list(found)
+
+
 class Vectors:
     """The vectors of each service, for one set of components after the other.
 
     `at`: in an order that depends on the components, not on what was there before. `over`: what they become over each
-    hop, for each version of the callee; over an entry hop, what 0 becomes. `begun`: those of chains that a service
+    hop, for each of the callee's `landings`; over an entry hop, what 0 becomes. `begun`: those of chains that a service
     starts by itself."""
 
     def __init__(self, letters: Letters, callees: Mapping[str, Sequence[str]], services: Mapping[str, Service]) -> None:
@@ -149,10 +181,7 @@ class Vectors:
         self._width = 0
         self._free: dict[int, list[int]] = {}  # where parts of so many bits have gone
         self._odd: dict[str, dict[int, State]] = {}
-        self._onto: dict[str, list[_Onto]] = {}
-
-    def versions(self, service: str) -> tuple[Version, ...]:
-        return tuple(self.letters.all_letters[x][1] for x in bits(self.letters.service(service)))
+        self._onto: dict[str, dict[Marks, list[_Onto]]] = {}  # by service, and by what is seen on the hops
 
     def update(self, contexts: Sequence[Carried], most: int, checkpoint: Callable[[], None]) -> set[str]:
         """Goes over to other components. Returns the services whose vectors mean something else than before.
@@ -209,20 +238,31 @@ class Vectors:
         self._width += count
         return self._width - count
 
-    def _ontos(self, service: str) -> list[_Onto]:
-        found = self._onto.get(service)
+    def _ontos(self, hop: Hop) -> list[_Onto]:
+        service, parts = hop[1], self.splitting.get(hop[1], ())
+        seen: Marks = frozenset().union(*(part.context.seen.get(hop, ()) for part in parts if part.context.seen))
+        known = self._onto.setdefault(service, {})
+        found = known.get(seen)
         if found is None:
-            parts = self.splitting.get(service, ())
             letters = bits(self.letters.service(service))
-            found = self._onto[service] = [_Onto(parts, service, x) for x in letters]
+            found = [_Onto(parts, service, x, w, seen) for x in letters for w in _written(parts, x)]
+            known[seen] = found
         return found
 
-    def _starts(self, service: str, letter: int, outside: bool) -> Vector:
+    def landings(self, service: str) -> list[tuple[Version, Written]]:
+        """The versions of a service, each with what hops to it can write to marks."""
+        letters, parts = bits(self.letters.service(service)), self.splitting.get(service, ())
+        return [(self.letters.all_letters[x][1], written) for x in letters for written in _written(parts, x)]
+
+    def _starts(self, service: str, letter: int, outside: bool, written: Written = (), seen: Marks = _NONE) -> Vector:
         """The classes at an instance with which a chain begins."""
         vector = 0
         for part in self.splitting.get(service, ()):
             spread = part.context.classes.spread
-            vector |= part.said(service)[spread.step(spread.from_outside if outside else spread.by_itself, letter)]
+            begin = spread.from_outside if outside else spread.by_itself
+            marked = isinstance(spread, MarkedSpread)
+            to = _column(spread, service, letter, written, seen)[begin] if marked else spread.step(begin, letter)
+            vector |= part.said(service)[to]
         return vector
 
     def _explore(self, region: set[str], most: int, checkpoint: Callable[[], None]) -> None:
@@ -245,7 +285,7 @@ class Vectors:
 
         def go(caller: str, callee: str, vectors: Sequence[Vector]) -> None:
             odd = self._odd.get(caller, {})
-            for onto, becomes in zip(self._ontos(callee), self.over[caller, callee], strict=True):
+            for onto, becomes in zip(self._ontos((caller, callee)), self.over[caller, callee], strict=True):
                 images = onto.images(vectors, odd)
                 becomes.update(zip(vectors, images, strict=True))
                 if callee in found:
@@ -253,14 +293,14 @@ class Vectors:
 
         for name in found:
             for hop in (*((name, to) for to in self.callees[name]), *((by, name) for by in self.callers[name])):
-                self.over[hop] = tuple({} for _ in self._ontos(hop[1]))
+                self.over[hop] = tuple({} for _ in self._ontos(hop))
         for name in found:
             own = self.letters.service(name)
             if self.services[name].origin:
                 self.begun[name] = self._starts(name, lowest(own), False)
                 arrive(name, [self.begun[name]])
             if self.services[name].entry:
-                begun = [self._starts(name, x, True) for x in bits(own)]
+                begun = [self._starts(name, o.letter, True, o.written, o.seen) for o in self._ontos((None, name))]
                 self.over[None, name] = tuple({0: vector} for vector in begun)
                 arrive(name, begun)
             for caller in self.callers[name]:
