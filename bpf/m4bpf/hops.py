@@ -4,7 +4,8 @@
 
 RULE is ``{"policy", "when", "effect", "values"}``: the operation with the number *effect* of the compiled program is
 performed with the numbers *values* if the tree *when* holds. TAGS is None or ``{"map": [{"from": [tag, …], "to": tag},
-…], "otherwise": tag or None}``. The trees are described in :mod:`m4bpf.layout`.
+…], "otherwise": tag or None}``, or a list of such that also have ``"when"``: the first that holds is it. The trees are
+described in :mod:`m4bpf.layout`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Hop:
     site: str
     index: int
     rules: tuple[Rule, ...]
-    tags: Mapping[str, Any] | None
+    tags: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
 @dataclass(frozen=True, slots=True)

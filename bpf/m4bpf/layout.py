@@ -145,19 +145,21 @@ class _Layout:
 
     def hop(self, hop: Hop, number_of: Callable[[tuple[str, str]], int]) -> int:
         """Where a hop's rules begin: they come in their order, then the tag."""
-        begin = self.op(_END, 0, 0)
-        if hop.tags is not None:
-            other = hop.tags["otherwise"]
-            to = {int(tag): int(entry["to"]) for entry in hop.tags["map"] for tag in entry["from"]}
-            end = begin
-            if other is not None:
-                begin = self.retag(int(other), end)
-            begin = self.by_tag({tag: self.retag(value, end) for tag, value in to.items()}, begin)
+        begin = end = self.op(_END, 0, 0)
+        for case in reversed([hop.tags] if isinstance(hop.tags, Mapping) else hop.tags or []):
+            begin = self.tree(case.get("when", True), self.update(case, end), begin)
         for rule in reversed(hop.rules):
             at = self.numbers(rule.values) if rule.values else 0
             done = self.op(_EFFECT, begin, begin, subject=rule.effect, at=at, value=number_of(rule.counted))
             begin = self.tree(rule.when, done, begin)
         return begin
+
+    def update(self, tags: Mapping[str, Any], end: int) -> int:
+        """Where it begins that the tag becomes what these say."""
+        other = tags["otherwise"]
+        to = {int(tag): int(entry["to"]) for entry in tags["map"] for tag in entry["from"]}
+        begin = end if other is None else self.retag(int(other), end)
+        return self.by_tag({tag: self.retag(value, end) for tag, value in to.items()}, begin)
 
     def retag(self, tag: int, then: int) -> int:
         return self.op(_RETAG, then, then, at=self.numbers((tag,)))

@@ -12,6 +12,8 @@ spec ebpf {
         reads header   with (== != in starts_with ends_with contains exists) at egress;
         operation AllowRequest at egress emits "verdict.c.j2";
         operation DropRequest  at egress emits "verdict.c.j2";
+        operation Mark         at egress emits "mark.c.j2";
+        operation Unmark       at egress emits "mark.c.j2";
     }
     supports Counter {
         operation Increment at egress emits "count.c.j2";

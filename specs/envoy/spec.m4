@@ -27,6 +27,8 @@ spec envoy {
         operation Delay             emits "delay.yaml.j2";
         operation Abort             emits "abort.yaml.j2";
         operation LogSample         emits "log.yaml.j2";
+        operation Mark              emits "mark.yaml.j2";
+        operation Unmark            emits "mark.yaml.j2";
     }
     supports TcpConnection {
         operation RequireIdentity emits "identity.yaml.j2";

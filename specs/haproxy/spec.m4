@@ -24,6 +24,8 @@ spec haproxy {
         operation Delay         emits "delay.cfg.j2";
         operation Abort         emits "abort.cfg.j2";
         operation LogSample     emits "log.cfg.j2";
+        operation Mark          emits "mark.cfg.j2";
+        operation Unmark        emits "mark.cfg.j2";
     }
     artifact "haproxy.cfg" from "haproxy.cfg.j2" per service;
     artifact "m4.lua" from "m4.lua.j2" per service;
