@@ -212,6 +212,41 @@ def test_plan_is_shown_and_cannot_be_changed(start: Any, workspace: Path) -> Non
     assert not shop.lua("return vim.bo[vim.fn.bufnr('m4://plan')].modifiable")
 
 
+def test_a_graph_is_explained_and_a_policy_created_from_its_call(start: Any, workspace: Path) -> None:
+    (workspace / "even.m4").unlink()
+    shop: Editor = start(workspace / "shop.m4")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    shop.nvim.command(f"edit {workspace / 'shop.graph.yaml'}")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    assert shop.lua("return vim.bo.formatexpr") == ""
+    shop.nvim.command("call search('entry')")
+    found = shop.lua(
+        "local p = vim.lsp.util.make_position_params(0, 'utf-8')"
+        " local r = vim.lsp.buf_request_sync(0, 'textDocument/hover', p, 60000)"
+        " for _, one in pairs(r) do return one.result.contents.value end"
+    )
+    assert "Outside traffic comes in here" in found
+    shop.nvim.command(r"call search('\[web, e\]')")
+    shop.lua(
+        "vim.lsp.buf.code_action({ apply = true, filter = function(a)"
+        " return a.title == 'Create policy `web_to_e` for this call' end })"
+    )
+    shop.wait(f"vim.fn.bufloaded('{workspace / 'shop.m4'}') == 1")
+    lines = f"table.concat(vim.api.nvim_buf_get_lines(vim.fn.bufnr('{workspace / 'shop.m4'}'), 0, -1, false), ' ')"
+    shop.wait(f"({lines}):find('policy web_to_e (HttpRequest h) on * -> web -> e', 1, true) ~= nil")
+
+
+def test_what_is_deployed_is_shown(start: Any, workspace: Path) -> None:
+    (workspace / "even.m4").unlink()
+    shop: Editor = start(workspace / "shop.m4")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    shop.nvim.command("M4Status")
+    shop.wait("vim.fn.bufwinid('m4://status') ~= -1")
+    assert shop.lua("return vim.api.nvim_buf_get_lines(vim.fn.bufnr('m4://status'), 0, -1, false)") == [
+        "nothing is deployed"
+    ]
+
+
 def test_tests_are_run_and_shown(start: Any, workspace: Path) -> None:
     with (workspace / "shop.m4").open("a") as file:
         file.write('test "labelled" { request GET "/" on web -> e; expect header["x-tier"] = "beta"; }\n')

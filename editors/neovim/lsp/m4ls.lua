@@ -10,8 +10,8 @@ return {
     })
   end,
   filetypes = { 'm4mesh' },
-  get_language_id = function()
-    return 'm4'
+  get_language_id = function(_, filetype)
+    return filetype == 'm4mesh' and 'm4' or filetype
   end,
   handlers = {
     ['$/m4/planned'] = function(_, _, ctx)

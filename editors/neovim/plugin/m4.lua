@@ -5,6 +5,7 @@ vim.g.loaded_m4 = true
 
 for name, command in pairs({
   M4Plan = { 'plan', 'M4: show the plan' },
+  M4Status = { 'status', 'M4: show what is deployed' },
   M4Test = { 'test', 'M4: run the tests' },
   M4Build = { 'build', 'M4: build artifacts' },
   M4Deploy = { 'deploy', 'M4: deploy' },
@@ -68,6 +69,17 @@ vim.api.nvim_create_autocmd('BufWritePost', {
         client:notify('workspace/didChangeWatchedFiles', { changes = changes })
       end
     end
+  end,
+})
+
+-- Graphs are of another file type: the server of their mesh gets them, too, whichever is opened first.
+local graphs = { '*.graph.yaml', '*.graph.yml', '*.graph.json' }
+vim.api.nvim_create_autocmd({ 'BufReadPost', 'BufNewFile', 'LspAttach' }, {
+  group = vim.api.nvim_create_augroup('m4_graphs', {}),
+  pattern = vim.list_extend({ '*.m4' }, graphs),
+  desc = 'M4: hand graphs to the language server',
+  callback = function()
+    require('m4').take_graphs()
   end,
 })
 

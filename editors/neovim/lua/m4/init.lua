@@ -105,6 +105,29 @@ function M.plan(path)
   end)
 end
 
+--- Shows what is deployed, and what its elements have counted.
+--- @param path string?
+function M.status(path)
+  ask('m4.status', path, function(result)
+    show('m4://status', result.text)
+  end)
+end
+
+--- Gives the graphs that are open to the servers of their folders.
+function M.take_graphs()
+  for _, running in ipairs(vim.lsp.get_clients({ name = 'm4ls' })) do
+    for _, bufnr in ipairs(vim.api.nvim_list_bufs()) do
+      local file = vim.api.nvim_buf_get_name(bufnr)
+      local is_graph = file:match('%.graph%.ya?ml$') or file:match('%.graph%.json$')
+      local inside = running.root_dir and vim.fs.relpath(running.root_dir, file)
+      if is_graph and inside and vim.api.nvim_buf_is_loaded(bufnr) and not running.attached_buffers[bufnr] then
+        vim.lsp.buf_attach_client(bufnr, running.id)
+        vim.bo[bufnr].formatexpr = '' -- it formats no graphs
+      end
+    end
+  end
+end
+
 --- Runs the tests, and shows hop by hop what happened in those that fail.
 --- @param path string?
 --- @param title string? of one test; default: all
