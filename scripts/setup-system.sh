@@ -5,7 +5,7 @@
 #   kernel    clang, libbpf and headers: what compiles and loads the programs in the kernel
 #   proxies   HAProxy; Envoy comes with the Python packages
 #   tests     Chromium, which the VS Code tests drive, a compiler for a part of that VS Code, bpftool, iproute2 for networks of
-#             their own, and Emacs with eglot
+#             their own, bcc, which compiles for the kernel in place of clang, and Emacs with eglot
 #   bench     what the benchmark of the dataplanes needs beside those: h2load, and a compiler for its application
 # Without root (or sudo that asks nothing) it says what is missing and goes on: everything else works without.
 set -euo pipefail
@@ -14,7 +14,7 @@ declare -A packages=(
     [python]=""
     [kernel]="clang-14 libbpf1 libbpf-dev linux-libc-dev"
     [proxies]="haproxy"
-    [tests]="chromium g++ make bpftool iproute2 emacs-nox elpa-eglot"
+    [tests]="chromium g++ make bpftool iproute2 python3-bpfcc emacs-nox elpa-eglot"
     [bench]="nghttp2-client gcc libc6-dev"
 )
 

@@ -7,8 +7,6 @@
 // waits in another thread while the connection is made, and by urgent data (MSG_OOB), which its callee does not see.
 #pragma once
 
-#include <bpf/bpf_core_read.h>
-
 #include "m4_types.h"
 
 static __always_inline void m4_map_ipv4(struct m4_remote *remote, u32 address)
@@ -22,10 +20,10 @@ static __always_inline int m4_may_connect(struct bpf_sock_addr *address, struct 
 {
     struct bpf_sock *sk = address->sk;
     remote->port = bpf_ntohs(address->user_port);
-    if (!sk || !bpf_map_lookup_elem(&m4_hops, remote))
+    if (!sk || !bpf_map_lookup_elem(M4_MAP(m4_hops), remote))
         return 1;
     struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-    return !tcp || (!tcp->fastopen_req && !BPF_CORE_READ_BITFIELD(tcp, fastopen_connect));
+    return !tcp || (!M4_TCP(tcp, u64, fastopen_req) && !M4_TCP_BIT(tcp, fastopen_connect));
 }
 
 SEC("cgroup/connect4")
@@ -64,18 +62,18 @@ int m4_connected(struct bpf_sock_ops *ops)
         remote.address[3] = ops->remote_ip6[3];
     }
     remote.port = bpf_ntohl(ops->remote_port);
-    u32 *site = bpf_map_lookup_elem(&m4_hops, &remote);
+    u32 *site = bpf_map_lookup_elem(M4_MAP(m4_hops), &remote);
     struct bpf_sock *sk = ops->sk;
     if (!site || !sk)
         return 1;
     u64 cookie = bpf_get_socket_cookie(ops);
-    struct m4_conn *conn = bpf_sk_storage_get(&m4_conns, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+    struct m4_conn *conn = bpf_sk_storage_get(M4_MAP(m4_conns), sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
     if (conn) {
         conn->cookie = cookie;
         conn->site = *site;
     }
-    if (!conn || bpf_sock_hash_update(ops, &m4_sockets, &cookie, BPF_ANY)) {
-        struct m4_counters *counters = bpf_map_lookup_elem(&m4_counts, site);
+    if (!conn || bpf_sock_hash_update(ops, M4_MAP(m4_sockets), &cookie, BPF_ANY)) {
+        struct m4_counters *counters = bpf_map_lookup_elem(M4_MAP(m4_counts), site);
         if (counters)
             M4_COUNT(counters, errors);
     }

@@ -56,14 +56,42 @@ static const u8 m4_step[256] = {  // everything else leads to S_BAD
     [S_DONE << 4 ... S_DONE << 4 | 15] = S_DONE,
 };
 
+#ifdef M4_BCC
+struct m4_tables {
+    u8 m4_class[256], m4_step[256];
+};
+
+M4_DEFINE(m4_tables, ARRAY, u32, struct m4_tables, 1, 0)
+
+#define M4_OCTET(table, at, n) (u64)table[8 * (at) + (n)] << 8 * (n)
+#define M4_OCTETS(table, at)                                                                                   \
+    u64 m4_table_##table##_##at(void *unused)                                                                  \
+    {                                                                                                          \
+        return M4_OCTET(table, at, 0) | M4_OCTET(table, at, 1) | M4_OCTET(table, at, 2) | M4_OCTET(table, at, 3) | \
+               M4_OCTET(table, at, 4) | M4_OCTET(table, at, 5) | M4_OCTET(table, at, 6) | M4_OCTET(table, at, 7);  \
+    }
+#define M4_EIGHT(table, digits)                                                                                  \
+    M4_OCTETS(table, digits##0) M4_OCTETS(table, digits##1) M4_OCTETS(table, digits##2) M4_OCTETS(table, digits##3) \
+    M4_OCTETS(table, digits##4) M4_OCTETS(table, digits##5) M4_OCTETS(table, digits##6) M4_OCTETS(table, digits##7)
+#define M4_TABLE(table) M4_EIGHT(table, 0) M4_EIGHT(table, 01) M4_EIGHT(table, 02) M4_EIGHT(table, 03)
+
+M4_TABLE(m4_class)
+M4_TABLE(m4_step)
+#define M4_LOOK_UP(tables, table, at) ((tables)->table[at])
+#else
+struct m4_tables;
+#define M4_LOOK_UP(tables, table, at) table[at]
+#endif
+
 #define M4_BLOCK 64
 
 struct m4_scan {
     struct m4_work *w;
+    const struct m4_tables *tables;
     u32 state, events, solid;
 };
 
-static long m4_scan_block(u32 block, struct m4_scan *s)
+M4_CALLED long m4_scan_block(u32 block, struct m4_scan *s)
 {
     struct m4_work *w = s->w;
     u32 state = s->state, events = s->events, solid = s->solid, size = w->size;
@@ -75,7 +103,7 @@ static long m4_scan_block(u32 block, struct m4_scan *s)
         u32 at = base + i, slot = events;
         if (at >= size)
             break;
-        u32 step = m4_step[(state << 4 | (m4_class[w->text[base + i]] & 15)) & 255];
+        u32 step = M4_LOOK_UP(s->tables, m4_step, (state << 4 | (M4_LOOK_UP(s->tables, m4_class, w->text[base + i]) & 15)) & 255);
         M4_HIDE(slot);
         w->event[slot & (M4_EVENTS - 1)] = (step & 15) << 28 | solid << 14 | at;
         events += step >> 7;
@@ -89,13 +117,19 @@ static long m4_scan_block(u32 block, struct m4_scan *s)
 }
 
 // Walks over the first `size` bytes of the text; leaves the automaton's state and the events in `w`.
-__noinline int m4_scan(struct m4_work *w, u32 size, u32 state)
+M4_FUNCTION int m4_scan(struct m4_work *w, u32 size, u32 state)
 {
     if (!w)
         return 0;
     struct m4_scan scan = {.w = w, .state = state & 15};
+#ifdef M4_BCC
+    u32 zero = 0;
+    scan.tables = bpf_map_lookup_elem(M4_MAP(m4_tables), &zero);
+    if (!scan.tables)
+        return 0;
+#endif
     w->size = size;
-    bpf_loop((size + M4_BLOCK - 1) / M4_BLOCK, m4_scan_block, &scan, 0);
+    M4_LOOP((size + M4_BLOCK - 1) / M4_BLOCK, M4_HEAD / M4_BLOCK, m4_scan_block, &scan);
     w->state = scan.state;
     w->events = scan.events;
     w->end = 0;
@@ -113,7 +147,6 @@ __noinline int m4_scan(struct m4_work *w, u32 size, u32 state)
 struct m4_walk {
     struct m4_work *w;
     const struct m4_set *set;
-    u32 start, query, name, colon, value;
 };
 
 static __always_inline void m4_note(struct m4_field *field, struct m4_text value)
@@ -126,24 +159,24 @@ static __always_inline void m4_note(struct m4_field *field, struct m4_text value
 static __always_inline void m4_on_field(struct m4_walk *k, u32 solid)
 {
     struct m4_work *w = k->w;
-    u32 len = k->colon - k->name;
-    struct m4_text value = {k->colon + 1, 0};
-    if (solid > k->colon) {
-        value.at = k->value;
-        value.len = solid - k->value;
+    u32 len = w->walk.colon - w->walk.name;
+    struct m4_text value = {w->walk.colon + 1, 0};
+    if (solid > w->walk.colon) {
+        value.at = w->walk.value;
+        value.len = solid - w->walk.value;
     }
-    if (M4_NAMED(w, k->name, len, "content-length"))
+    if (M4_NAMED(w, w->walk.name, len, "content-length"))
         m4_note(&w->own[M4_OWN_LENGTH], value);
-    else if (M4_NAMED(w, k->name, len, "transfer-encoding"))
+    else if (M4_NAMED(w, w->walk.name, len, "transfer-encoding"))
         m4_note(&w->own[M4_OWN_ENCODING], value);
-    else if (M4_NAMED(w, k->name, len, "host"))
+    else if (M4_NAMED(w, w->walk.name, len, "host"))
         m4_note(&w->own[M4_OWN_HOST], value);
-    else if (M4_NAMED(w, k->name, len, "expect"))
+    else if (M4_NAMED(w, w->walk.name, len, "expect"))
         m4_note(&w->own[M4_OWN_EXPECT], value);
-    else if (M4_NAMED(w, k->name, len, M4_CONTEXT))
+    else if (M4_NAMED(w, w->walk.name, len, M4_CONTEXT))
         m4_note(&w->own[M4_OWN_CONTEXT], value);
 
-    u64 number = m4_part_number(w, k->set, k->name, len);
+    u64 number = m4_part_number(w, k->set, w->walk.name, len);
     if (!number)
         return;
     M4_HIDE(number);
@@ -162,7 +195,7 @@ static __always_inline void m4_on_field(struct m4_walk *k, u32 solid)
     }
 }
 
-static long m4_on_event(u32 i, struct m4_walk *k)
+M4_CALLED long m4_on_event(u32 i, struct m4_walk *k)
 {
     struct m4_work *w = k->w;
     u32 event = w->event[i & (M4_EVENTS - 1)];
@@ -170,28 +203,28 @@ static long m4_on_event(u32 i, struct m4_walk *k)
     switch (event >> 28) {
     case S_TARGET0:
         w->part[M4_PART_METHOD] = (struct m4_text){0, at};
-        k->start = at + 1;
+        w->walk.start = at + 1;
         break;
     case S_QUERY:
-        k->query = at;
+        w->walk.query = at;
         break;
     case S_VERSION:
-        w->part[M4_PART_TARGET] = (struct m4_text){k->start, at - k->start};
-        w->part[M4_PART_PATH] = (struct m4_text){k->start, (k->query ? k->query : at) - k->start};
-        k->start = at + 1;
+        w->part[M4_PART_TARGET] = (struct m4_text){w->walk.start, at - w->walk.start};
+        w->part[M4_PART_PATH] = (struct m4_text){w->walk.start, (w->walk.query ? w->walk.query : at) - w->walk.start};
+        w->walk.start = at + 1;
         break;
     case S_FIRST_CR:
-        if (at - k->start == 8 && m4_same(w, k->start, "HTTP/1.", 7, 0))
-            w->version = w->text[(k->start + 7) & M4_TEXT_MASK];
+        if (at - w->walk.start == 8 && m4_same(w, w->walk.start, "HTTP/1.", 7, 0))
+            w->version = w->text[(w->walk.start + 7) & M4_TEXT_MASK];
         break;
     case S_NAME:
-        k->name = at;
+        w->walk.name = at;
         break;
     case S_BLANK:
-        k->colon = at;
+        w->walk.colon = at;
         break;
     case S_VALUE:
-        k->value = at;
+        w->walk.value = at;
         break;
     case S_CR:
         m4_on_field(k, solid);
@@ -202,13 +235,14 @@ static long m4_on_event(u32 i, struct m4_walk *k)
 
 struct m4_join {
     struct m4_work *w;
-    u32 part, end, any;
+    u32 part;
+    u64 comma;  // 1 behind the first value
 };
 
-static long m4_join_one(u32 i, struct m4_join *j)
+M4_CALLED long m4_join_one(u32 i, struct m4_join *j)
 {
     struct m4_work *w = j->w;
-    u64 n = i, to = j->end;
+    u64 n = i, to = w->joined;
     M4_HIDE(n);
     if (n >= M4_REPEATS)
         return 1;
@@ -216,9 +250,10 @@ static long m4_join_one(u32 i, struct m4_join *j)
         return 0;
     M4_HIDE(to);
     to &= M4_TEXT_MASK;
-    if (j->any)
-        w->text[to++] = ',';
-    j->any = 1;
+    w->text[to] = ',';  // in front of the first one it is overwritten
+    to += j->comma;
+    j->comma = 1;
+    M4_OPAQUE(j->comma);
     u64 from = w->repeat[n].value.at, len = w->repeat[n].value.len;
     M4_HIDE(from);
     from &= M4_TEXT_MASK;
@@ -226,12 +261,12 @@ static long m4_join_one(u32 i, struct m4_join *j)
     if (len >= M4_HEAD)
         return 1;
     bpf_probe_read_kernel(w->text + to, len, w->text + from);
-    j->end = to + len;
+    w->joined = to + len;
     return 0;
 }
 
 // A repeated field is one value, joined by ",". The joined values lie behind the head and are together shorter than it.
-static long m4_join_part(u32 i, struct m4_work **all)
+M4_CALLED long m4_join_part(u32 i, struct m4_work **all)
 {
     struct m4_work *w = *all;
     u64 part = i;
@@ -239,11 +274,11 @@ static long m4_join_part(u32 i, struct m4_work **all)
     part &= M4_PARTS - 1;
     if (!(w->repeated >> part & 1))
         return 0;
-    struct m4_join join = {.w = w, .part = part, .end = w->joined};
-    bpf_loop(w->repeats, m4_join_one, &join, 0);
-    w->part[part].at = w->joined;
-    w->part[part].len = join.end - w->joined;
-    w->joined = join.end;
+    struct m4_join join = {w, part, 0};
+    u32 begin = w->joined;
+    M4_LOOP(w->repeats, M4_REPEATS, m4_join_one, &join);
+    w->part[part].at = begin;
+    w->part[part].len = w->joined - begin;
     return 0;
 }
 
@@ -256,7 +291,9 @@ static __always_inline u32 m4_read_length(struct m4_work *w)
         return 400;
 #pragma clang loop unroll(disable)
     for (u32 i = 0; i < 18; i++) {
-        if (i >= text.len)
+        u32 len = text.len;
+        M4_HIDE(len);  // lest a loop be made whose end the verifier does not see
+        if (i >= len)
             break;
         u64 at = text.at + i;
         M4_HIDE(at);
@@ -319,11 +356,12 @@ static __always_inline u32 m4_framing(struct m4_work *w)
 }
 
 // Reads the head that m4_scan has found to be complete.
-__noinline int m4_read_head(struct m4_work *w, const struct m4_set *set)
+M4_FUNCTION int m4_read_head(struct m4_work *w, const struct m4_set *set)
 {
     if (!w || !set)
         return 0;
-    struct m4_walk walk = {.w = w, .set = set};
+    struct m4_walk walk = {w, set};
+    w->walk = (struct m4_places){};
     w->repeats = w->chunked = w->version = w->status = w->length = w->tag = w->answers = w->repeated = 0;
     w->present = (1 << M4_PART_FIELDS) - 1;
     w->next = M4_KEEP;
@@ -332,11 +370,11 @@ __noinline int m4_read_head(struct m4_work *w, const struct m4_set *set)
     w->error = 431;
     if (w->events > M4_EVENTS)
         return 0;
-    bpf_loop(w->events, m4_on_event, &walk, 0);
+    M4_LOOP(w->events, M4_EVENTS, m4_on_event, &walk);
     if (w->repeats > M4_REPEATS)
         return 0;
     if (w->repeated)
-        bpf_loop(M4_PARTS, m4_join_part, &w, 0);
+        M4_LOOP(M4_PARTS, M4_PARTS, m4_join_part, &w);
     w->error = m4_framing(w);
     w->tag = m4_read_tag(w);
     w->no_body = w->part[M4_PART_METHOD].len == 4 && m4_same(w, w->part[M4_PART_METHOD].at, "HEAD", 4, 0);
@@ -350,7 +388,7 @@ static __always_inline struct m4_work *m4_take_work(void)
 #pragma clang loop unroll(disable)
     for (u32 i = 0; i < M4_SLOTS; i++) {
         u32 slot = (first + i) % M4_SLOTS;
-        struct m4_work *w = bpf_map_lookup_elem(&m4_works, &slot);
+        struct m4_work *w = bpf_map_lookup_elem(M4_MAP(m4_works), &slot);
         if (w && !__sync_lock_test_and_set(&w->busy, 1))
             return w;
     }

@@ -84,7 +84,7 @@ static __always_inline int m4_cut(struct sk_msg_md *m)
 static __always_inline int m4_return(struct m4_run *r)
 {
     u64 key = r->conn->cookie;
-    return bpf_msg_redirect_hash(r->m, &m4_sockets, &key, BPF_F_INGRESS);
+    return bpf_msg_redirect_hash(r->m, M4_MAP(m4_sockets), &key, BPF_F_INGRESS);
 }
 
 // Is every earlier request of this connection answered, and the answer read? Only then may an answer of ours follow.
@@ -195,10 +195,10 @@ static __always_inline void m4_tell(struct m4_run *r)
 {
     struct m4_work *w = r->w;
     u32 rule = w->rule;
-    u64 *refused = bpf_map_lookup_elem(&m4_refused, &rule);
+    u64 *refused = bpf_map_lookup_elem(M4_MAP(m4_refused), &rule);
     if (refused)
         __sync_fetch_and_add(refused, 1);
-    struct m4_refusal *told = bpf_ringbuf_reserve(&m4_refusals, sizeof(*told), 0);
+    struct m4_refusal *told = bpf_ringbuf_reserve(M4_MAP(m4_refusals), sizeof(*told), 0);
     if (!told)
         return;
     told->at = bpf_ktime_get_ns();
@@ -300,7 +300,7 @@ static __always_inline int m4_broken_body(struct m4_run *r)
 
 #define M4_SIZE_LINE 20  // CRLF of the chunk before, 15 digits, CRLF, and one byte that must not be there
 
-static long m4_size_byte(u32 i, struct m4_run *r)
+M4_CALLED long m4_size_byte(u32 i, struct m4_run *r)
 {
     struct m4_work *w = r->w;
     struct m4_size_line *line = &w->line;
@@ -336,7 +336,7 @@ static __always_inline int m4_on_chunk(struct m4_run *r, u32 at)
         return m4_broken_body(r);
     w->line = (struct m4_size_line){.at = at};
     if (have > at)
-        bpf_loop(have - at, m4_size_byte, r, 0);
+        M4_LOOP(have - at, M4_SIZE_LINE, m4_size_byte, r);
     if (w->line.bad || (!w->line.end && have == M4_SIZE_LINE))
         return m4_broken_body(r);
     if (!w->line.end)
@@ -380,7 +380,7 @@ static __always_inline int m4_swallow(struct m4_run *r)
     return m4_cut(r->m) ? m4_fail(r) : m4_return(r);
 }
 
-static __noinline int m4_run(struct m4_run *r)
+M4_APART int m4_run(struct m4_run *r)
 {
     struct m4_conn *conn = r->conn;
     if (conn->rest && conn->phase != M4_PHASE_DISCARD) {
@@ -416,16 +416,16 @@ int m4_msg(struct sk_msg_md *m)
     bpf_msg_apply_bytes(m, 0);
     if (!m->size)
         return SK_PASS;
-    run.conn = bpf_sk_storage_get(&m4_conns, sk, 0, 0);
+    run.conn = bpf_sk_storage_get(M4_MAP(m4_conns), sk, 0, 0);
     if (!run.conn)
         return SK_DROP;
     u32 site = run.conn->site;
-    run.counters = bpf_map_lookup_elem(&m4_counts, &site);
+    run.counters = bpf_map_lookup_elem(M4_MAP(m4_counts), &site);
     struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
     if (!run.counters || !tcp)
         return SK_DROP;
-    run.received = tcp->bytes_received;
-    run.unread = tcp->rcv_nxt - tcp->copied_seq;
+    run.received = M4_TCP(tcp, u64, bytes_received);
+    run.unread = M4_TCP(tcp, u32, rcv_nxt) - M4_TCP(tcp, u32, copied_seq);
     if (run.unread && sk->state == BPF_TCP_CLOSE_WAIT)
         run.unread--;  // the callee's FIN counts as a byte
     run.w = m4_take_work();
@@ -440,8 +440,10 @@ int m4_msg(struct sk_msg_md *m)
 SEC("sk_msg")
 int m4_entry(struct sk_msg_md *m)
 {
-    bpf_tail_call(m, &m4_judges, 0);
+    m4_tail_call(m, m4_judges, 0);
     return SK_DROP;
 }
 
+#ifndef M4_BCC
 char m4_license[] SEC("license") = "Dual BSD/GPL";
+#endif

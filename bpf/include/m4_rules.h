@@ -49,28 +49,18 @@ struct m4_set {
     struct m4_op op[M4_OPS];  // each site begins at the one of its number
 };
 
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 2);
-    __type(key, u32);
-    __type(value, struct m4_set);
-} m4_sets SEC(".maps");
+M4_DEFINE(m4_sets, ARRAY, u32, struct m4_set, 2, 0)
 
 // The number of the set in force.
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, u32);
-    __type(value, u32);
-} m4_current SEC(".maps");
+M4_DEFINE(m4_current, ARRAY, u32, u32, 1, 0)
 
 static __always_inline const struct m4_set *m4_set_in_force(void)
 {
-    u32 zero = 0, *current = bpf_map_lookup_elem(&m4_current, &zero);
+    u32 zero = 0, *current = bpf_map_lookup_elem(M4_MAP(m4_current), &zero);
     if (!current)
         return 0;
     u32 number = *(volatile u32 *)current;
-    return bpf_map_lookup_elem(&m4_sets, &number);
+    return bpf_map_lookup_elem(M4_MAP(m4_sets), &number);
 }
 
 // In which bits the eight bytes at `text` are not those of a literal.
@@ -82,7 +72,7 @@ static __always_inline u64 m4_differ(const u8 *text, const struct m4_set *set, u
 }
 
 // Are the `size` bytes at `at` those of the literal?
-__noinline int m4_matches(const struct m4_work *w, const struct m4_set *set, u32 at, u32 literal, u32 size)
+M4_FUNCTION int m4_matches(const struct m4_work *w, const struct m4_set *set, u32 at, u32 literal, u32 size)
 {
     if (!w || !set || size > M4_LITERAL)
         return 0;
@@ -90,16 +80,21 @@ __noinline int m4_matches(const struct m4_work *w, const struct m4_set *set, u32
     M4_HIDE(from);
     from &= M4_TEXT_MASK;
     const u8 *text = w->text + from;
-    u32 words = size / 8;
-    u64 last = (1ULL << (size & 7) * 8) - 1;
+    u64 words = size / 8, last = (1ULL << (size & 7) * 8) - 1;
+    M4_HIDE(words);
 #pragma clang loop unroll(disable)
     for (u32 i = 0; i < M4_LITERAL / 8; i++) {
         if (i >= words)
-            return !last || !(m4_differ(text + 8 * i, set, literal + 2 * i) & last);
+            break;
         if (m4_differ(text + 8 * i, set, literal + 2 * i))
             return 0;
     }
-    return 1;
+    if (!last)
+        return 1;
+    words &= M4_LITERAL / 8 - 1;
+    M4_HIDE(words);
+    words &= M4_LITERAL / 8 - 1;
+    return !(m4_differ(text + 8 * words, set, literal + 2 * words) & last);
 }
 
 struct m4_naming {
@@ -108,7 +103,7 @@ struct m4_naming {
     u32 at, len, part;
 };
 
-static long m4_try_name(u32 i, struct m4_naming *n)
+M4_CALLED long m4_try_name(u32 i, struct m4_naming *n)
 {
     u64 part = n->part;
     M4_HIDE(part);
@@ -121,13 +116,13 @@ static long m4_try_name(u32 i, struct m4_naming *n)
 }
 
 // The number of the part that is the field with this name; 0 if no condition looks at it.
-__noinline int m4_part_number(const struct m4_work *w, const struct m4_set *set, u32 at, u32 len)
+M4_FUNCTION int m4_part_number(const struct m4_work *w, const struct m4_set *set, u32 at, u32 len)
 {
     if (!w || !set)
         return 0;
     struct m4_naming naming = {w, set, at, len, set->first[len & (M4_CHAINS - 1)]};
     if (naming.part)
-        bpf_loop(M4_PARTS, m4_try_name, &naming, 0);
+        M4_LOOP(M4_PARTS, M4_CHAIN, m4_try_name, &naming);
     return naming.part & (M4_PARTS - 1);
 }
 
@@ -137,7 +132,7 @@ struct m4_search {
     u32 at, literal, size, found;
 };
 
-static long m4_search_at(u32 i, struct m4_search *s)
+M4_CALLED long m4_search_at(u32 i, struct m4_search *s)
 {
     s->found = m4_matches(s->w, s->set, s->at + i, s->literal, s->size);
     return s->found != 0;
@@ -148,7 +143,7 @@ static __always_inline u32 m4_search(const struct m4_work *w, const struct m4_se
 {
     struct m4_search search = {w, set, text.at, op->at, op->size, 0};
     if (text.len >= op->size)
-        bpf_loop(text.len - op->size + 1, m4_search_at, &search, 0);
+        M4_LOOP(text.len - op->size + 1, 1, m4_search_at, &search);
     return search.found;
 }
 
@@ -170,14 +165,13 @@ static __always_inline void m4_perform(struct m4_work *w, const struct m4_set *s
 struct m4_pass {
     struct m4_work *w;
     const struct m4_set *set;
-    u32 at;
 };
 
-static long m4_do_op(u32 i, struct m4_pass *p)
+M4_CALLED long m4_do_op(u32 i, struct m4_pass *p)
 {
     struct m4_work *w = p->w;
     const struct m4_set *set = p->set;
-    u64 at = p->at;
+    u64 at = w->pass;
     M4_HIDE(at);
     at &= M4_OPS - 1;
     const struct m4_op *op = &set->op[at];
@@ -189,19 +183,21 @@ static long m4_do_op(u32 i, struct m4_pass *p)
     u64 present = w->present >> part & 1;
     struct m4_text text = w->part[part];
     u32 size = op->size;
+    u32 begin = text.at;
     switch (op->kind) {
     case M4_END:
         return 1;
     case M4_GO:
         break;
     case M4_EQUALS:
-        holds = present && text.len == size && m4_matches(w, set, text.at, op->at, size);
-        break;
-    case M4_STARTS_WITH:
-        holds = present && text.len >= size && m4_matches(w, set, text.at, op->at, size);
+        present &= m4_is(text.len, size);
+        holds = present;
         break;
     case M4_ENDS_WITH:
-        holds = present && text.len >= size && m4_matches(w, set, text.at + text.len - size, op->at, size);
+        begin += text.len - size;
+    case M4_STARTS_WITH:
+        present &= text.len >= size;
+        holds = present;
         break;
     case M4_CONTAINS:
         holds = present && m4_search(w, set, text, op);
@@ -226,16 +222,19 @@ static long m4_do_op(u32 i, struct m4_pass *p)
         m4_deny(w, 403);  // no such site
         return 1;
     }
-    p->at = holds ? op->yes : op->no;
+    if (holds && op->kind >= M4_EQUALS && op->kind <= M4_ENDS_WITH)
+        holds = m4_matches(w, set, begin, op->at, size);
+    w->pass = holds ? op->yes : op->no;
     return 0;
 }
 
 // Judges the request by the policies of a site.
-__noinline int m4_judge(struct m4_work *w, const struct m4_set *set, u32 site)
+M4_FUNCTION int m4_judge(struct m4_work *w, const struct m4_set *set, u32 site)
 {
     if (!w || !set)
         return 0;
-    struct m4_pass pass = {.w = w, .set = set, .at = site < M4_OPS ? site : M4_OPS - 1};
-    bpf_loop(M4_OPS, m4_do_op, &pass, 0);
+    struct m4_pass pass = {w, set};
+    w->pass = site < M4_OPS ? site : M4_OPS - 1;
+    M4_LOOP(M4_OPS, M4_STEPS, m4_do_op, &pass);
     return 0;
 }

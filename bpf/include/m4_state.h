@@ -15,24 +15,18 @@ struct m4_state {
 };
 
 // By the number that the loader makes of a state's name.
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, M4_STATES);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __type(key, u64);
-    __type(value, struct m4_state);
-} m4_states SEC(".maps");
+M4_DEFINE(m4_states, HASH, u64, struct m4_state, M4_STATES, BPF_F_NO_PREALLOC)
 
 static __always_inline struct m4_state *m4_state_of(u64 key)
 {
-    struct m4_state fresh = {}, *state = bpf_map_lookup_elem(&m4_states, &key);
+    struct m4_state fresh = {}, *state = bpf_map_lookup_elem(M4_MAP(m4_states), &key);
     if (state)
         return state;
-    bpf_map_update_elem(&m4_states, &key, &fresh, BPF_NOEXIST);
-    return bpf_map_lookup_elem(&m4_states, &key);
+    bpf_map_update_elem(M4_MAP(m4_states), &key, &fresh, BPF_NOEXIST);
+    return bpf_map_lookup_elem(M4_MAP(m4_states), &key);
 }
 
-__noinline int m4_count(u64 key, s64 by)
+M4_FUNCTION int m4_count(u64 key, s64 by)
 {
     struct m4_state *state = m4_state_of(key);
     if (state)
@@ -43,7 +37,7 @@ __noinline int m4_count(u64 key, s64 by)
 // Takes a token of a bucket that fills by one each `interval`, and is `slack` from full when it holds one more than
 // none; both in nanoseconds. The bucket is one number, the moment at which it is full again, so that a token is taken by
 // one exchange (the generic cell rate algorithm, ITU-T I.371).
-__noinline int m4_take(u64 key, u64 interval, u64 slack)
+M4_FUNCTION int m4_take(u64 key, u64 interval, u64 slack)
 {
     struct m4_state *state = m4_state_of(key);
     u64 now = bpf_ktime_get_ns();

@@ -6,17 +6,7 @@
 //   M4_CONTEXT, M4_CONTEXT_WIDTH    name of the context header (lower case) and its number of hexadecimal digits
 #pragma once
 
-#include <linux/bpf.h>
-#include <linux/types.h>
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-typedef __u8 u8;
-typedef __u16 u16;
-typedef __u32 u32;
-typedef __u64 u64;
-typedef __s64 s64;
+#include "m4_loader.h"
 
 // The compiler must not know this value: it would drop the bounds check that the verifier wants to see.
 #define M4_HIDE(x) asm volatile("" : "+r"(x)::"memory")
@@ -24,13 +14,26 @@ typedef __s64 s64;
 // The same for a number that is only computed with: keeps arithmetic from being turned into branches.
 #define M4_OPAQUE(x) asm("" : "+r"(x))
 
-#define M4_HEAD 8192           // longest head (request line and fields) that is judged; beyond it: 431
+#ifdef M4_BCC
+#define M4_HEAD 1024           // longest head (request line and fields) that is judged; beyond it: 431
+#define M4_EVENTS 64           // about four per field; more is refused with 431
+#define M4_REPEATS 16          // fields that conditions look at, repetitions counted
+#define M4_LITERAL 32          // longest constant in a condition
+#define M4_STEPS 32            // of a walk over a set of policies
+#define M4_PARTS 16            // parts of a request that conditions look at
+#define M4_CHAIN 4             // fields whose names have the same length
+#else
+#define M4_HEAD 8192
+#define M4_EVENTS 512
+#define M4_REPEATS 128
+#define M4_LITERAL 1024
+#define M4_STEPS M4_OPS
+#define M4_PARTS 64
+#define M4_CHAIN M4_PARTS
+#endif
 #define M4_TEXT (3 * M4_HEAD)  // the head, the joined values of repeated fields, and slack for fixed-size reads
 #define M4_TEXT_MASK (2 * M4_HEAD - 1)
-#define M4_LITERAL 1024        // longest constant in a condition
 #define M4_RULES 8192          // of a set of policies and of the next one: refusals of each are counted
-#define M4_EVENTS 512          // about four per field; more is refused with 431
-#define M4_REPEATS 128         // fields that conditions look at, repetitions counted
 #define M4_SLOTS 32            // working memories: one per run in progress
 #define M4_SOCKETS 65536       // connections under control at a time
 #define M4_KEEP (1ULL << 32)   // no tag is this large: "leave the tag as it is"
@@ -38,16 +41,6 @@ typedef __s64 s64;
 // What a set of policies may hold. The loader knows these numbers too, and refuses what does not fit.
 #define M4_OPS 8192
 #define M4_WORDS 16384
-#define M4_PARTS 64            // parts of a request that conditions look at
-
-// Fields of the kernel's TCP socket; the loader finds their real places (CO-RE).
-struct tcp_sock {
-    u64 bytes_received;
-    u32 copied_seq;
-    u32 rcv_nxt;
-    void *fastopen_req;
-    u8 fastopen_connect : 1;
-} __attribute__((preserve_access_index));
 
 // Where a connection stands between two messages of its sender.
 enum m4_phase {
@@ -95,8 +88,13 @@ struct m4_size_line {
     u32 at, digits, cr, end, bad;
 };
 
+// What the events of a head have told so far; in memory for the same reason.
+struct m4_places {
+    u32 start, query, name, colon, value;
+};
+
 struct m4_work {
-    u32 busy;
+    u64 busy;
     u32 state;                             // of the head automaton
     u32 size;                              // bytes of text to scan
     u32 events, repeats;
@@ -116,6 +114,8 @@ struct m4_work {
     struct m4_field own[M4_OWN];
     struct { u32 part; struct m4_text value; } repeat[M4_REPEATS];
     struct m4_size_line line;
+    struct m4_places walk;
+    u32 pass;                              // the operation at hand
     u32 event[M4_EVENTS];
     u8 text[M4_TEXT];
 };
@@ -129,49 +129,19 @@ struct m4_remote {
     u32 port;        // in host order
 };
 
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 4096);
-    __type(key, struct m4_remote);
-    __type(value, u32);
-} m4_hops SEC(".maps");
+M4_DEFINE(m4_hops, HASH, struct m4_remote, u32, 4096, 0)
 
-struct {
-    __uint(type, BPF_MAP_TYPE_SOCKHASH);
-    __uint(max_entries, M4_SOCKETS);
-    __type(key, u64);
-    __type(value, u64);
-} m4_sockets SEC(".maps");
+M4_DEFINE(m4_sockets, SOCKHASH, u64, u64, M4_SOCKETS, 0)
 
-struct {
-    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __type(key, int);
-    __type(value, struct m4_conn);
-} m4_conns SEC(".maps");
+M4_DEFINE(m4_conns, SK_STORAGE, int, struct m4_conn, 0, BPF_F_NO_PREALLOC)
 
 // By site. The loader knows how many there are.
-struct {
-    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, u32);
-    __type(value, struct m4_counters);
-} m4_counts SEC(".maps");
+M4_DEFINE(m4_counts, PERCPU_ARRAY, u32, struct m4_counters, 1, 0)
 
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, M4_SLOTS);
-    __type(key, u32);
-    __type(value, struct m4_work);
-} m4_works SEC(".maps");
+M4_DEFINE(m4_works, ARRAY, u32, struct m4_work, M4_SLOTS, 0)
 
 // Requests that each rule refused.
-struct {
-    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, M4_RULES);
-    __type(key, u32);
-    __type(value, u64);
-} m4_refused SEC(".maps");
+M4_DEFINE(m4_refused, PERCPU_ARRAY, u32, u64, M4_RULES, 0)
 
 #define M4_TOLD 128  // bytes of a refused request that are told: the beginning of its head
 
@@ -182,17 +152,9 @@ struct m4_refusal {
 };
 
 // The latest refused requests, for whoever looks; what finds no room is not told.
-struct {
-    __uint(type, BPF_MAP_TYPE_RINGBUF);
-    __uint(max_entries, 65536);
-} m4_refusals SEC(".maps");
+M4_DEFINE_RING(m4_refusals, 65536)
 
 // The program that judges, in its only element: it is replaced in one step, for all connections.
-struct {
-    __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, u32);
-    __type(value, u32);
-} m4_judges SEC(".maps");
+M4_DEFINE(m4_judges, PROG_ARRAY, u32, u32, 1, 0)
 
 #define M4_COUNT(counters, what) __sync_fetch_and_add(&(counters)->what, 1)

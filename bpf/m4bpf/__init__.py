@@ -7,6 +7,7 @@ from m4bpf.attach import Attached, Refusal, Replacement, attach
 from m4bpf.build import compile_program, include_dir
 from m4bpf.cgroup import cgroup_root, enter_cgroup, make_cgroup, remove_cgroup
 from m4bpf.layout import check
+from m4bpf.loaded import limits_of
 from m4bpf.probe import Probe, probe
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "compile_program",
     "enter_cgroup",
     "include_dir",
+    "limits_of",
     "make_cgroup",
     "probe",
     "remove_cgroup",

@@ -19,22 +19,13 @@ from types import TracebackType
 from m4bpf import libbpf, quiet
 from m4bpf._errors import KernelError
 from m4bpf.hops import Policies, Sites, Source, read_policies, remote_key, state_number
+from m4bpf.interface import CGROUP_PROGRAMS, Loaded
 from m4bpf.layout import RULES, lay_out
+from m4bpf.loaded import load
 
 COUNTERS = ("seen", "allowed", "denied", "tagged", "errors")
 
-_CGROUP_PROGRAMS = ("m4_connected", "m4_connect4", "m4_connect6")
 _ENTRY, _JUDGE = "m4_entry", "m4_msg"  # what sockets are given to, and what it leads to
-_SHARED = (
-    "m4_hops",
-    "m4_sockets",
-    "m4_conns",
-    "m4_counts",
-    "m4_judges",
-    "m4_states",
-    "m4_refused",
-    "m4_refusals",
-)  # by all programs of a service, one after another
 _COOKIE = 8  # bytes of a key of m4_sockets
 _STATE = struct.Struct("=Qq")  # when a token bucket is full again, and what a counter has counted
 _REFUSAL = struct.Struct("=QIIII")
@@ -58,7 +49,7 @@ class Refusal:
 class InForce:
     """What judges, or could: a loaded object, which of its two sets of policies, and where they are for."""
 
-    loaded: int
+    loaded: Loaded | None
     number: int
     sites: Sites
     counted: frozenset[tuple[str, str]]  # sites and policies
@@ -75,15 +66,15 @@ class Attached:
         self._latest: deque[Refusal] = deque(maxlen=_LATEST)
         self._left = 0.0  # when the other set of policies was in force last
         self._changing = False
-        self._object = self._verdict = self._sockets = 0
-        self._judge = InForce(0, 0, [], frozenset())
+        self._object: Loaded | None = None
+        self._verdict = self._sockets = 0
+        self._judge = InForce(None, 0, [], frozenset())
         self._links: list[int] = []
         try:
-            self._object = _open(program, policies.callees)
-            libbpf.call(f"the kernel refuses {program}", "bpf_object__load", self._object)
+            self._object = load(program, policies.callees)
             self.use(self._written(self._object, 0, policies))
             sockets = self._map("m4_sockets")
-            verdict = _descriptor(self._object, _ENTRY)
+            verdict = self._object.program(_ENTRY)
             libbpf.call(
                 f"{_ENTRY} cannot be attached", "bpf_prog_attach", verdict, sockets, libbpf.ATTACH_SK_MSG_VERDICT, 0
             )
@@ -94,14 +85,16 @@ class Attached:
             raise
 
     def _map(self, name: str) -> int:
-        return _map_descriptor(self._object, name)
+        if self._object is None:
+            raise KernelError("the program is no longer attached")
+        return self._object.map(name)
 
-    def _written(self, loaded: int, number: int, policies: Policies) -> InForce:
+    def _written(self, loaded: Loaded, number: int, policies: Policies) -> InForce:
         """Writes policies to a set that is not in force."""
         counted = frozenset(rule.counted for hop in policies.hops for rule in hop.rules)
         self._give_numbers(counted)
-        made = lay_out(policies, self._numbers.__getitem__)
-        libbpf.map_write(_map_descriptor(loaded, "m4_sets"), struct.pack("=I", number), made)
+        made = lay_out(policies, self._numbers.__getitem__, loaded.limits)
+        libbpf.map_write(loaded.map("m4_sets"), struct.pack("=I", number), made)
         return InForce(loaded, number, policies.sites, counted)
 
     def _give_numbers(self, counted: frozenset[tuple[str, str]]) -> None:
@@ -126,9 +119,10 @@ class Attached:
         except OSError as error:
             raise KernelError(f"the cgroup {cgroup} cannot be opened: {error.strerror}") from error
         try:
-            for name in _CGROUP_PROGRAMS:
+            for name, where in CGROUP_PROGRAMS.items():
                 what = f"{name} cannot be attached to {cgroup}"
-                self._links.append(libbpf.call(what, "bpf_program__attach_cgroup", _program(self._object, name), fd))
+                program = self._object.program(name) if self._object is not None else 0
+                self._links.append(libbpf.call(what, "bpf_link_create", program, fd, where, None))
         finally:
             os.close(fd)
 
@@ -136,22 +130,11 @@ class Attached:
         """Load another program for the same service, beside the one in force, which stays so until
         :meth:`Replacement.swap`. Raises :class:`KernelError`, as :func:`attach` does."""
         policies = read_policies(hops)
-        loaded = _open(program, policies.callees)
+        loaded = load(program, policies.callees, self._object)
         try:
-            for name in _SHARED:
-                theirs = _find_map(loaded, name)
-                ours = _find_map(self._object, name)
-                lib = libbpf.library()
-                for about in (lib.bpf_map__value_size, lib.bpf_map__max_entries):
-                    if about(theirs) != about(ours):
-                        raise KernelError(f"{program} cannot take over: its map {name} is of another kind")
-                libbpf.call(f"the map {name} cannot be shared", "bpf_map__reuse_fd", theirs, lib.bpf_map__fd(ours))
-            for name in _CGROUP_PROGRAMS:
-                libbpf.call(f"{name} is needed", "bpf_program__set_autoload", _program(loaded, name), False)
-            libbpf.call(f"the kernel refuses {program}", "bpf_object__load", loaded)
             return self._change(loaded, 0, policies)
         except BaseException:
-            libbpf.library().bpf_object__close(loaded)
+            loaded.close()
             raise
 
     def edition(self, hops: Source) -> Replacement:
@@ -160,6 +143,8 @@ class Attached:
         policies = read_policies(hops)
         if self._changing:
             raise KernelError("the policies are being changed already")
+        if self._judge.loaded is None:
+            raise KernelError("the program is no longer attached")
         quiet.wait_since(self._left)
         return self._change(self._judge.loaded, 1 - self._judge.number, policies)
 
@@ -175,8 +160,10 @@ class Attached:
         old, zero = self._judge, struct.pack("=I", 0)
         for address in _indices(old.sites).keys() - _indices(new.sites).keys():
             libbpf.map_delete(hops, address)
-        libbpf.map_write(_map_descriptor(new.loaded, "m4_current"), zero, struct.pack("=I", new.number))
-        libbpf.map_write(self._map("m4_judges"), zero, struct.pack("=I", _descriptor(new.loaded, _JUDGE)))
+        if new.loaded is None:
+            raise KernelError("the program is no longer attached")
+        libbpf.map_write(new.loaded.map("m4_current"), zero, struct.pack("=I", new.number))
+        libbpf.map_write(self._map("m4_judges"), zero, struct.pack("=I", new.loaded.program(_JUDGE)))
         self._judge, self._left = new, quiet.now() if old.loaded else 0.0
         for address, index in _indices(new.sites).items():
             libbpf.map_write(hops, address, struct.pack("=I", index))
@@ -186,7 +173,7 @@ class Attached:
         """What is in force."""
         return self._judge
 
-    def _change(self, loaded: int, number: int, policies: Policies) -> Replacement:
+    def _change(self, loaded: Loaded, number: int, policies: Policies) -> Replacement:
         if self._changing:
             raise KernelError("the policies are being changed already")
         new = self._written(loaded, number, policies)
@@ -196,9 +183,10 @@ class Attached:
     def settle(self, *both: InForce) -> None:
         """A change is over; give back what is not in force. The first object stays: connections were given to its
         programs."""
-        if self._changing and self._object:
-            for loaded in {one.loaded for one in both} - {self._judge.loaded, self._object}:
-                libbpf.library().bpf_object__close(loaded)
+        if self._changing and self._object is not None:
+            for one in {id(one.loaded): one.loaded for one in both}.values():
+                if one is not None and one not in (self._judge.loaded, self._object):
+                    one.close()
             self._changing = False
             quiet.wait_since(self._left)
 
@@ -253,14 +241,15 @@ class Attached:
         because it is incomplete is lost). May be called twice."""
         lib = libbpf.library()
         for link in self._links:
-            lib.bpf_link__destroy(link)
+            os.close(link)
         if self._verdict:
             lib.bpf_prog_detach2(self._verdict, self._sockets, libbpf.ATTACH_SK_MSG_VERDICT)
             libbpf.map_clear(self._sockets, _COOKIE)
-        for loaded in {self._object, self._judge.loaded} - {0}:
-            lib.bpf_object__close(loaded)
-        self._object = self._verdict = self._sockets = 0
-        self._judge = InForce(0, 0, [], frozenset())
+        for loaded in (self._judge.loaded, self._object if self._object is not self._judge.loaded else None):
+            if loaded is not None:
+                loaded.close()
+        self._object, self._verdict, self._sockets = None, 0, 0
+        self._judge = InForce(None, 0, [], frozenset())
         self._links = []
 
     def __enter__(self) -> Attached:
@@ -291,30 +280,6 @@ class Replacement:
     def settle(self) -> None:
         """Give back what is not in force."""
         self._attached.settle(self._old, self._new)
-
-
-def _open(program: Path, callees: int) -> int:
-    opened = libbpf.call(f"{program} cannot be opened", "bpf_object__open_file", os.fsencode(program), None)
-    counts = libbpf.library().bpf_object__find_map_by_name(opened, b"m4_counts")
-    if counts:
-        libbpf.call("the counts cannot be sized", "bpf_map__set_max_entries", counts, max(callees, 1))
-    return opened
-
-
-def _program(loaded: int, name: str) -> int:
-    return libbpf.call(f"the object has no program {name}", "bpf_object__find_program_by_name", loaded, name.encode())
-
-
-def _descriptor(loaded: int, name: str) -> int:
-    return libbpf.call(f"{name} has no descriptor", "bpf_program__fd", _program(loaded, name))
-
-
-def _find_map(loaded: int, name: str) -> int:
-    return libbpf.call(f"the object has no map {name}", "bpf_object__find_map_by_name", loaded, name.encode())
-
-
-def _map_descriptor(loaded: int, name: str) -> int:
-    return libbpf.library().bpf_map__fd(_find_map(loaded, name))  # type: ignore[no-any-return]
 
 
 def state_key(name: str) -> bytes:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from m4bpf import bcc
 from m4bpf._errors import KernelError
 
 _VERSIONS = range(19, 13, -1)
@@ -35,13 +36,16 @@ def system_includes() -> list[Path]:
 
 
 def compile_program(source: Path, out: Path, include: Sequence[Path] = ()) -> None:
-    """Compile *source* to the object *out*; headers come from *include* and then :func:`include_dir`.
+    """Compile *source* to the object *out*; headers come from *include* and then :func:`include_dir`. Where there is no
+    clang, bcc does it.
 
     Raises :class:`KernelError` with the compiler's first errors. *out* is written whole or not at all.
     """
     clang = find_clang()
     if clang is None:
-        raise KernelError("no clang is installed: install clang-14 or later")
+        if not bcc.available():
+            raise KernelError("no clang is installed: install clang-14 or later")
+        return bcc.compile_with_bcc(source, out, [*include, include_dir()])
     folders = [*include, include_dir(), *system_includes()]
     partial = out.with_name(out.name + ".part")
     command = [clang, "-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Werror=implicit-function-declaration"]

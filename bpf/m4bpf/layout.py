@@ -14,22 +14,40 @@ with the comparisons ``==``, ``in``, ``starts_with``, ``ends_with``, ``contains`
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from m4bpf._errors import KernelError
 from m4bpf.hops import Hop, Policies, Source, read_policies
 
 # The limits of m4_types.h and m4_rules.h.
-_OPS, _WORDS, _PARTS, _CHAINS, _LITERAL = 8192, 16384, 64, 64, 1024
+_OPS, _WORDS, _CHAINS = 8192, 16384, 64
 RULES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is not the same for all programs: the longest text, the parts of a request, operations in a row, headers
+    whose names have the same length, and whether it can search in a text."""
+
+    literal: int
+    parts: int
+    steps: int
+    chain: int
+    search: bool
+
+
+FULL = Limits(literal=1024, parts=64, steps=_OPS, chain=64, search=True)
+SMALL = Limits(literal=32, parts=16, steps=32, chain=4, search=False)  # where the verifier walks through every loop
+_INSTEAD = "; install clang, with which there is more room"
 
 _END, _GO, _EQUALS, _STARTS_WITH, _ENDS_WITH, _CONTAINS, _EXISTS, _BELOW, _ANSWERED, _EFFECT, _RETAG = range(1, 12)
 _COMPARISONS = {"==": _EQUALS, "starts_with": _STARTS_WITH, "ends_with": _ENDS_WITH, "contains": _CONTAINS}
 _NAMED = {"method": 0, "target": 1, "url_path": 2}
 _OP = struct.Struct("=BBHHHII")  # kind, subject, size, yes, no, at, value
 _NAME = struct.Struct("=HHI")  # size, next, at
-SET_SIZE = 2 * _CHAINS + _NAME.size * _PARTS + 8 * _WORDS + _OP.size * _OPS
 _KEEP = 1 << 32  # the tag stays as it is
 _END_OP = (_END, 0, 0, 0, 0, 0, 0)
 
@@ -39,7 +57,9 @@ Op = tuple[int, int, int, int, int, int, int]
 class _Layout:
     """A set that grows. What follows an operation is always laid out before it."""
 
-    def __init__(self, callees: int) -> None:
+    def __init__(self, callees: int, limits: Limits) -> None:
+        self.limits = limits
+        self.longest = [1] * max(callees, 1)  # walks, from each operation on
         if callees >= _OPS:
             raise KernelError(f"a service has {_OPS - 1} callees at most, not {callees}")
         self.ops: list[Op] = [_END_OP] * max(callees, 1)
@@ -56,6 +76,7 @@ class _Layout:
                 raise KernelError(f"the policies of one service need more than {_OPS - 1} steps in the kernel")
             self._placed[op] = len(self.ops)
             self.ops.append(op)
+            self.longest.append(1 if kind == _END else 1 + max(self.longest[yes], self.longest[no]))
         return self._placed[op]
 
     def numbers(self, words: tuple[int, ...]) -> int:
@@ -70,8 +91,9 @@ class _Layout:
 
     def literal(self, text: bytes, *, fold: bool = False) -> int:
         """Where this text is. *fold*: ASCII case does not matter, and the text is in lower case."""
-        if len(text) > _LITERAL:
-            raise KernelError(f"the kernel compares with at most {_LITERAL} bytes, not {len(text)}")
+        if len(text) > self.limits.literal:
+            instead = _INSTEAD if self.limits is SMALL else ""
+            raise KernelError(f"the kernel compares with at most {self.limits.literal} bytes, not {len(text)}{instead}")
         words: list[int] = []
         for begin in range(0, len(text), 8):
             part = text[begin : begin + 8]
@@ -86,8 +108,9 @@ class _Layout:
         if attribute != "header" or key is None:
             raise KernelError(f"the kernel does not read {attribute}")
         if key not in self.fields:
-            if len(self.fields) == _PARTS - len(_NAMED):
-                raise KernelError(f"the policies of one service look at more than {len(self.fields)} headers")
+            if len(self.fields) == self.limits.parts - len(_NAMED):
+                instead = _INSTEAD if self.limits is SMALL else ""
+                raise KernelError(f"the policies of one service look at more than {len(self.fields)} headers{instead}")
             self.fields.append(key)
         return len(_NAMED) + self.fields.index(key)
 
@@ -115,6 +138,8 @@ class _Layout:
         subject, op, value = self.part(when["part"], when["key"]), when["op"], when["value"]
         if op == "exists":
             return self.op(_EXISTS, yes, no, subject=subject)
+        if op == "contains" and not self.limits.search:
+            raise KernelError("a program that bcc compiled cannot search in texts (`contains`)" + _INSTEAD)
         kind = _COMPARISONS.get("==" if op == "in" else op)
         if kind is None:
             raise KernelError(f"the kernel has no comparison {op}")
@@ -166,27 +191,35 @@ class _Layout:
 
     def names(self) -> tuple[bytes, bytes]:
         """The chains of names."""
-        first, following = [0] * _CHAINS, [(0, 0, 0)] * _PARTS
+        first, following = [0] * _CHAINS, [(0, 0, 0)] * self.limits.parts
         for number, name in enumerate(self.fields, len(_NAMED)):
             text = name.lower().encode()
             chain = len(text) % _CHAINS
             following[number] = (len(text), first[chain], self.literal(text, fold=True))
             first[chain] = number
+        lengths = Counter(len(name.encode()) % _CHAINS for name in self.fields)
+        if max(lengths.values(), default=0) > self.limits.chain:
+            raise KernelError(f"more than {self.limits.chain} headers have names of the same length" + _INSTEAD)
         return struct.pack(f"={_CHAINS}H", *first), b"".join(_NAME.pack(*one) for one in following)
 
 
-def lay_out(policies: Policies, number_of: Callable[[tuple[str, str]], int]) -> bytes:
+def lay_out(policies: Policies, number_of: Callable[[tuple[str, str]], int], limits: Limits = FULL) -> bytes:
     """The set of these policies. *number_of* numbers what refusals are counted by. Raises :class:`KernelError` if they
     need more room than there is, or something that the kernel does not have."""
-    layout = _Layout(policies.callees)
+    layout = _Layout(policies.callees, limits)
     try:
         for hop in policies.hops:
             begin = layout.hop(hop, number_of)
             layout.ops[hop.index] = (_GO, 0, 0, begin, begin, 0, 0)
+            if layout.longest[begin] >= limits.steps:
+                longest = layout.longest[begin]
+                raise KernelError(
+                    f"the policies of {hop.site} take up to {longest} steps of {limits.steps - 1}{_INSTEAD}"
+                )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise KernelError("the policies cannot be read", f"{type(error).__name__}: {error}") from error
     first, names = layout.names()
-    made = bytearray(SET_SIZE)
+    made = bytearray(len(first) + len(names) + 8 * _WORDS + _OP.size * _OPS)
     made[: len(first)] = first
     made[len(first) : len(first) + len(names)] = names
     words = len(first) + len(names)
@@ -196,9 +229,9 @@ def lay_out(policies: Policies, number_of: Callable[[tuple[str, str]], int]) -> 
     return bytes(made)
 
 
-def check(hops: Source) -> None:
+def check(hops: Source, limits: Limits = FULL) -> None:
     """Whether the kernel has room for these policies, and can decide them; raises :class:`KernelError` if not."""
     numbers: dict[tuple[str, str], int] = {}
-    lay_out(read_policies(hops), lambda counted: numbers.setdefault(counted, len(numbers)))
+    lay_out(read_policies(hops), lambda counted: numbers.setdefault(counted, len(numbers)), limits)
     if len(numbers) > RULES:
         raise KernelError(f"one service has {RULES} rules at most in the kernel, not {len(numbers)}")

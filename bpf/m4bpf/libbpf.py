@@ -17,11 +17,17 @@ from m4bpf._errors import KernelError
 SONAME = "libbpf.so.1"
 
 # Numbers of the kernel's interface (linux/bpf.h).
+PROG_TYPE_SOCK_OPS = 13
 PROG_TYPE_SK_MSG = 16
+PROG_TYPE_CGROUP_SOCK_ADDR = 18
 MAP_TYPE_ARRAY = 2
 MAP_TYPE_ARRAY_OF_MAPS = 12
 MAP_TYPE_SOCKHASH = 18
+MAP_TYPE_SK_STORAGE = 24
+ATTACH_SOCK_OPS = 3
 ATTACH_SK_MSG_VERDICT = 7
+ATTACH_CONNECT4 = 10
+ATTACH_CONNECT6 = 11
 
 _WARN = 0
 _PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
@@ -41,6 +47,17 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_program__fd": (c_int, (c_void_p,)),
     "bpf_program__set_autoload": (c_int, (c_void_p, c_bool)),
     "bpf_program__attach_cgroup": (c_void_p, (c_void_p, c_int)),
+    "bpf_link_create": (c_int, (c_int, c_int, c_uint32, c_void_p)),
+    "btf__load_vmlinux_btf": (c_void_p, ()),
+    "btf__find_by_name_kind": (c_int, (c_void_p, c_char_p, c_uint32)),
+    "btf__type_by_id": (c_void_p, (c_void_p, c_uint32)),
+    "btf__name_by_offset": (c_char_p, (c_void_p, c_uint32)),
+    "btf__new_empty": (c_void_p, ()),
+    "btf__add_int": (c_int, (c_void_p, c_char_p, c_size_t, c_int)),
+    "btf__add_struct": (c_int, (c_void_p, c_char_p, c_uint32)),
+    "btf__load_into_kernel": (c_int, (c_void_p,)),
+    "btf__fd": (c_int, (c_void_p,)),
+    "btf__free": (None, (c_void_p,)),
     "bpf_link__destroy": (c_int, (c_void_p,)),
     "bpf_prog_attach": (c_int, (c_int, c_int, c_int, c_uint32)),
     "bpf_prog_detach2": (c_int, (c_int, c_int, c_int)),
@@ -63,9 +80,31 @@ class MapOptions(ctypes.Structure):
 
     _fields_ = (
         ("size", c_size_t),
-        ("unused", c_uint32 * 4),
+        ("types", c_uint32),
+        ("key_type", c_uint32),
+        ("value_type", c_uint32),
+        ("kernel_type", c_uint32),
         ("inner_map", c_uint32),
         ("flags", c_uint32),
+    )
+
+
+class ProgramOptions(ctypes.Structure):
+    """``struct bpf_prog_load_opts`` as far as it is used."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("attempts", c_int),
+        ("attach_type", c_uint32),
+        ("unused", c_uint32 * 7),
+        ("descriptors", c_void_p),
+        ("functions", c_void_p),
+        ("functions_size", c_uint32 * 2),
+        ("lines", c_void_p),
+        ("lines_size", c_uint32 * 2),
+        ("log_level", c_uint32),
+        ("log_size", c_uint32),
+        ("log", c_void_p),
     )
 
 

@@ -12,7 +12,7 @@ import termios
 from dataclasses import dataclass
 from pathlib import Path
 
-from m4bpf import libbpf
+from m4bpf import bcc, libbpf
 from m4bpf._errors import KernelError
 from m4bpf.build import find_clang, include_dir, system_includes
 from m4bpf.cgroup import cgroup_root
@@ -41,6 +41,7 @@ def probe() -> Probe:
     reasons = [reason for check in (_privileges, _tools, _machine) for reason in check()]
     notes: list[str] = []
     if not reasons:
+        notes.append(_compilers())
         try:
             if not _fionread_works():
                 notes.append(FIONREAD_NOTE)
@@ -66,13 +67,14 @@ def _privileges() -> list[str]:
 
 def _tools() -> list[str]:
     reasons: list[str] = []
-    if find_clang() is None:
-        reasons.append("clang is missing: install it (Debian: apt-get install clang-14)")
+    clang = find_clang() is not None
+    if not clang and not bcc.available():
+        reasons.append("clang is missing: install it (Debian: apt-get install clang-14), or bcc (python3-bpfcc)")
     try:
         libbpf.library()
     except KernelError:
         reasons.append(f"{libbpf.SONAME} is missing: install it (Debian: apt-get install libbpf1)")
-    if not Path("/usr/include/bpf/bpf_helpers.h").is_file():
+    if clang and not Path("/usr/include/bpf/bpf_helpers.h").is_file():
         reasons.append("the headers of libbpf are missing: install them (Debian: apt-get install libbpf-dev)")
     folders = [Path("/usr/include"), *system_includes()]
     if not all(any((folder / name).is_file() for folder in folders) for name in ("linux/bpf.h", "asm/types.h")):
@@ -80,6 +82,14 @@ def _tools() -> list[str]:
     if not (include_dir() / "m4_msg.h").is_file():
         reasons.append(f"the runtime's headers are not in {include_dir()}: install this package again")
     return reasons
+
+
+def _compilers() -> str:
+    """What compiles here."""
+    clang, other = find_clang(), bcc.available()
+    if clang is None:
+        return "programs are compiled by bcc; with clang (Debian: clang-14) there is more room for policies"
+    return f"programs are compiled by {Path(clang).name}; bcc, the other way, is {'there' if other else 'not there'}"
 
 
 def _machine() -> list[str]:

@@ -29,6 +29,7 @@ from kernelkit import (
     kernel_group,
     render,
 )
+from m4bpf import bcc
 from m4bpf.hops import read_policies, remote_key
 
 __all__ = ["kernel_group"]
@@ -96,7 +97,10 @@ def test_the_probe_is_a_value_with_sentences() -> None:
 def test_the_probe_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("M4_CLANG", raising=False)
+    monkeypatch.setattr(bcc, "PYTHON", "no-python-here")
+    bcc.available.cache_clear()
     found = m4bpf.probe()
+    bcc.available.cache_clear()
     assert not found.ok
     assert any("clang" in reason and "install" in reason for reason in found.reasons)
 

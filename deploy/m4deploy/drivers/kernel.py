@@ -146,11 +146,10 @@ class Compiler:
 
     def compile(self, element: Element, folder: Path) -> None:
         """Raises DeployError."""
-        from m4bpf import KernelError, check, compile_program
+        from m4bpf import KernelError, check, compile_program, limits_of
 
         source, made = element.file(SOURCE), folder / _OBJECT
         try:
-            check(element.file(HOPS))
             with self._compiling:
                 text = source.read_bytes()
                 if text in self._compiled:
@@ -158,6 +157,7 @@ class Compiler:
                 else:
                     compile_program(source, made)
                     self._compiled[text] = made.read_bytes()
+            check(element.file(HOPS), limits_of(made))
         except KernelError as error:
             words = error.detail.partition("\n")[0] or error.message
             raise Rejected(f"{element}: {error.message}", error.detail, LOOK_AT_IT, words) from error
