@@ -1,8 +1,10 @@
 """The plugin in a real Neovim, set up by the three lines of its README, driven by typed keys."""
 
 import importlib.util
+import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -471,6 +473,36 @@ def test_rename_changes_the_graph_too(shop: Editor, workspace: Path) -> None:
     assert "  edge: {versions: [v1, v2]}" in graph
     assert "  - [web, edge]" in graph
     shop.lua("vim.cmd('silent! wall')")
+
+
+def test_a_server_that_is_killed_is_started_again_and_that_is_said(shop: Editor, workspace: Path) -> None:
+    os.kill(server_of(int(shop.lua("return vim.fn.getpid()"))), signal.SIGKILL)
+    said = "vim.api.nvim_exec2('messages', { output = true }).output"
+    shop.wait(f"{said}:find('stopped unexpectedly and is started again') ~= nil")
+    shop.wait("#vim.lsp.get_clients({ bufnr = 0, name = 'm4ls' }) == 1")
+    shop.put_cursor("v1: 80%")
+    shop.nvim.input("cwv9<Esc>")  # the new server knows what the editor has
+    shop.wait_for_diagnostic("unknown-version")
+    shop.nvim.command("undo")
+    shop.wait_for_no_diagnostic("unknown-version")
+    shop.wait_for_diagnostic("contradiction")
+
+
+def server_of(neovim: int) -> int:
+    """The process of the language server among those that Neovim has started."""
+    (pid,) = (int(p.name) for p in Path("/proc").glob("[0-9]*") if _parent(p) == neovim and _runs_server(p))
+    return pid
+
+
+def _parent(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def _runs_server(process: Path) -> bool:
+    return b"m4ls" in (process / "cmdline").read_bytes()
 
 
 def test_health_and_a_missing_server(start: Any, workspace: Path, server: Path) -> None:

@@ -9,6 +9,9 @@ return {
       trusted = require('m4.trust').of(config.root_dir),
     })
   end,
+  on_exit = function(code, signal, client_id)
+    require('m4').ended(code, signal, client_id)
+  end,
   filetypes = { 'm4mesh' },
   get_language_id = function(_, filetype)
     return filetype == 'm4mesh' and 'm4' or filetype

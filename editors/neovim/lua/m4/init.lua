@@ -2,11 +2,22 @@
 local M = {}
 
 local complained = false
+local ends = {} -- when the server has ended without being asked to, in milliseconds
+local MAX_ENDS, IN_TIME = 4, 180000
 
 --- Within an autocommand an error message would count as the autocommand's failure, so it comes right after.
 local tell = vim.schedule_wrap(function(message, level)
   vim.notify('M4: ' .. message, level or vim.log.levels.INFO)
 end)
+
+--- Starts the server for all files of ours that are open.
+local function attach()
+  for _, bufnr in ipairs(vim.api.nvim_list_bufs()) do
+    if vim.api.nvim_buf_is_loaded(bufnr) and vim.bo[bufnr].filetype == 'm4mesh' then
+      vim.api.nvim_exec_autocmds('FileType', { group = 'nvim.lsp.enable', buffer = bufnr })
+    end
+  end
+end
 
 --- The command line of the server: `vim.g.m4_server` (a string or a list), else `m4ls` on the PATH. A program in
 --- the folder of the file is never taken by itself: opening a file must not run what lies beside it.
@@ -244,6 +255,7 @@ end
 
 --- Stops the server and starts it again for every buffer of ours.
 function M.restart()
+  ends = {}
   complained = false
   for _, running in ipairs(vim.lsp.get_clients({ name = 'm4ls' })) do
     running:stop()
@@ -251,11 +263,36 @@ function M.restart()
   vim.wait(5000, function()
     return #vim.lsp.get_clients({ name = 'm4ls' }) == 0
   end, 20)
-  for _, bufnr in ipairs(vim.api.nvim_list_bufs()) do
-    if vim.api.nvim_buf_is_loaded(bufnr) and vim.bo[bufnr].filetype == 'm4mesh' then
-      vim.api.nvim_exec_autocmds('FileType', { group = 'nvim.lsp.enable', buffer = bufnr })
+  attach()
+end
+
+--- The server has ended. Where nobody has asked it to, it is started again, and the user is told.
+--- @param code integer
+--- @param signal integer
+--- @param client_id integer
+M.ended = vim.schedule_wrap(function(code, signal, client_id)
+  if (code == 0 and signal == 0) or signal == vim.uv.constants.SIGTERM or vim.v.exiting ~= vim.NIL then
+    return
+  end
+  local now = vim.uv.now()
+  ends = vim.tbl_filter(function(at)
+    return now - at < IN_TIME
+  end, ends)
+  table.insert(ends, now)
+  if #ends > MAX_ENDS then
+    local message = 'the language server stopped %d times within three minutes and is not started again; see :LspLog'
+    tell(message:format(#ends), vim.log.levels.ERROR)
+    return
+  end
+  tell('the language server stopped unexpectedly and is started again', vim.log.levels.WARN)
+  local function again()
+    if vim.lsp.get_client_by_id(client_id) then -- Neovim is not done with it
+      vim.defer_fn(again, 50)
+    else
+      attach()
     end
   end
-end
+  again()
+end)
 
 return M
