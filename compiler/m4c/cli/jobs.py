@@ -269,7 +269,9 @@ def describe(program: Program, plan: Plan) -> str:
     if nothing:
         lines.append(f"\nnothing is needed at {', '.join(nothing)}")
     if plan.context.bits:
-        lines.append(f"call paths are told apart by a context tag of {counted(plan.context.bits, 'bit')}")
+        marks = sorted({str(w.attr) for run in plan.runs for w in run.rule.marks})
+        what = " and ".join(["call paths", *marks])
+        lines.append(f"{what} are told apart by a context tag of {counted(plan.context.bits, 'bit')}")
     return "\n".join(lines) + "\n"
 
 
