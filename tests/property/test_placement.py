@@ -137,9 +137,22 @@ def test_the_reference_interpreter_says_the_same(program: Program):
                 assert (undeclared(writes), got.terminal, got.contradictions) == (want.writes, want.denied, ())
 
 
-@given(worlds(most_services=5, most_policies=4, able=True), st.lists(st.integers(0, 15), min_size=2, max_size=5))
+VERSIONS = st.lists(st.integers(0, 15), min_size=2, max_size=5)
+
+
+@given(worlds(most_services=5, most_policies=4, able=True), VERSIONS)
 @MANY
 def test_a_plan_after_edits_costs_what_one_from_the_beginning_does(program: Program, versions: list[int]):
+    check_edits(program, versions)
+
+
+@given(worlds(most_services=5, most_policies=4, able=True, marks=True), VERSIONS)
+@MANY
+def test_a_plan_with_marks_after_edits_costs_what_one_from_the_beginning_does(program: Program, versions: list[int]):
+    check_edits(program, versions)
+
+
+def check_edits(program: Program, versions: list[int]) -> None:
     """Each number says which policies there are, as bits."""
     planner = Planner()
     for version in versions:
@@ -152,10 +165,11 @@ def test_a_plan_after_edits_costs_what_one_from_the_beginning_does(program: Prog
             for p in policies
         )
         edited = replace(program, policies=policies)
-        sound = True
-        for path in long_paths(program.graph, 4, most=60):
-            rules = [Rules(edited, prefix) for prefix in path.prefixes()]
-            sound = sound and not any(r.run(request).wrong for r in rules for request in requests(program))
+        known: dict = {}
+        paths = [(path, len([*path.prefixes()])) for path in long_paths(program.graph, 4, most=60)]
+        ways = [(path, request, hops) for path, hops in paths for request in requests(program)]
+        wanted = [chain(edited, path, [request] * hops, known) for path, request, hops in ways]
+        sound = not any(result.wrong for results in wanted for result in results)
         if not sound:
             continue
         after, fresh = planner.plan(edited), plan(edited)
@@ -164,13 +178,11 @@ def test_a_plan_after_edits_costs_what_one_from_the_beginning_does(program: Prog
         if placed(after) == placed(fresh):
             assert after.context.bits == fresh.context.bits
         dicts = elements(edited, after)
-        for path in long_paths(program.graph, 4, most=60):
-            for request in requests(program):
-                for prefix, outcome in zip(path.prefixes(), simulate(dicts, edited, path, request), strict=True):
-                    if not after.unenforceable:
-                        want = Rules(edited, prefix).run(request)
-                        got = undeclared(dict(outcome.writes))
-                        assert (got, outcome.terminal) == (want.writes, want.denied), (str(prefix), request)
+        for (path, request, _), results in zip(ways, wanted, strict=True):
+            for want, outcome in zip(results, simulate(dicts, edited, path, request), strict=True):
+                if not after.unenforceable:
+                    got = undeclared(dict(outcome.writes))
+                    assert (got, outcome.terminal) == (want.writes, want.denied), (str(path), outcome.hop, request)
 
 
 def placed(made: Plan) -> tuple:
