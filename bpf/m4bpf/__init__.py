@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from m4bpf._errors import KernelError
 from m4bpf.attach import Attached, Refusal, Replacement, attach
-from m4bpf.build import compile_program, include_dir
+from m4bpf.build import compile_program, include_dir, only_bcc
 from m4bpf.cgroup import cgroup_root, enter_cgroup, make_cgroup, remove_cgroup
 from m4bpf.layout import check
 from m4bpf.loaded import limits_of
@@ -24,6 +24,7 @@ __all__ = [
     "include_dir",
     "limits_of",
     "make_cgroup",
+    "only_bcc",
     "probe",
     "remove_cgroup",
 ]

@@ -29,6 +29,11 @@ def find_clang() -> str | None:
     return next((found for name in candidates if (found := shutil.which(name))), None)
 
 
+def only_bcc() -> bool:
+    """Whether programs are compiled by bcc here, for want of a clang."""
+    return find_clang() is None and bcc.available()
+
+
 def system_includes() -> list[Path]:
     """Where this machine's ``asm/types.h`` is, which a compiler for another target does not know by itself."""
     path = Path("/usr/include") / f"{os.uname().machine}-linux-gnu"

@@ -164,8 +164,10 @@ class Compiler:
 
     def probe(self) -> None:
         """Raises DeployError where nothing can be compiled."""
-        from m4bpf import KernelError, compile_program
+        from m4bpf import KernelError, compile_program, only_bcc
 
+        if only_bcc():  # it needs no headers but its own
+            return
         with tempfile.TemporaryDirectory(prefix="m4-compile-") as name:
             source = Path(name, SOURCE)
             source.write_text("".join(f"#include <{header}>\n" for header in _HEADERS), encoding="utf-8")
