@@ -22,7 +22,7 @@ from m4bpf._errors import KernelError
 from m4bpf.interface import CGROUP_PROGRAMS, SHARED, Loaded, compare
 from m4bpf.layout import SMALL
 
-PYTHON = "/usr/bin/python3"
+PYTHON = os.environ.get("M4_BCC_PYTHON", "/usr/bin/python3")  # a Python that has bcc
 _SECONDS = 120.0
 _PROGRAMS = {  # type, and where it is attached
     "m4_msg": (libbpf.PROG_TYPE_SK_MSG, libbpf.ATTACH_SK_MSG_VERDICT),

@@ -134,7 +134,7 @@ def no_template(shop: Shop) -> None:
 
 
 def rejected_by_envoy(shop: Shop) -> None:
-    shop.change("envoy/envoy.yaml.j2", "codec_type: HTTP1", "codec_tipe: HTTP1")
+    shop.change("envoy/envoy.yaml.j2", "codec_type: AUTO", "codec_tipe: AUTO")
 
 
 def dead_after_the_start(shop: Shop) -> None:

@@ -105,6 +105,6 @@ def test_of_many_elements_those_are_chosen_that_need_most_of_the_specs(tmp_path:
 
 def test_a_dataplane_that_is_not_installed_is_told_and_not_in_the_way(tmp_path: Path) -> None:
     folder = shop(tmp_path, "ebpf")
-    code, out, err = build(folder, M4_CLANG="no-such-compiler")
+    code, out, err = build(folder, M4_CLANG="no-such-compiler", M4_BCC_PYTHON="no-such-python")
     assert (code, err.splitlines()[-1]) == (0, "not validated, for it is not installed: ebpf; `m4 doctor` says more")
     assert "artifacts in out" in out

@@ -25,6 +25,7 @@ NO_FIX = {
     "merged": "nothing is wrong",
     "missing-argument": "the value",
     "bad-template": "what the template is to say",
+    "rejected-artifact": "what the template is to say",
     "reserved-key": "another header",
     "bad-regex": "the expression",
     "too-complex": "a simpler condition",
