@@ -68,7 +68,7 @@ async def client(lsp_client: LanguageClient) -> AsyncIterator[None]:
         """The client tells what changes on the disk, and draws nothing."""
 
     yield
-    if lsp_client._server is not None and lsp_client._server.returncode is None:
+    if not lsp_client.stopped:
         await lsp_client.shutdown_session()
 
 
