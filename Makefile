@@ -20,7 +20,7 @@ demo: setup-demo
 test: setup-test extension
 	@.tools/bin/npm --prefix vscode-extension run --silent lint
 	@.tools/bin/npm --prefix vscode-extension test --silent
-	@.venv/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: setup-test
 	@.venv/bin/python -m benchmarks $(BENCH)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,17 +17,6 @@ settings.register_profile(
     "tests", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("tests")
-
-
-# What deploys, one after the other; it mostly waits. All the rest runs beside it, in another process.
-_DEPLOYING = ("dataplane/", "unit/test_docs.py")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            deploys = item.path.relative_to(Path(__file__).parent).as_posix().startswith(_DEPLOYING)
-            item.add_marker(pytest.mark.xdist_group("deploying" if deploys else "others"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
