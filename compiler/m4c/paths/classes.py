@@ -174,8 +174,8 @@ def _apart(spread: Spread, labels: Labels, present: list[State]) -> dict[tuple[S
     return apart
 
 
-def _refined(spread: Spread, labels: Labels) -> dict[str, dict[State, int]]:
-    """Partition refinement, service by service, until nothing changes."""
+def _nodes(spread: Spread, labels: Labels) -> tuple[dict[str, list[State]], dict[str, list[Mapping[State, Hashable]]]]:
+    """The states that are reached at each service, and what its hops onward tell apart."""
     letters = spread.letters
     at: dict[str, list[State]] = {}
     for service in letters.graph.services:
@@ -187,6 +187,13 @@ def _refined(spread: Spread, labels: Labels) -> dict[str, dict[State, int]]:
     for (caller, _), by_state in labels.items():
         if caller is not None:
             told.setdefault(caller, []).append(by_state)
+    return at, told
+
+
+def _refined(spread: Spread, labels: Labels) -> dict[str, dict[State, int]]:
+    """Partition refinement, service by service, until nothing changes."""
+    letters = spread.letters
+    at, told = _nodes(spread, labels)
     to = {u: [(v, cell) for v in letters.to[u] for _, cell in spread.landings(v)] for u in at}
     block = {u: dict.fromkeys(states, 0) for u, states in at.items()}
     changed = True
@@ -211,16 +218,7 @@ def _marked(spread: MarkedSpread, labels: Labels, seen: Seen) -> dict[str, dict[
     """Partition refinement where chains carry marks. Behind a hop, equal nodes have the same classes for the same of
     what is seen there; what cannot be seen in one of them it would do as any other that carries what is written."""
     letters, outcomes = spread.letters, spread.outcomes
-    at: dict[str, list[State]] = {}
-    for service in letters.graph.services:
-        here = letters.service(service)
-        states = [s for s, mask in enumerate(spread.reach) if mask & here]
-        if states:
-            at[service] = states
-    told: dict[str, list[Mapping[State, Hashable]]] = {}
-    for (caller, _), by_state in labels.items():
-        if caller is not None:
-            told.setdefault(caller, []).append(by_state)
+    at, told = _nodes(spread, labels)
     # [caller][state]: for each callee, plain cell and what is seen, (the callee, the states behind)
     behind: dict[str, dict[State, list[tuple[str, frozenset[State]]]]] = {u: {s: [] for s in at[u]} for u in at}
     for u, states in at.items():
