@@ -34,6 +34,17 @@ M4_FUNCTION int m4_count(u64 key, s64 by)
     return 0;
 }
 
+// One try to take a token, at the moment `due`: yes, no, or that somebody else was faster.
+enum m4_taken { M4_NONE_LEFT, M4_TAKEN, M4_AGAIN };
+
+static __always_inline u32 m4_try_to_take(u64 *at, u64 due, u64 now, u64 interval, u64 slack)
+{
+    u64 from = due > now ? due : now;
+    if (from - now > slack)
+        return M4_NONE_LEFT;
+    return __sync_val_compare_and_swap(at, due, from + interval) == due ? M4_TAKEN : M4_AGAIN;
+}
+
 // Takes a token of a bucket that fills by one each `interval`, and is `slack` from full when it holds one more than
 // none; both in nanoseconds. The bucket is one number, the moment at which it is full again, so that a token is taken by
 // one exchange (the generic cell rate algorithm, ITU-T I.371).
@@ -45,11 +56,9 @@ M4_FUNCTION int m4_take(u64 key, u64 interval, u64 slack)
         return 0;
 #pragma clang loop unroll(disable)
     for (u32 i = 0; i < M4_TRIES; i++) {
-        u64 due = *(volatile u64 *)&state->due, from = due > now ? due : now;
-        if (from - now > slack)
-            return 0;
-        if (__sync_val_compare_and_swap(&state->due, due, from + interval) == due)
-            return 1;
+        u32 taken = m4_try_to_take(&state->due, *(volatile u64 *)&state->due, now, interval, slack);
+        if (taken != M4_AGAIN)
+            return taken;
     }
     return 0;
 }

@@ -73,7 +73,7 @@ class Attached:
         try:
             self._object = load(program, policies.callees)
             self.use(self._written(self._object, 0, policies))
-            sockets = self._map("m4_sockets")
+            sockets = self.descriptor("m4_sockets")
             verdict = self._object.program(_ENTRY)
             libbpf.call(
                 f"{_ENTRY} cannot be attached", "bpf_prog_attach", verdict, sockets, libbpf.ATTACH_SK_MSG_VERDICT, 0
@@ -84,7 +84,8 @@ class Attached:
             self.close()
             raise
 
-    def _map(self, name: str) -> int:
+    def descriptor(self, name: str) -> int:
+        """The descriptor of one of the program's maps, which stays its own."""
         if self._object is None:
             raise KernelError("the program is no longer attached")
         return self._object.map(name)
@@ -108,7 +109,7 @@ class Attached:
             for rule in self._numbers.keys() - counted - self._judge.counted:
                 self._refused[rule] += self._count_refused(rule)
                 key = struct.pack("=I", self._numbers.pop(rule))
-                libbpf.map_write(self._map("m4_refused"), key, bytes(8 * cpus))
+                libbpf.map_write(self.descriptor("m4_refused"), key, bytes(8 * cpus))
         if missing:
             free = sorted(set(range(2 * RULES)) - set(self._numbers.values()))
             self._numbers.update(zip(missing, free, strict=False))
@@ -156,14 +157,14 @@ class Attached:
     def use(self, new: InForce) -> None:
         """Put policies in force: one step for all connections, also in the middle of a request, whose head was judged
         by those before."""
-        hops = self._map("m4_hops")
+        hops = self.descriptor("m4_hops")
         old, zero = self._judge, struct.pack("=I", 0)
         for address in _indices(old.sites).keys() - _indices(new.sites).keys():
             libbpf.map_delete(hops, address)
         if new.loaded is None:
             raise KernelError("the program is no longer attached")
         libbpf.map_write(new.loaded.map("m4_current"), zero, struct.pack("=I", new.number))
-        libbpf.map_write(self._map("m4_judges"), zero, struct.pack("=I", new.loaded.program(_JUDGE)))
+        libbpf.map_write(self.descriptor("m4_judges"), zero, struct.pack("=I", new.loaded.program(_JUDGE)))
         self._judge, self._left = new, quiet.now() if old.loaded else 0.0
         for address, index in _indices(new.sites).items():
             libbpf.map_write(hops, address, struct.pack("=I", index))
@@ -200,14 +201,14 @@ class Attached:
 
     def _count_refused(self, rule: tuple[str, str]) -> int:
         cpus = libbpf.call("the CPUs cannot be counted", "libbpf_num_possible_cpus")
-        raw = libbpf.map_read(self._map("m4_refused"), struct.pack("=I", self._numbers[rule]), 8 * cpus)
+        raw = libbpf.map_read(self.descriptor("m4_refused"), struct.pack("=I", self._numbers[rule]), 8 * cpus)
         return sum(struct.unpack(f"={cpus}Q", raw))
 
     def refusals(self) -> list[Refusal]:
         """The latest refused requests that were told, the oldest first. The kernel keeps some hundred until this is
         asked; what comes while there is no room is not among them."""
         rules = {number: rule for rule, number in self._numbers.items()}
-        for raw in libbpf.ring_read(self._map("m4_refusals")) if self._object else ():
+        for raw in libbpf.ring_read(self.descriptor("m4_refusals")) if self._object else ():
             at, _, rule, status, size = _REFUSAL.unpack_from(raw)
             head = raw[_REFUSAL.size : _REFUSAL.size + min(size, len(raw) - _REFUSAL.size)]
             site, policy = rules.get(rule, ("", ""))
@@ -219,7 +220,7 @@ class Attached:
         (requests that cannot be read without doubt, and failures of the kernel's helpers: both are refused)."""
         if not self._object:
             raise KernelError("the program is no longer attached")
-        counts = self._map("m4_counts")
+        counts = self.descriptor("m4_counts")
         cpus = libbpf.call("the CPUs cannot be counted", "libbpf_num_possible_cpus")
         result: dict[str, dict[str, int]] = {}
         for site, index, _ in self._judge.sites:
@@ -232,7 +233,7 @@ class Attached:
         """What counters of policies have counted, by name; it goes on when a program takes over."""
         if not self._object:
             raise KernelError("the program is no longer attached")
-        states = self._map("m4_states")
+        states = self.descriptor("m4_states")
         raw = {name: libbpf.map_get(states, state_key(name), _STATE.size) for name in names}
         return {name: 0 if value is None else _STATE.unpack(value)[1] for name, value in raw.items()}
 

@@ -3,7 +3,8 @@
     {"callees": N, "hops": [{"site", "index", "remote": ["host:port", …], "rules": [RULE, …], "tags": TAGS}, …]}
 
 RULE is ``{"policy", "when", "effect", "values"}``: the operation with the number *effect* of the compiled program is
-performed with the numbers *values* if the tree *when* holds. TAGS is None or ``{"map": [{"from": [tag, …], "to": tag},
+performed with the numbers *values* if the tree *when* holds; ``{"state": NAME}`` stands for the number of a state, and
+``{"part", "key"}`` for that of a part of the request. TAGS is None or ``{"map": [{"from": [tag, …], "to": tag},
 …], "otherwise": tag or None}``, or a list of such that also have ``"when"``: the first that holds is it. The trees are
 described in :mod:`m4bpf.layout`.
 """
@@ -25,6 +26,14 @@ Sites = list[tuple[str, int, list[str]]]  # name, number, addresses
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the request, in place of its number, which depends on what else is looked at."""
+
+    attribute: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """An operation of a policy, and when it is performed."""
 
@@ -32,7 +41,7 @@ class Rule:
     policy: str
     when: Any
     effect: int
-    values: tuple[int, ...]
+    values: tuple[int | Part, ...]
 
     @property
     def counted(self) -> tuple[str, str]:
@@ -103,5 +112,9 @@ def _hop(hop: Mapping[str, Any]) -> Hop:
     return Hop(site, int(hop["index"]), tuple(rules), hop.get("tags"))
 
 
-def _number(value: Any) -> int:
-    return state_number(str(value["state"])) if isinstance(value, Mapping) else int(value) & 0xFFFFFFFFFFFFFFFF
+def _number(value: Any) -> int | Part:
+    if not isinstance(value, Mapping):
+        return int(value) & 0xFFFFFFFFFFFFFFFF
+    if "part" in value:
+        return Part(str(value["part"]), value["key"])
+    return state_number(str(value["state"]))

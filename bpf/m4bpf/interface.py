@@ -16,7 +16,18 @@ CGROUP_PROGRAMS = {
     "m4_connect6": libbpf.ATTACH_CONNECT6,
 }
 # By all programs of a service, one after another.
-SHARED = ("m4_hops", "m4_sockets", "m4_conns", "m4_counts", "m4_judges", "m4_states", "m4_refused", "m4_refusals")
+SHARED = (
+    "m4_hops",
+    "m4_sockets",
+    "m4_conns",
+    "m4_counts",
+    "m4_judges",
+    "m4_states",
+    "m4_buckets",
+    "m4_keeper",
+    "m4_refused",
+    "m4_refusals",
+)
 
 
 class Loaded(Protocol):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from m4bpf._errors import KernelError
-from m4bpf.hops import Hop, Policies, Source, read_policies
+from m4bpf.hops import Hop, Part, Policies, Source, read_policies
 
 # The limits of m4_types.h and m4_rules.h.
 _OPS, _WORDS, _CHAINS = 8192, 16384, 64
@@ -30,17 +30,20 @@ RULES = 4096
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What is not the same for all programs: the longest text, the parts of a request, operations in a row, headers
-    whose names have the same length, and whether it can search in a text."""
+    whose names have the same length, whether it can search in a text, and keep a state for each value of something."""
 
     literal: int
     parts: int
     steps: int
     chain: int
     search: bool
+    each: bool
 
 
-FULL = Limits(literal=1024, parts=64, steps=_OPS, chain=64, search=True)
-SMALL = Limits(literal=32, parts=16, steps=32, chain=4, search=False)  # where the verifier walks through every loop
+FULL = Limits(literal=1024, parts=64, steps=_OPS, chain=64, search=True, each=True)
+SMALL = Limits(
+    literal=32, parts=16, steps=32, chain=4, search=False, each=False
+)  # where the verifier walks through every loop
 _INSTEAD = "; install clang, with which there is more room"
 
 _END, _GO, _EQUALS, _STARTS_WITH, _ENDS_WITH, _CONTAINS, _EXISTS, _BELOW, _ANSWERED, _EFFECT, _RETAG = range(1, 12)
@@ -174,10 +177,20 @@ class _Layout:
         for case in reversed([hop.tags] if isinstance(hop.tags, Mapping) else hop.tags or []):
             begin = self.tree(case.get("when", True), self.update(case, end), begin)
         for rule in reversed(hop.rules):
-            at = self.numbers(rule.values) if rule.values else 0
+            at = self.numbers(tuple(map(self.value, rule.values))) if rule.values else 0
             done = self.op(_EFFECT, begin, begin, subject=rule.effect, at=at, value=number_of(rule.counted))
             begin = self.tree(rule.when, done, begin)
         return begin
+
+    def value(self, value: int | Part) -> int:
+        """A number that an operation is performed with."""
+        if isinstance(value, int):
+            return value
+        if not self.limits.each:
+            raise KernelError(
+                "a program that bcc compiled keeps no state for each value of something (`per`)" + _INSTEAD
+            )
+        return self.part(value.attribute, value.key)
 
     def update(self, tags: Mapping[str, Any], end: int) -> int:
         """Where it begins that the tag becomes what these say."""

@@ -19,7 +19,7 @@ spec ebpf {
         operation Increment at egress emits "count.c.j2";
     }
     supports TokenBucket {
-        condition Take at egress emits "take.c.j2";
+        @keyed condition Take at egress emits "take.c.j2";
     }
     artifact "m4.bpf.c" from "m4.bpf.c.j2" per service;
     artifact "hops.json" from "hops.json.j2" per service;

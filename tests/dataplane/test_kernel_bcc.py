@@ -3,6 +3,7 @@ where its limits are. See also test_kernel_bcc_framing.py."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ def test_counters_and_conditions_of_an_edit(
     with inside(kernel_group):
         assert [status(server, one) for one in requests] == list(requests.values())
     assert attached.tallies(["all"]) == {"all": 4}
+
+
+def test_no_state_for_each_value(tmp_path: Path, server: Server) -> None:
+    hops = rendered(tmp_path, server, [deny(1, {"kind": "true"})])
+    told = json.loads(hops.read_text())
+    told["hops"][0]["rules"][0]["values"] = [{"part": "header", "key": "x-user"}]
+    m4bpf.check(told)
+    with pytest.raises(m4bpf.KernelError, match=r"no state for each value.*install clang"):
+        m4bpf.check(told, SMALL)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import m4bpf
 import pytest
 from kernelkit import Client, Server, inside, kernel_group
+from m4bpf import libbpf
 from m4bpf.hops import state_number
 from m4c import project
 from m4c.paths.callpath import CallPath
@@ -225,3 +227,61 @@ def test_buckets_that_the_kernel_cannot_keep(tmp_path: Path, policies: str, why:
 def test_keys_are_those_of_the_program() -> None:
     assert state_number("") == 0xCBF29CE484222325
     assert state_number("foobar") == 0x85944171F73967E8  # of the algorithm's own test vectors
+
+
+EACH = """
+state TokenBucket limiter(rate: 1/h, burst: 2) per r.header["x-user"];
+policy limited (HttpRequest r) on front -> pay when !limiter.Take() { r.DropRequest(429); }
+"""
+
+
+def by(*users: str) -> bytes:
+    return f"GET / HTTP/1.1\r\nhost: pay\r\n{''.join(f'x-user: {u}{chr(13)}{chr(10)}' for u in users)}\r\n".encode()
+
+
+def test_each_value_has_a_bucket_of_its_own(server: Server, kernel_group: Path, tmp_path: Path) -> None:
+    """Values of every length around the words that are hashed, that differ in one byte; none, empty, joined."""
+    long = ["u" * size + end for size in (0, 1, 6, 7, 8, 9, 15, 16, 17, 1023, 3000) for end in "ab"]
+    who = [by(), by(""), by("a", "b"), by("a,c"), *map(by, long)]
+    with in_force(EACH, server, kernel_group, tmp_path):
+        for expected in (200, 200, 429):
+            assert statuses(server, kernel_group, who) == [expected] * len(who)
+        assert statuses(server, kernel_group, [by("a,b"), by("A")]) == [429, 200], (
+            "joined as it is read, and case counts"
+        )
+
+
+def test_the_part_that_a_bucket_is_kept_for_may_be_any(server: Server, kernel_group: Path, tmp_path: Path) -> None:
+    policies = EACH.replace('r.header["x-user"]', "r.url_path")
+    with in_force(policies, server, kernel_group, tmp_path):
+        found = statuses(server, kernel_group, [get(t) for t in ("/a?1", "/a?2", "/a?3", "/b", "/b", "/b")])
+    assert found == [200, 200, 429] * 2
+
+
+def test_an_edit_leaves_each_bucket_as_it_is(server: Server, kernel_group: Path, tmp_path: Path) -> None:
+    other = compiled(EACH.replace("429", "430"), tmp_path / "other")
+    with in_force(EACH, server, kernel_group, tmp_path / "first") as attached:
+        assert statuses(server, kernel_group, [by("ann")] * 3) == [200, 200, 429]
+        replacement = attached.replacement(other, hops(tmp_path / "other", server))
+        replacement.swap()
+        replacement.settle()
+        assert statuses(server, kernel_group, [by("ann"), by("bob")]) == [430, 200]
+
+
+def test_where_there_is_no_room_full_buckets_go_and_no_other(
+    server: Server, kernel_group: Path, tmp_path: Path
+) -> None:
+    room = 65536
+    never, long_ago = struct.pack("=Q", 2**62), struct.pack("=Q", 1)
+    with in_force(EACH, server, kernel_group, tmp_path) as attached:
+        assert statuses(server, kernel_group, [by("ann")] * 2) == [200, 200]
+        buckets = attached.descriptor("m4_buckets")
+        for i in range(room - 1):
+            libbpf.map_write(buckets, struct.pack("=QQQ", 1, 2, 2 * i), never if i else long_ago)
+        assert statuses(server, kernel_group, [by("bob")] * 3) == [200, 200, 429], "in place of the one that is full"
+        assert statuses(server, kernel_group, [by("ann"), by("cid")]) == [429, 429], "nothing is full: no token"
+        libbpf.map_write(buckets, struct.pack("=QQQ", 1, 2, 2), long_ago)
+        end = time.monotonic() + 60
+        while statuses(server, kernel_group, [by("cid")]) == [429] and time.monotonic() < end:
+            time.sleep(0.05)  # it does not search each time
+        assert statuses(server, kernel_group, [by("cid")] * 2) == [200, 429]

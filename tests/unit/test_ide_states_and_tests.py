@@ -80,6 +80,7 @@ def desk(tmp_path: Path) -> Desk:
         ("@$0\nentity X { }", ["connection", "request_line"]),
         ("@$0\npolicy p (HttpRequest r) on web { }", ["owner"]),
         ("entity X { @dead$0 attribute a: string; }", ["deadline"]),
+        ("spec s { supports TokenBucket { @key$0 condition Take; } }", ["keyed"]),
         # tests
         ('test "t" { $0 }', ["request", "expect"]),
         ('test "t" { request $0 }', ["DELETE", "POST", "PUT", "HttpRequest", "TcpConnection", "HttpConnection"]),

@@ -103,7 +103,8 @@ def test_who_asks_stands_before_who_reads(tmp_path: Path) -> None:
         ("Increment", None),
     ]
     assert found[0]["when"] == {"kind": "true"}
-    assert found[0]["state"] == {"name": "fast", "kind": "TokenBucket", "args": {"rate": [100, 10**9], "burst": 50}}
+    args = {"rate": [100, 10**9], "burst": 50}
+    assert found[0]["state"] == {"name": "fast", "kind": "TokenBucket", "args": args, "per": None}
     assert found[1]["when"] == found[0]["asks"]
     assert found[2]["when"] == {"kind": "all", "of": [found[0]["asks"], found[1]["asks"]]}
 
@@ -119,13 +120,25 @@ def test_a_question_is_asked_once_for_several_operations(tmp_path: Path) -> None
         ("envoy", "when slow.Take() { r.DropRequest(); }", r"envoy (has no Take|keeps no state)"),
         ("haproxy", "{ hits.Increment(); }", "haproxy has no Increment"),
         ("ebpf", "at ingress { hits.Increment(); }", "ingress"),
-        ("ebpf", "when !each.Take() { r.DropRequest(); }", "no dataplane keeps a state for each"),
-        ("ebpf", 'when r.method == "GET" { counted.Increment(); }', "no dataplane keeps a state for each"),
+        ("ebpf", "when !each.Take() { r.DropRequest(); }", "ebpf cannot keep a state for each peer"),
+        ("ebpf", 'when r.method == "GET" { counted.Increment(); }', r'ebpf cannot keep a state for each header\["x"\]'),
     ],
 )
 def test_what_cannot_be_kept_is_said(tmp_path: Path, dataplanes: str, policy: str, why: str) -> None:
-    keyed = "state TokenBucket each(rate: 1/s, burst: 2) per r.peer;\nstate Counter counted per r.peer;\n"
+    keyed = 'state TokenBucket each(rate: 1/s, burst: 2) per r.peer;\nstate Counter counted per r.header["x"];\n'
     made = plan(load(tmp_path, f"{keyed}policy p (HttpRequest r) on * -> db {policy}", dataplanes))
     assert made.unenforceable
     reasons = "; ".join(reason for u in made.unenforceable for reason in u.reasons)
     assert re.search(why, reasons), reasons
+
+
+def test_a_state_for_each_value_reads_it_before_it_is_written(tmp_path: Path) -> None:
+    """What asks it stands before who writes the value, or the plan is refused; others do not matter."""
+    keyed = 'state TokenBucket each(rate: 1/s, burst: 2) per r.header["X-User"];\n'
+    limited = f"{keyed}policy p (HttpRequest r) on * -> db when !each.Take() {{ r.DropRequest(429); }}\n"
+    for name, placed in (("x-user", False), ("x-other", True)):
+        write = f'policy w (HttpRequest r) on * -> api -> db at egress {{ r.SetHeader("{name}", "1"); }}'
+        made = plan(load(tmp_path, limited + write, "ebpf, haproxy"))
+        assert (not made.unenforceable) is placed
+    found = rules(load(tmp_path, limited))
+    assert found[0]["state"]["per"] == {"attribute": "header", "key": "x-user"}

@@ -13,7 +13,7 @@ from m4c.ide import render
 from m4c.ide.cursor import kind_of, text_of
 from m4c.ide.reach import next_services
 from m4c.ide.scene import Proposal, ProposalKind, Scene
-from m4c.semantics.schema import ENTITY_ROLES, MERGES, ROLES, WITH_ARGUMENTS
+from m4c.semantics.schema import ENTITY_ROLES, MERGES, ROLES, SUPPORT_ROLES, WITH_ARGUMENTS
 from m4c.semantics.values import SCALARS
 from m4c.syntax import tree as t
 from m4c.syntax import words
@@ -144,6 +144,8 @@ def annotation_names(scene: Scene) -> Iterator[Proposal]:
     if of in ("", "policy"):
         yield Proposal("owner", "keyword", "who is asked about this", insert='owner("")', snippet='owner("$1")$0')
     roles = ROLES if of == "attribute" else ENTITY_ROLES if of in ("", "entity") else {}
+    if scene.item == "SPEC":
+        roles = roles | SUPPORT_ROLES
     for name, meaning in roles.items():
         snippet = f'{name}("$1")$0' if name in WITH_ARGUMENTS else None
         yield Proposal(name, "keyword", meaning, insert=f'{name}("")' if snippet else "", snippet=snippet)

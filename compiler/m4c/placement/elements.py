@@ -128,12 +128,15 @@ def _asking_first(runs: Sequence[tuple[int, Run]]) -> list[tuple[int, Run]]:
 
 
 def _state(program: Program, name: str | None) -> dict[str, Json] | None:
-    """A state that a rule asks or changes: its name, its kind and what it was made with."""
+    """A state that a rule asks or changes: its name, its kind, what it was made with and what it is kept for each value
+    of."""
     state = next((s for s in program.states if s.name == name), None)
     if state is None:
         return None
     types = {p.name: p.type for p in program.entities[state.kind].params}
-    return {"name": state.name, "kind": state.kind, "args": {n: plain(v, types[n]) for n, v in state.args}}
+    args = {n: plain(v, types[n]) for n, v in state.args}
+    per = None if state.per is None else {"attribute": state.per[0], "key": state.per[1]}
+    return {"name": state.name, "kind": state.kind, "args": args, "per": per}
 
 
 def _answer(atom: StateAtom) -> dict[str, Json]:

@@ -210,7 +210,7 @@ class Problem:
         reads = frozenset(a if isinstance(a, StateAtom) else (a.attr, a.op) for a in rule.reads)
         operation = rule.operation
         tags = (rule.contextual, self._versioned(rule), bool(rule.marks))
-        return self._obstacles.setdefault((operation.entity, operation.name, rule.side, tags, reads), {})
+        return self._obstacles.setdefault((operation.entity, operation.name, rule.side, tags, reads, rule.per), {})
 
     def _obstacle_at(self, rule: Rule, position: Position, lacking: dict[tuple[str, Side], str | None]) -> str | None:
         side = position.side
@@ -296,6 +296,10 @@ def _obstacle(rule: Rule, spec: Dataplane, side: Side, versioned: bool) -> str |
         return f"has no {operation.name} at {side}"
     if versioned and side == "egress":
         return "does not know at egress which version will answer"
+    if rule.per is not None:
+        reads = spec.reads.get((rule.per.entity, rule.per.attribute))
+        if not supports.keyed or reads is None or side not in reads.sides:
+            return f"cannot keep a state for each {rule.per}"
     for atom in sorted(rule.reads, key=repr):
         lacking = _unreadable(spec, side, atom)
         if lacking is not None:

@@ -2,7 +2,8 @@
 
 All conditions are about the request as it arrived, and a position sees what earlier ones wrote. So
 
-- a reader stands no later than a writer, unless what is written cannot change its answer. A reader that the language
+- a reader stands no later than a writer, unless what is written cannot change its answer; what asks or changes a state
+  that is kept for each value of something reads that. A reader that the language
   puts after the writer has the written value inside its condition already and stands at the same position;
 - what is added to an attribute when all else is done stands no earlier than what writes that attribute, and no earlier
   than what reads it;
@@ -49,6 +50,7 @@ class Ordered:
     outward: bool
     sources: tuple[Source, ...]
     counts: bool = False  # it asks or changes a state
+    per: AttrKey | None = None  # of which there is one for each value of this
 
 
 def orders_of(program: Program, here: AtHop, rules: Sequence[Ordered], meet: Meet) -> list[Order]:
@@ -84,6 +86,11 @@ def _readers(
         if j != i and added[j] & read and meet(other.when):
             yield j, False
     writers = [j for j, r in enumerate(rules) if j != i and not r.terminal and any(w.attr in read for w in r.writes)]
+    of_value = None if reader.per is None else view_of(reader.per, schema).source
+    for j, other in enumerate(rules):
+        changes = any(w.attr == of_value for w in other.writes) or of_value in added[j]
+        if j != i and changes and not other.terminal and meet(reader.when, other.when):
+            yield j, False
     said: set[int] = set()
     for chosen in (c for size in (1, 2) for c in combinations(writers, size)):
         if all(j in said for j in chosen):

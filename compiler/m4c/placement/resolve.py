@@ -68,6 +68,7 @@ class _Wanted:
     sources: tuple[Source, ...]
     carries: tuple[Source, ...] = ()
     asks: StateAtom | None = None
+    per: AttrKey | None = None  # what the state that it asks or changes is kept for each value of
 
     @property
     def counts(self) -> bool:
@@ -190,11 +191,12 @@ class Resolver:
             outward, both_ends = self._any(w, "outward"), self._any(w, "both_ends")
             said = (here.hop, w.operation, w.args, w.writes, terminal, outward, w.side, w.sources, w.carries)
             sealed = tuple(o for o in sealing if o != w.operation)
-            rules.append(Rule(*said, patterns, cases, w.asks, both_ends, sealed, written(self.program, w.writes)))
+            marks = written(self.program, w.writes)
+            rules.append(Rule(*said, patterns, cases, w.asks, both_ends, sealed, w.per, marks))
         if len(rules) < 2:
             return rules, []
         pairs = zip(wanted, rules, strict=True)
-        made = [Ordered(w.when, r.writes, r.terminal, r.outward, r.sources, w.counts) for w, r in pairs]
+        made = [Ordered(w.when, r.writes, r.terminal, r.outward, r.sources, w.counts, w.per) for w, r in pairs]
         tied = {(o.first, o.then): o for o in orders_of(self.program, here, made, partial(self._meet, here.hop))}
         for i, asking in enumerate(rules):  # the answer is known only where it was asked for
             for j, reader in enumerate(rules):
@@ -235,8 +237,6 @@ class Resolver:
         if not self.possible(here.hop, when):
             return None
         source = Source(policy.name, call.index)
-        if call.entity.startswith(STATE) and self._keyed(here.hop, source, call.entity.removeprefix(STATE), when):
-            return None
         problem = self._unmergeable(here, policy, call)
         if problem is not None:
             self._refuse(source, here.hop, here.left(policy, call), problem)
@@ -257,6 +257,7 @@ class Resolver:
             call.side,
             (source,),
             carries,
+            per=self._per(policy, call.entity.removeprefix(STATE)) if call.entity.startswith(STATE) else None,
         )
 
     def _of_state(self, here: AtHop, policy: Policy, source: Source, atom: StateAtom, when: Cond) -> _Wanted | None:
@@ -264,21 +265,16 @@ class Resolver:
         if not self.possible(here.hop, when):
             return None
         state = next(s for s in self.program.states if s.name == atom.state)
-        if self._keyed(here.hop, source, atom.state, when):
-            return None
         asked = Operation(
             state.kind, atom.condition, self.program.entities[state.kind].conditions[atom.condition].params
         )
-        return _Wanted(when, asked, atom.args, (), policy.side, (source,), asks=atom)
+        per = self._per(policy, atom.state)
+        return _Wanted(when, asked, atom.args, (), policy.side, (source,), asks=atom, per=per)
 
-    def _keyed(self, hop: Hop, source: Source, name: str, when: Cond) -> bool:
-        """Whether a state is kept for each value of something: no dataplane has a way to say that it can do so."""
+    def _per(self, policy: Policy, name: str) -> AttrKey | None:
+        """What a state is kept for each value of."""
         state = next(s for s in self.program.states if s.name == name)
-        if state.per is not None:
-            attribute, key = state.per
-            of = attribute if key is None else f'{attribute}["{key}"]'
-            self._refuse(source, hop, when, f"no dataplane keeps a state for each {of}, as `{name}` asks")
-        return state.per is not None
+        return None if state.per is None else AttrKey(policy.entity, *state.per)
 
     def _of_default(self, here: AtHop, index: int, default: Default, pattern: int | None) -> _Wanted | None:
         if self.program.attribute(default.attr).default == default.value:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from m4c.paths.callpath import CallPath, Hop, Version
 from m4c.paths.product import Situation
-from m4c.semantics.model import STATE, Atom, Cond, Operation, Side, StateAtom, Value, Write, atoms
+from m4c.semantics.model import STATE, Atom, AttrKey, Cond, Operation, Side, StateAtom, Value, Write, atoms
 
 Effect: TypeAlias = tuple[tuple[tuple[Version, ...], Cond], ...]
 """When an operation runs, in one situation: a condition for each group of the callee's versions that share it."""
@@ -61,6 +61,7 @@ class Rule:
     asks: StateAtom | None = None  # the operation is a condition of a state: its answer is what the others read
     both_ends: bool = False  # the same dataplane runs it at both ends of the hop
     sealing: tuple[Operation, ...] = ()  # those of its hop, of other rules, that run at both ends
+    per: AttrKey | None = None  # the state that it asks or changes is one for each value of this
     marks: tuple[Write, ...] = ()  # what it writes that travels: it runs where the tag is updated on its hop
 
     @property

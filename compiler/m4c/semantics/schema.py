@@ -43,6 +43,9 @@ ENTITY_ROLES = {
     "connection": "one for many requests, so it has no call path",
     "request_line": "the attributes that the words of a test's `request` are",
 }
+SUPPORT_ROLES = {
+    "keyed": "also of a state that is kept for each value of an attribute that the dataplane can read there",
+}
 WITH_ARGUMENTS = ("request_line", "added_to")
 
 
@@ -403,17 +406,13 @@ class _SchemaBuilder:
                         f"`{decl.name.text}` works at {declared.side} only, so it cannot be supported at {decl.side}"
                     )
                     scope.report("wrong-side", message, decl.name)
-                emits = decl.emits.text if decl.emits else None
-                operations[entity, decl.name.text] = Supports(decl.name.text, emits, sides, scope.at(decl.name))
+                operations[entity, decl.name.text] = self._supports(decl, sides, scope)
             for cond in supports.conditions:
                 known_conds = self.entities[entity].conditions
                 if cond.name.text not in known_conds:
                     self.problems.append(unknown("condition", cond.name.text, known_conds, scope.at(cond.name)))
                     continue
-                emits = cond.emits.text if cond.emits else None
-                conditions[entity, cond.name.text] = Supports(
-                    cond.name.text, emits, _sides(cond.side), scope.at(cond.name)
-                )
+                conditions[entity, cond.name.text] = self._supports(cond, _sides(cond.side), scope)
         self.dataplanes[name] = Dataplane(
             name=name,
             tier="kernel" if tier == "kernel" else "proxy",
@@ -430,6 +429,15 @@ class _SchemaBuilder:
             place=scope.at(spec.name),
         )
         return None
+
+    def _supports(self, decl: t.OperationDecl | t.ConditionDecl, sides: tuple[Side, ...], scope: Scope) -> Supports:
+        roles = {a.name.text: a for a in decl.annotations}
+        for role, annotation in roles.items():
+            if role not in SUPPORT_ROLES:
+                what = "annotation of what a spec supports"
+                self.problems.append(unknown(what, role, SUPPORT_ROLES, scope.at(annotation.name)))
+        emits = decl.emits.text if decl.emits else None
+        return Supports(decl.name.text, emits, sides, "keyed" in roles, scope.at(decl.name))
 
 
 def _sides(side: str | None) -> tuple[Side, ...]:

@@ -292,6 +292,7 @@ class OperationDecl:
     side: str | None
     writes: tuple[WriteNode, ...]
     emits: Str | None
+    annotations: tuple[Annotation, ...]
     doc: str
     start: int
     end: int
@@ -303,6 +304,7 @@ class ConditionDecl:
     params: tuple[ParamDecl, ...] | None  # None: no parentheses, the condition is declared elsewhere
     side: str | None
     emits: Str | None
+    annotations: tuple[Annotation, ...]
     doc: str
     start: int
     end: int
