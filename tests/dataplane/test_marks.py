@@ -18,7 +18,7 @@ from m4deploy.app import DEMO_HEADER
 from ports import free_base
 
 KERNEL = m4bpf.probe()
-pytestmark = pytest.mark.skipif(not KERNEL.ok or "envoy" in LACKING, reason="the kernel and Envoy are needed")
+MESHES = (("ebpf", "envoy"), ("ebpf", "haproxy"), ("envoy",), ("haproxy",))
 
 GRAPH = """\
 services:
@@ -34,7 +34,7 @@ calls: [[frontend, catalog], [catalog, experimental], [catalog, stock], [stock, 
 MESH = """\
 mesh shop {
     graph "graph.yaml";
-    dataplanes ebpf, envoy;
+    dataplanes DATAPLANES;
 }
 policy label_beta (HttpRequest r) on outside -> frontend
     when r.header["x-user-group"] == "beta" { r.Mark("beta"); }
@@ -46,21 +46,27 @@ policy show_orders (HttpRequest r) on * -> stock -> ledger
     when r.mark["order"] { r.SetHeader("x-order", "yes"); }
 policy orders_end_here (HttpRequest r) on * -> archive -> experimental
     when r.mark["order"] && r.mark["beta"] { r.DropRequest(409); }
+policy forget_orders (HttpRequest r) on * -> ledger -> archive
+    when r.header["x-done"] == "yes" { r.Unmark("order"); }
 """
 
 
 class Shop:
     """The deployed mesh, from outside."""
 
-    def __init__(self, address: str, plan: list[tuple[str, str, str]]) -> None:
+    def __init__(self, address: str, dataplanes: tuple[str, ...], plan: list[tuple[str, str, str]]) -> None:
         self.address = address
+        self.dataplanes = dataplanes
         self.plan = plan  # (policy, service, dataplane)
 
-    def get(self, *path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str]]:
+    def get(
+        self, *path: str, method: str = "GET", inside: tuple[str, str] | None = None, **headers: str
+    ) -> tuple[int, dict[str, str]]:
         """The status of the last hop that answers, and the headers with which the request came to the last service.
-        `headers` are those of the request from outside alone."""
+        `headers` are those of the request from outside alone; the requests that it causes have `inside`."""
         host, _, port = self.address.rpartition(":")
-        chain = {"method": method, "target": "/", "headers": [], "body": "", "delay": 0.0, "path": list(path)}
+        sets = [inside] if inside else []
+        chain = {"method": method, "target": "/", "headers": sets, "body": "", "delay": 0.0, "path": list(path)}
         connection = http.client.HTTPConnection(host, int(port), timeout=30)
         try:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -77,30 +83,39 @@ class Shop:
         return answer["status"], {name.lower(): value for name, value in answer["body"]["request"]["headers"]}
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+@pytest.fixture(scope="module", params=MESHES, ids="-".join)
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The mesh, with each of these sets of dataplanes."""
+    dataplanes: tuple[str, ...] = request.param
+    if "ebpf" in dataplanes and not KERNEL.ok:
+        pytest.skip("; ".join(KERNEL.reasons))
+    for name in LACKING.keys() & set(dataplanes):
+        pytest.skip(LACKING[name])
     folder = tmp_path_factory.mktemp("marks")
     (folder / "mesh").mkdir()
     (folder / "mesh" / "graph.yaml").write_text(GRAPH)
-    (folder / "mesh" / "mesh.m4").write_text(MESH)
+    (folder / "mesh" / "mesh.m4").write_text(MESH.replace("DATAPLANES", ", ".join(dataplanes)))
     workspace = Workspace([folder / "mesh"])
     program, plan = jobs.planned(workspace, "shop")
     assert elements(program, plan)
     jobs.write(jobs.rendered(workspace, "shop", free_base()), folder / "built")
     with local.deploy(folder / "built", folder / "state", foreground=True) as deployment:
         placed = [(o.policy, o.service, o.dataplane) for o in plan.operations]
-        yield Shop(deployment.built.services["frontend"]["entry"][0], placed)
+        yield Shop(deployment.built.services["frontend"]["entry"][0], dataplanes, placed)
 
 
-def test_kernel_and_proxy_hand_marks_to_each_other(shop: Shop) -> None:
-    assert ("label_beta", "frontend", "envoy") in shop.plan
-    assert ("beta_only", "catalog", "ebpf") in shop.plan
-    assert ("note_orders", "catalog", "ebpf") in shop.plan
-    assert ("show_orders", "stock", "envoy") in shop.plan or ("show_orders", "ledger", "envoy") in shop.plan
-    assert ("orders_end_here", "archive", "ebpf") in shop.plan
+def test_the_dataplanes_hand_marks_to_each_other(shop: Shop) -> None:
+    """In a mesh with the kernel: it can neither be at the door nor set a header, and is the cheapest for all else."""
+    first, proxy = shop.dataplanes[0], shop.dataplanes[-1]
+    assert ("label_beta", "frontend", proxy) in shop.plan
+    assert ("show_orders", "stock", proxy) in shop.plan or ("show_orders", "ledger", proxy) in shop.plan
+    assert "forget_orders" in {policy for policy, _, _ in shop.plan}
+    found = {policy: dataplane for policy, _, dataplane in shop.plan}
+    elsewhere = ("beta_only", "note_orders", "orders_end_here")
+    assert {policy: found[policy] for policy in elsewhere} == dict.fromkeys(elsewhere, first)
 
 
-def test_who_was_labelled_at_the_door_is_known_in_the_kernel_later(shop: Shop) -> None:
+def test_who_was_labelled_at_the_door_is_known_later(shop: Shop) -> None:
     status, headers = shop.get("catalog", "experimental", x_user_group="beta")
     assert status == 200
     assert "x-user-group" not in headers, "it is known without the header"
@@ -108,7 +123,7 @@ def test_who_was_labelled_at_the_door_is_known_in_the_kernel_later(shop: Shop) -
     assert shop.get("catalog", "experimental", x_user_group="alpha")[0] == 404
 
 
-def test_what_the_kernel_marks_a_proxy_knows(shop: Shop) -> None:
+def test_what_a_hop_marks_a_later_one_knows(shop: Shop) -> None:
     status, headers = shop.get("catalog", "stock", "ledger", method="POST")
     assert (status, headers.get("x-order")) == (200, "yes")
     status, headers = shop.get("catalog", "stock", "ledger", method="GET", x_user_group="beta")
@@ -119,9 +134,15 @@ def test_what_the_kernel_marks_a_proxy_knows(shop: Shop) -> None:
     ("method", "group", "status"),
     [("POST", "beta", 409), ("POST", "alpha", 200), ("GET", "beta", 200), ("GET", "alpha", 200)],
 )
-def test_both_marks_come_back_to_the_kernel(shop: Shop, method: str, group: str, status: int) -> None:
+def test_both_marks_are_known_four_hops_later(shop: Shop, method: str, group: str, status: int) -> None:
     path = ("catalog", "stock", "ledger", "archive", "experimental")
     assert shop.get(*path, method=method, x_user_group=group)[0] == status
+
+
+def test_who_is_unmarked_is_not_known_any_more(shop: Shop) -> None:
+    path = ("catalog", "stock", "ledger", "archive", "experimental")
+    for value, status in (("no", 409), ("yes", 200)):
+        assert shop.get(*path, method="POST", x_user_group="beta", inside=("x-done", value))[0] == status
 
 
 @pytest.mark.parametrize("forged", [f"{tag:04x}" for tag in range(8)] + ["ffff", "1", "beta"])
