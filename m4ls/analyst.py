@@ -187,7 +187,7 @@ class Analyst:
             texts, self._texts = self._texts, {}
         for path, text in texts.items():
             # A file of the macro processor m4 may have the same ending; it becomes ours when its text does.
-            if text is None or (path.endswith(".m4") and not looks_like_m4(text)):
+            if text is None or (path.endswith(".m4") and not looks_like_m4(text, claimed=True)):
                 workspace.close(path)
             else:
                 workspace.set_text(path, text)

@@ -100,7 +100,7 @@ def _target(path: str, roots: list[str], texts: dict[str, str]) -> Target:
     root = _root(path, roots)
     workspace = Workspace(paths_for(path, roots))
     for file, text in texts.items():
-        if root is not None and (not file.endswith(".m4") or looks_like_m4(text)):
+        if root is not None and (not file.endswith(".m4") or looks_like_m4(text, claimed=True)):
             workspace.set_text(file, text)
     folder = Path(root or (path if Path(path).is_dir() else Path(path).parent))
     if not Path(path).is_dir():

@@ -137,8 +137,18 @@ class M4Server(LanguageServer):
     async def ask_file(
         self, uri: str, question: Callable[[Workspace, str, Converter], T], default: T, long: bool = False
     ) -> T:
-        """The answer to a question about one file; the default for what is no file. `long`: an edit makes an end of
-        it."""
+        """The answer to a question about the text of a document; the default for what is no file, and for a file of the
+        macro processor m4. `long`: an edit makes an end of it."""
+
+        def about(workspace: Workspace, path: str, convert: Converter) -> T:
+            return default if workspace.is_foreign(path) else question(workspace, path, convert)
+
+        return await self.ask_path(uri, about, default, long)
+
+    async def ask_path(
+        self, uri: str, question: Callable[[Workspace, str, Converter], T], default: T, long: bool = False
+    ) -> T:
+        """As `ask_file`, of what a file or a folder is in."""
         path = path_of(uri)
         if path is None:
             return default

@@ -15,8 +15,26 @@ MAX_BYTES = 8 * 1024 * 1024
 BOM = "\ufeff"
 _SKIPPED = frozenset(("node_modules", "__pycache__", "venv", "target", "dist", "build"))
 _LOCK = ".#"  # how Emacs names its locks: links beside the file that lead nowhere
-_OURS = re.compile(r"^\s*(?:///|@\w|import\s+\"|(?:mesh|spec|entity|enum|policy|state|test)\b)", re.M)
-_GNU = re.compile(r"^\s*(?:dnl\b|A[CMSX]_\w|m4_\w|define\(|divert\(|changequote|include\(|undefine\()", re.M)
+_LOOKED_AT = 65_536  # how much of a text is looked at to tell whose it is, in characters; enough for a licence
+_ANNOTATION = r"@\w+(?:\([^()\n]*\))?"
+_BEFORE = re.compile(rf"(?:\s|{_ANNOTATION}|//[^\n]*|/\*.*?(?:\*/|\Z))*", re.S)
+_COMMENTS = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"?|//[^\n]*|/\*.*?(?:\*/|\Z)', re.S)
+_NAME = r'(?:[\w-]+|"[^"\n]*")'
+_DECLARATION = (
+    r"(?:(?:import|test)[ \t]*\""
+    rf"|(?:mesh|spec|entity|enum)[ \t]+{_NAME}[ \t]*(?:[{{;]|over\b|extends\b|$)"
+    rf"|(?:policy|template|apply)[ \t]+{_NAME}[ \t]*(?:\(|$)"
+    rf"|state[ \t]+{_NAME}[ \t]+{_NAME}[ \t]*(?:[({{;]|per\b|$))"
+)
+_BEGINS = re.compile(_DECLARATION, re.M)
+_OURS = re.compile(rf"^[ \t]*(?:{_ANNOTATION}[ \t]*)*{_DECLARATION}", re.M)
+_GNU = re.compile(  # a line that only GNU m4 has: its own macros, those of Autoconf and of sendmail
+    r"^[ \t]*(?:dnl\b|(?:A[CMX]|AH|AS|AU|LT|PKG)_[A-Z]|m4_[a-z]"
+    r"|(?:define|undefine|ifdef|ifelse|s?include|un?divert|divert|changequote|changecom|pushdef|popdef|syscmd|esyscmd"
+    r"|VERSIONID|OSTYPE|MAILER|FEATURE)\()",
+    re.M,
+)
+_CODE = re.compile(r"[{};]\s*$", re.M)
 
 
 class Unreadable(Exception):
@@ -27,10 +45,24 @@ class Unreadable(Exception):
         self.code = code
 
 
-def looks_like_m4(text: str) -> bool:
-    """Whether a file named `.m4` is ours, by its text: the ending belongs to the macro processor m4 too."""
-    foreign, ours = _GNU.search(text), _OURS.search(text)
-    return foreign is None or (ours is not None and ours.start() < foreign.start())
+def looks_like_m4(text: str, claimed: bool = False) -> bool:
+    """Whether a file named `.m4` is ours, by its text: the ending belongs to the macro processor m4 too.
+
+    A declaration makes it ours, unless a macro of GNU m4 stands before it. Without either it is ours if somebody claims
+    so, else if it reads like code: a file whose only declaration is misspelt must not be passed over. The editors' rule
+    is stricter there, for they look at files of which nobody has said anything.
+    """
+    text = text[:_LOOKED_AT].removeprefix(BOM)
+    before = _BEFORE.match(text)
+    if before is not None and _BEGINS.match(text, before.end()):
+        return True
+    code = _COMMENTS.sub(lambda m: m[0] if m[0].startswith('"') else " ", text)
+    ours, foreign = _OURS.search(code), _GNU.search(code)
+    if foreign is not None:
+        return ours is not None and ours.start() < foreign.start()
+    if ours is not None or claimed or not code.strip():
+        return True
+    return _CODE.search(code) is not None and not code.lstrip().startswith("#")
 
 
 def m4_files(path: Path) -> tuple[list[str], list[tuple[str, Unreadable]]]:

@@ -204,6 +204,10 @@ class Workspace:
         text = self.db.input_or("text", file, default=None)
         return file in self.read_problems or (text is not None and looks_like_m4(text))
 
+    def is_foreign(self, file: str) -> bool:
+        """Whether a file is named as those of M4 are, and is one of the macro processor m4."""
+        return file.endswith(".m4") and file not in self.db.input("files") and not looks_like_m4(self.text(file))
+
     def _load(self, file: str) -> None:
         self._loaded.add(file)
         self.read_problems.pop(file, None)

@@ -5,8 +5,8 @@
 ;;; Commentary:
 
 ;; A mode for M4 files, and what eglot has to know to start the language server.  The suffix `.m4' belongs to GNU m4,
-;; too: a file is taken only if a declaration of M4 stands at the start of a line and nothing of GNU m4 does.  The rule
-;; is that of the extension of VS Code and of the plugin of Neovim; all three are tested on the same files.
+;; too: a file is taken only if a declaration of M4 stands at the start of a line and no macro of GNU m4 before it.  The
+;; rule is that of the extension of VS Code and of the plugin of Neovim; all three are tested on the same files.
 
 ;;; Code:
 
@@ -22,17 +22,20 @@ A server that lies beside a file is never started by itself."
   :type 'string)
 
 (defconst m4mesh--gnu
-  (concat "^[ \t]*\\(?:dnl\\_>\\|#\\|\\(?:A[CMX]\\|AH\\|AS\\|LT\\|PKG\\)_[A-Z]\\|m4_[a-z]"
+  (concat "^[ \t]*\\(?:dnl\\_>\\|\\(?:A[CMX]\\|AH\\|AS\\|AU\\|LT\\|PKG\\)_[A-Z]\\|m4_[a-z]"
           "\\|\\(?:define\\|undefine\\|ifdef\\|ifelse\\|s?include\\|un?divert\\|divert\\|changequote\\|changecom"
           "\\|pushdef\\|popdef\\|syscmd\\|esyscmd\\|VERSIONID\\|OSTYPE\\|MAILER\\|FEATURE\\)(\\)")
   "A line that only GNU m4 has.")
 
+(defconst m4mesh--name "\\(?:[[:alnum:]_-]+\\|\"[^\"\n]*\"\\)"
+  "A name in a declaration of M4.")
+
 (defconst m4mesh--declaration
   (concat "^[ \t]*\\(?:@[[:alnum:]_]+\\(?:([^()\n]*)\\)?[ \t]*\\)*"
           "\\(?:\\(?:import\\|test\\)[ \t]*\""
-          "\\|\\(?:mesh\\|spec\\|entity\\|enum\\)[ \t]+[[:alnum:]_\"-]+[ \t]*\\(?:[{;]\\|over\\_>\\|extends\\_>\\|$\\)"
-          "\\|\\(?:policy\\|template\\|apply\\)[ \t]+[[:alnum:]_]+[ \t]*\\(?:(\\|$\\)"
-          "\\|state[ \t]+[[:alnum:]_]+[ \t]+[[:alnum:]_]+[ \t]*\\(?:[({;]\\|per\\_>\\|$\\)\\)")
+          "\\|\\(?:mesh\\|spec\\|entity\\|enum\\)[ \t]+" m4mesh--name "[ \t]*\\(?:[{;]\\|over\\_>\\|extends\\_>\\|$\\)"
+          "\\|\\(?:policy\\|template\\|apply\\)[ \t]+" m4mesh--name "[ \t]*\\(?:(\\|$\\)"
+          "\\|state[ \t]+" m4mesh--name "[ \t]+" m4mesh--name "[ \t]*\\(?:[({;]\\|per\\_>\\|$\\)\\)")
   "A line that begins a declaration of M4.")
 
 (defvar m4mesh-mode-syntax-table
@@ -68,8 +71,9 @@ A server that lies beside a file is never started by itself."
                    (delete-region start (point-max))))
                 (t (forward-char)))))
            (goto-char (point-min))
-           (and (re-search-forward m4mesh--declaration nil t)
-                (progn (goto-char (point-min)) (not (re-search-forward m4mesh--gnu nil t))))))))
+           (when (re-search-forward m4mesh--declaration nil t)
+             (goto-char (match-beginning 0))
+             (not (re-search-backward m4mesh--gnu nil t)))))))
 
 (defconst m4mesh--keywords
   `((,(regexp-opt '("policy" "mesh" "spec" "entity" "enum" "state" "operation" "attribute" "condition" "test" "import"

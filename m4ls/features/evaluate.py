@@ -49,7 +49,7 @@ def register(server: M4Server) -> None:
             ]
             return {"policy": policy, **found.plain(), "notes": notes, "text": found.text}
 
-        return await server.ask_file(uri, question, {}, long=True)
+        return await server.ask_path(uri, question, {}, long=True)
 
 
 def mesh_at(workspace: Workspace, file: str) -> str:

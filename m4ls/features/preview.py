@@ -56,7 +56,7 @@ def register(server: M4Server) -> None:
             ]
             return {"policy": policy, "artifacts": artifacts}
 
-        return await server.ask_file(uri, question, {}, long=True)
+        return await server.ask_path(uri, question, {}, long=True)
 
 
 def _arguments(given: tuple[Any, ...]) -> tuple[str, str]:

@@ -18,14 +18,26 @@ class Desk:
         self.client = client
         self.folder = folder
         self.texts: dict[str, str] = {}
+        self.versions: dict[str, int] = {}
 
     def open(self, name: str, text: str | None = None) -> None:
+        """Opens a file as it is on the disk, or with a text that is saved before."""
         file = self.folder / name
         if text is not None:
-            file.write_text(text, "utf-8")
-        self.texts[name] = file.read_text("utf-8")
-        item = types.TextDocumentItem(uri=self.uri(name), language_id="m4", version=1, text=self.texts[name])
+            file.write_bytes(text.encode())
+        self.show(name, file.read_bytes().decode())
+
+    def show(self, name: str, text: str) -> None:
+        """Opens a file with a text that need not be the one on the disk."""
+        self.texts[name] = text
+        item = types.TextDocumentItem(uri=self.uri(name), language_id="m4", version=1, text=text)
         self.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+
+    def change(self, name: str, change: types.TextDocumentContentChangeEvent) -> None:
+        """Edits an open file; the caller knows what it says then."""
+        self.versions[name] = self.versions.get(name, 1) + 1
+        document = types.VersionedTextDocumentIdentifier(uri=self.uri(name), version=self.versions[name])
+        self.client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
 
     def uri(self, name: str) -> str:
         return (self.folder / name).as_uri()
@@ -63,6 +75,11 @@ class Desk:
         lines = self.texts[name].split("\n")
         start, end = (self._offset(lines, p) for p in (range_.start, range_.end))
         return self.texts[name][start:end]
+
+    def around(self, position: types.Position, name: str) -> tuple[str, str]:
+        """The texts before and behind a position."""
+        at = self._offset(self.texts[name].split("\n"), position)
+        return self.texts[name][:at], self.texts[name][at:]
 
     def _offset(self, lines: list[str], position: types.Position) -> int:
         line = lines[position.line]

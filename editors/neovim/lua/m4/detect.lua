@@ -1,18 +1,20 @@
 --- Tells files of the M4 language from files of GNU m4, which share the suffix `.m4`.
---- The VS Code extension has the same rule (`src/language.ts`); both are tested on `tests/editors/detect`.
+--- The VS Code extension has the same rule (`src/language.ts`), as have Emacs and the compiler; all are tested on
+--- `tests/editors/detect`.
 local M = {}
 
 --- How many lines of a file are looked at; enough for a licence header.
 local LOOKED_AT = 1000
 
 --- Vim regular expressions, case-sensitive and very magic, matched against a line without comments.
-local GNU = vim.regex([=[\v\C^\s*%(dnl>|#|%(A[CMX]|AH|AS|LT|PKG)_[A-Z]|m4_[a-z]]=]
+local GNU = vim.regex([=[\v\C^\s*%(dnl>|%(A[CMX]|AH|AS|AU|LT|PKG)_[A-Z]|m4_[a-z]]=]
   .. [=[|%(define|undefine|ifdef|ifelse|s?include|un?divert|divert|changequote|changecom|pushdef|popdef|syscmd|esyscmd]=]
   .. [=[|VERSIONID|OSTYPE|MAILER|FEATURE)\()]=])
+local NAME = [=[%((\w|-)+|"[^"]*")]=]
 local DECLARATION = vim.regex([=[\v\C^\s*%(\@\w+%(\([^()]*\))?\s*)*%(%(import|test)\s*"]=]
-  .. [=[|%(mesh|spec|entity|enum)\s+%(\w|["-])+\s*%([{;]|over>|extends>|$)]=]
-  .. [=[|%(policy|template|apply)\s+\w+\s*%(\(|$)]=]
-  .. [=[|state\s+\w+\s+\w+\s*%([({;]|per>|$))]=])
+  .. [=[|%(mesh|spec|entity|enum)\s+]=] .. NAME .. [=[\s*%([{;]|over>|extends>|$)]=]
+  .. [=[|%(policy|template|apply)\s+]=] .. NAME .. [=[\s*%(\(|$)]=]
+  .. [=[|state\s+]=] .. NAME .. [=[\s+]=] .. NAME .. [=[\s*%([({;]|per>|$))]=])
 
 --- A line without its comments.
 --- @param line string
@@ -47,19 +49,21 @@ local function without_comments(line, inside)
   return table.concat(code), inside
 end
 
---- Whether these lines of a file with the suffix `.m4` are a program of the M4 language.
+--- Whether these lines of a file with the suffix `.m4` are a program of the M4 language: a declaration stands in them,
+--- and no macro of GNU m4 before it.
 --- @param lines string[]
 --- @return boolean
 function M.is_m4(lines)
-  local inside, code, ours = false, nil, false
+  local inside, code = false, nil
   for _, line in ipairs(lines) do
     code, inside = without_comments(line, inside)
     if GNU:match_str(code) then
       return false
+    elseif DECLARATION:match_str(code) then
+      return true
     end
-    ours = ours or DECLARATION:match_str(code) ~= nil
   end
-  return ours
+  return false
 end
 
 --- The same for a buffer.

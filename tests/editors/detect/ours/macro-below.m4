@@ -1,0 +1,3 @@
+state Counter hits;
+
+define(`a mistake', `in a file of ours')

@@ -1,0 +1,2 @@
+policy cart-limit (HttpRequest r)
+    on web -> e { }
