@@ -28,14 +28,14 @@ def register(server: M4Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_PREPARE_RENAME)
     async def prepare(params: types.PrepareRenameParams) -> types.PrepareRenamePlaceholder | None:
         def question(workspace: Workspace, file: str, convert: Converter) -> types.PrepareRenamePlaceholder:
-            from m4c.ide.rename import Refused, prepare_rename
+            from m4c.ide.rename import Refused, offered, prepare_rename
 
             lines = convert.lines(file)
             try:
                 found = prepare_rename(workspace, file, lines.offset(params.position))
             except Refused as refused:
                 raise Failure(str(refused)) from None
-            return types.PrepareRenamePlaceholder(lines.range(found.start, found.end), found.symbol.name)
+            return types.PrepareRenamePlaceholder(lines.range(found.start, found.end), offered(found.symbol))
 
         return await server.ask_file(params.text_document.uri, question, None)
 

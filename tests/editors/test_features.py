@@ -382,7 +382,7 @@ async def rename(client: LanguageClient, desk: Desk) -> None:
     where = desk.where("extra.m4", 'after "é')
     prepared = await client.text_document_prepare_rename_async(types.PrepareRenameParams(*where))
     assert isinstance(prepared, types.PrepareRenamePlaceholder)
-    assert (desk.said(prepared.range, "extra.m4"), prepared.placeholder) == ('"é 😀"', "é 😀")
+    assert (desk.said(prepared.range, "extra.m4"), prepared.placeholder) == ('"é 😀"', '"é 😀"')
     edit = await client.text_document_rename_async(types.RenameParams(*where, new_name="first"))
     assert desk.edited(edit) == {"extra.m4": EXTRA.replace('"é 😀"', '"first"')}
     edit = await client.text_document_rename_async(types.RenameParams(*desk.where("shop.m4", "on e"), new_name="g"))

@@ -66,6 +66,11 @@ def prepare_rename(workspace: Workspace, file: str, offset: int) -> Found:
     return found
 
 
+def offered(symbol: Symbol) -> str:
+    """A name as people get it to change it: between quotes where `rename` would not take it back without them."""
+    return symbol.name if symbol.kind in ("service", "key") else words.name(symbol.name)
+
+
 def rename(workspace: Workspace, file: str, offset: int, name: str) -> Renaming:
     """Changes the name at an offset; raises `Refused`. A new name between quotes is what is in them."""
     found = _named(workspace, file, offset)

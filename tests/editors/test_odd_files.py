@@ -1,0 +1,207 @@
+"""Files as they are in the world, over the protocol as two editors speak it, in each unit of positions: letters that
+take several units, other ends of lines, tabs, marks of the byte order, other encodings, and workspaces that lack
+something."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import pytest
+import pytest_lsp
+from lsprotocol import types
+from m4c.syntax.printer import format_text
+from protocol_desk import Desk
+from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
+
+HERE = Path(__file__).parent
+PROFILES = [(p, e) for p in ("visual-studio-code", "neovim") for e in ("utf-8", "utf-16", "utf-32")]
+
+TEXT = """/// Ö, é and 😀.
+policy "é 😀" (HttpRequest r) on e -> f
+{
+    /* é 😀 */ r.SetHeader("x-tier", "😀"); r.SetTimeuot(1s);
+}
+
+/* 😀 */ policy last (HttpRequest r) on * -> "fé 😀" after "é 😀" when r.header["x-tier"] == "😀" { r.SetTimeout(2s) ; }
+"""
+WRITTEN = {
+    "as it is": TEXT,
+    "lines that end with CR LF": TEXT.replace("\n", "\r\n"),
+    "tabs": TEXT.replace("    ", "\t\t").replace(" on ", "\ton\t"),
+    "a mark of the byte order": "\ufeff" + TEXT,
+    "all of it": "\ufeff" + TEXT.replace("    ", "\t\t").replace("\n", "\r\n"),
+}
+
+
+@pytest_lsp.fixture(
+    params=PROFILES,
+    ids=" in ".join,
+    config=ClientServerConfig(server_command=[sys.executable, "-m", "m4ls"]),
+)
+async def client(lsp_client: LanguageClient, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
+    asked = (types.CLIENT_REGISTER_CAPABILITY, types.WORKSPACE_CODE_LENS_REFRESH, types.WORKSPACE_INLAY_HINT_REFRESH)
+    for request_of_the_server in asked:
+        lsp_client.feature(request_of_the_server)(lambda *_: None)
+    folder = Path(shutil.copytree(HERE / "workspace", tmp_path / "ws"))
+    root = types.WorkspaceFolder(uri=folder.as_uri(), name="ws")
+    profile, encoding = request.param
+    capabilities = client_capabilities(profile)
+    capabilities.general.position_encodings = [encoding]
+    params = types.InitializeParams(capabilities=capabilities, workspace_folders=[root], root_uri=root.uri)
+    answer = await lsp_client.initialize_session(params)
+    assert answer.capabilities.position_encoding == encoding
+    yield
+    await lsp_client.shutdown_session()
+
+
+@pytest.fixture
+def desk(client: LanguageClient, tmp_path: Path) -> Desk:
+    return Desk(client, tmp_path / "ws")
+
+
+async def found(desk: Desk, name: str, codes: Iterable[str]) -> list[types.Diagnostic]:
+    """Waits until a file has just these findings, whatever their order."""
+    wanted = sorted(codes)
+    for _ in range(2400):
+        now = list(desk.client.diagnostics.get(desk.uri(name), ()))
+        if sorted(str(d.code) for d in now) == wanted:
+            return now
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{name} has {now}, not {wanted}")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN.keys())
+async def test_places_are_those_of_the_text(desk: Desk, text: str) -> None:
+    (desk.folder / "even.m4").unlink()
+    desk.open("odd.m4", text)
+    here = desk.document("odd.m4")
+
+    wrong = await found(desk, "odd.m4", ["unknown-name", "unknown-name"])
+    assert sorted(desk.said(d.range, "odd.m4") for d in wrong) == ['"fé 😀"', "SetTimeuot"]
+
+    hover = await desk.client.text_document_hover_async(types.HoverParams(*desk.where("odd.m4", '"😀"); r.SetT')))
+    assert hover is None, "there is no such operation"
+    hover = await desk.client.text_document_hover_async(types.HoverParams(*desk.where("odd.m4", '"😀" { r.SetT')))
+    assert hover is not None and hover.range is not None and desk.said(hover.range, "odd.m4") == "SetTimeout"
+
+    document, position = desk.where("odd.m4", '"😀"); r.SetTime')
+    items = await desk.client.text_document_completion_async(types.CompletionParams(document, position))
+    edit = next(i for i in (items.items if items else ()) if i.label == "SetTimeout").text_edit
+    assert isinstance(edit, types.TextEdit)
+    assert (desk.said(edit.range, "odd.m4"), edit.range.end) == ("SetTime", position)
+
+    where = desk.where("odd.m4", 'after "é')
+    offered = await desk.client.text_document_prepare_rename_async(types.PrepareRenameParams(*where))
+    assert isinstance(offered, types.PrepareRenamePlaceholder)
+    assert desk.said(offered.range, "odd.m4") == offered.placeholder == '"é 😀"', "which is taken back as it is offered"
+    renamed = await desk.client.text_document_rename_async(types.RenameParams(*where, new_name='"é€"'))
+    assert desk.edited(renamed) == {"odd.m4": text.replace('"é 😀"', '"é€"')}
+
+    place = next(d.range for d in wrong if desk.said(d.range, "odd.m4") == "SetTimeuot")
+    context = types.CodeActionContext(diagnostics=wrong, only=[types.CodeActionKind.QuickFix])
+    fixes = await desk.client.text_document_code_action_async(types.CodeActionParams(here, place, context))
+    fix = next(a for a in fixes or () if isinstance(a, types.CodeAction) and "SetTimeout" in a.title)
+    whole = fix if fix.edit is not None else await desk.client.code_action_resolve_async(fix)
+    assert desk.edited(whole.edit) == {"odd.m4": text.replace("SetTimeuot", "SetTimeout")}
+
+    options = types.FormattingOptions(tab_size=4, insert_spaces=True)
+    edits = await desk.client.text_document_formatting_async(types.DocumentFormattingParams(here, options))
+    pretty = desk.edited(types.WorkspaceEdit({here.uri: edits or []}))["odd.m4"]
+    assert pretty == format_text(text) != text
+    assert pretty.count("\r\n") == text.count("\r\n") and pretty.count("\ufeff") == text.count("\ufeff")
+
+    tokens = await desk.client.text_document_semantic_tokens_full_async(types.SemanticTokensParams(here))
+    named = [desk.said(r, "odd.m4") for r in _ranges(tokens.data if tokens else ())]
+    assert {'"é 😀"', "last", "SetHeader", "SetTimeout", "HttpRequest", "e", "f", "r"} <= {*named}
+    assert [n for n in named if not re.fullmatch(r'"[^"\n]*"|\w+', n)] == []
+
+    everything = types.Range(types.Position(0, 0), types.Position(99, 0))
+    hints = await desk.client.text_document_inlay_hint_async(types.InlayHintParams(here, everything)) or []
+    beside = {str(h.label): desk.around(h.position, "odd.m4") for h in hints}
+    assert beside["name:"][1].startswith('"x-tier"') and beside["value:"][1].startswith('"😀"')
+
+    symbols = await desk.client.text_document_document_symbol_async(types.DocumentSymbolParams(here))
+    assert [desk.said(s.selection_range, "odd.m4") for s in symbols or ()] == ['"é 😀"', "last"]
+    folds = await desk.client.text_document_folding_range_async(types.FoldingRangeParams(here))
+    assert [(f.start_line, f.end_line) for f in folds or ()] == [(2, 3)]
+
+
+def _ranges(data: Iterable[int]) -> list[types.Range]:
+    """The places of semantic tokens."""
+    numbers = iter(data)
+    line = character = 0
+    out = []
+    for down, right, length, _, _ in zip(*[numbers] * 5, strict=True):
+        line, character = line + down, right + (0 if down else character)
+        out.append(types.Range(types.Position(line, character), types.Position(line, character + length)))
+    return out
+
+
+@pytest.mark.asyncio
+async def test_an_edit_behind_other_letters_is_made_where_it_was(desk: Desk) -> None:
+    (desk.folder / "even.m4").unlink()
+    desk.open("odd.m4", WRITTEN["all of it"])
+    await found(desk, "odd.m4", ["unknown-name", "unknown-name"])
+    edits = (('on\t* -> "', "fé 😀", ""), ('on\t* -> "', "", "f"), ('"😀"); r.SetTime', "uot", "out"))
+    text = desk.texts["odd.m4"].replace(" on ", "\ton\t")
+    desk.texts["odd.m4"] = text
+    desk.change("odd.m4", types.TextDocumentContentChangeWholeDocument(text))
+    for before, old, new in edits:
+        place = types.Range(desk.at("odd.m4", before), desk.at("odd.m4", before + old))
+        desk.change("odd.m4", types.TextDocumentContentChangePartial(range=place, text=new))
+        text = text.replace(before + old, before + new)
+        desk.texts["odd.m4"] = text
+    merged = await found(desk, "odd.m4", ["merged", "merged", "unpropagated-read"])
+    assert {desk.said(d.range, "odd.m4") for d in merged if d.code == "merged"} == {
+        "r.SetTimeout(1s)",
+        "r.SetTimeout(2s)",
+    }
+    everything = types.Range(types.Position(0, 0), types.Position(99, 0))
+    params = types.InlayHintParams(desk.document("odd.m4"), everything)
+    hints = await desk.client.text_document_inlay_hint_async(params) or []
+    paths = [desk.around(h.position, "odd.m4")[0] for h in hints if "path" in str(h.label)]
+    assert [re.search(r"on\t(.*)$", before)[1] for before in paths] == ["e -> f", '* -> "f"']  # type: ignore[index]
+
+
+@pytest.mark.asyncio
+async def test_files_that_nobody_has_opened(desk: Desk) -> None:
+    """What is on the disk counts without its mark of the byte order, as in the editor that opens it."""
+    text = 'mesh shop;\r\n/* é 😀 */ policy bom (HttpRequest r) on "é 😀" -> f { r.DropRequest(); }\r\n'
+    (desk.folder / "even.m4").unlink()
+    (desk.folder / "bom.m4").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (desk.folder / "latin.m4").write_bytes("policy café (HttpRequest r) on e -> f { }\n".encode("latin-1"))
+    (desk.folder / "wide.m4").write_bytes("policy wide (HttpRequest r) on e -> f { }\n".encode("utf-16"))
+    (desk.folder / "empty.m4").write_bytes(b"")
+    names = ("bom.m4", "latin.m4", "wide.m4", "empty.m4")
+    created = [types.FileEvent(desk.uri(name), types.FileChangeType.Created) for name in names]
+    desk.client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams(created))
+    for shown in (False, True):
+        desk.texts["bom.m4"] = text
+        (unknown,) = await found(desk, "bom.m4", ["unknown-name"])
+        assert desk.said(unknown.range, "bom.m4") == '"é 😀"'
+        if not shown:
+            desk.show("bom.m4", text)
+    for name, said in (("latin.m4", "byte 0xe9 at offset 10"), ("wide.m4", "it looks like UTF-16")):
+        (unread,) = await found(desk, name, ["bad-encoding"])
+        assert said in unread.message
+        assert unread.range == types.Range(types.Position(0, 0), types.Position(0, 0))
+        desk.show(name, f"policy {name[:-3]} (HttpRequest r) on e -> f {{ r.SetTimeuot(1s); }}\n")
+        (unknown,) = await found(desk, name, ["unknown-name"])
+        assert desk.said(unknown.range, name) == "SetTimeuot", "the editor knows what it says"
+        assert await _edits(desk, name) == []
+        desk.client.text_document_did_close(types.DidCloseTextDocumentParams(desk.document(name)))
+        await found(desk, name, ["bad-encoding"])
+    assert await _edits(desk, "latin.m4") == [], "nobody knows what it says"
+    assert not desk.client.diagnostics.get(desk.uri("empty.m4"))
+
+
+async def _edits(desk: Desk, name: str) -> list[types.TextEdit]:
+    options = types.FormattingOptions(tab_size=4, insert_spaces=True)
+    params = types.DocumentFormattingParams(desk.document(name), options)
+    return list(await desk.client.text_document_formatting_async(params) or ())
