@@ -17,6 +17,7 @@ Row: TypeAlias = frozenset[int]
 
 _SEARCHED = 14  # columns of a part that is solved by search
 _REMEMBERED = 4096  # parts
+_WHOLE = 1e-6  # how far from 0 or 1 a value of the solver is that means it
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,10 +254,19 @@ def _programmed(
     lp.a_matrix_.start_ = np.array(starts, dtype=np.int32)
     lp.a_matrix_.index_ = np.array(indices, dtype=np.int32)
     lp.a_matrix_.value_ = np.ones(len(indices))
-    lp.integrality_ = [highspy.HighsVarType.kInteger] * len(columns)
     h.passModel(lp)
     stopped = _interruptible(h, core, checkpoint)
     h.run()
+    whole = all(v < _WHOLE or v > 1 - _WHOLE for v in h.getSolution().col_value)
+    linear = h.getModelStatus() == highspy.HighsModelStatus.kOptimal
+    if linear and whole and not stopped:  # mostly so, and then it is the proof
+        chosen = frozenset(c for c, v in zip(columns, h.getSolution().col_value, strict=True) if v > 0.5)
+        return Found(chosen, float(cover.cost(chosen)), True)
+    h.clearSolver()  # what it knows of the other problem would be reported as a bound of this one
+    lp.integrality_ = [highspy.HighsVarType.kInteger] * len(columns)
+    h.passModel(lp)
+    if not stopped:
+        h.run()
     if stopped:
         raise stopped[0]
     info, status = h.getInfo(), h.getModelStatus()
