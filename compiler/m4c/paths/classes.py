@@ -11,13 +11,14 @@ differ. Many: partition refinement (Moore 1956), node by node.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from m4c.paths.callpath import Hop
+from m4c.paths.machine import cut
 from m4c.paths.marked import MarkedSpread
-from m4c.paths.masks import Letters, bits
+from m4c.paths.masks import bits
 from m4c.paths.spread import Spread, State
 from m4c.semantics.model import AttrKey
 
@@ -69,6 +70,8 @@ class Classes:
         """Whether on some hop the class behind it depends on the version of a service that answers. `entry`: there is
         a hop from outside too."""
         spread, letters = self.spread, self.spread.letters
+        if len(spread.landings(service)) == 1:
+            return False
         before = [spread.from_outside] if entry else []
         before += spread.states_at(letters.before(letters.service(service)))
         outcomes = len(spread.outcomes) if isinstance(spread, MarkedSpread) else 1
@@ -110,13 +113,15 @@ def context_classes(spread: Spread, labels: Labels, seen: Seen | None = None) ->
     split = 0
     for mask in apart.values():
         split |= mask
-    of: dict[str, dict[State, int]] = {}
-    for service in _services(spread.letters, split):
-        here = spread.letters.service(service)
+    letters = spread.letters
+    reached = {s: letters.whole(spread.reach[s]) for s in present}
+    of: dict[str, dict[State, int]] = {}  # services with the same classes share them
+    for alike in cut([split] if split else [], [*reached.values(), *apart.values()]):
+        here = alike & -alike
         classes: dict[State, int] = {}
         firsts: list[State] = []
         for state in present:
-            if not spread.reach[state] & here:
+            if not reached[state] & here:
                 continue
             for number, first in enumerate(firsts):
                 if not apart.get((first, state), 0) & here:
@@ -125,17 +130,8 @@ def context_classes(spread: Spread, labels: Labels, seen: Seen | None = None) ->
             else:
                 classes[state] = len(firsts)
                 firsts.append(state)
-        of[service] = classes
-    return Classes(spread, of)
-
-
-def _services(letters: Letters, mask: int) -> Iterator[str]:
-    seen = None
-    for i in bits(mask):
-        name = letters.all_letters[i][0]
-        if name != seen:
-            yield name
-            seen = name
+        of.update(dict.fromkeys(letters.services(alike), classes))
+    return Classes(spread, {service: of[service] for service in sorted(of)}, split)
 
 
 def _apart(spread: Spread, labels: Labels, present: list[State]) -> dict[tuple[State, State], int]:

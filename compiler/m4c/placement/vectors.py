@@ -39,7 +39,7 @@ class TooManyVectors(Exception):
 class Part:
     """One component: its bits, and what stands for its classes."""
 
-    __slots__ = ("_said", "context", "first", "odd", "own", "rank", "usual")
+    __slots__ = ("_behind", "_said", "context", "first", "marked", "odd", "own", "rank", "usual")
 
     def __init__(self, context: Carried, first: int, letters: Letters) -> None:
         spread = context.classes.spread
@@ -54,19 +54,36 @@ class Part:
         for state, mask in enumerate(spread.reach):
             for x in bits(mask & ~everywhere):
                 self.odd.setdefault(letters.all_letters[x][0], state)
-        self._said: dict[str, dict[State, Vector]] = {}
+        self.marked = isinstance(spread, MarkedSpread)
+        # By the identity of the classes of a service, for many services share them.
+        self._said: dict[tuple[int, int], dict[State, Vector]] = {}
+        self._behind: dict[tuple[int, State, int], _Behind] = {}
 
     def said(self, service: str) -> dict[State, Vector]:
         """What stands for each state at a service with several classes; nothing for those in the class that says
         nothing."""
-        found = self._said.get(service)
+        of = self.context.classes.of[service]
+        silent = of[self.odd.get(service, self.usual)]
+        found = self._said.get((id(of), silent))
         if found is None:
-            of = self.context.classes.of[service]
-            silent = of[self.odd.get(service, self.usual)]
             bit: dict[int, Vector] = {}
             for state, number in of.items():
                 bit.setdefault(number, 0 if number == silent else 1 << (self.first + state))
-            found = self._said[service] = {state: bit[number] for state, number in of.items()}
+            found = self._said[id(of), silent] = {state: bit[number] for state, number in of.items()}
+        return found
+
+    def behind(self, service: str, letter: int, written: Written, seen: Marks) -> _Behind:
+        """What becomes of its classes over hops to an instance that write something to the marks that are seen."""
+        classes = self.context.classes
+        spread = classes.spread
+        key = (id(classes.of[service]), self.odd.get(service, self.usual), spread.cell(letter))
+        found = None if self.marked else self._behind.get(key)
+        if found is None:
+            said = self.said(service)
+            column = [said.get(to, 0) for to in _column(spread, service, letter, written, seen)]
+            found = _Behind(self, column)
+            if not self.marked:
+                self._behind[key] = found
         return found
 
     def state(self, service: str, vector: Vector) -> State:
@@ -75,29 +92,43 @@ class Part:
         return lowest(said) - self.first if said else self.odd.get(service, self.usual)
 
 
+class _Behind:
+    """What becomes of the classes of one component over some hops: `column`, by the state before; `same`: the bits that
+    stay; `moved`: what others become, by bit, as a set (`moving` are those); `entering`: what its usual state does."""
+
+    __slots__ = ("column", "entering", "moved", "moving", "own", "same")
+
+    def __init__(self, part: Part, column: list[Vector]) -> None:
+        self.own, self.column = part.own, column
+        self.same = self.moving = 0
+        self.moved: dict[int, Vector] = {}
+        for state, then in enumerate(column):
+            bit = 1 << (part.first + state)
+            if then == bit:
+                self.same |= then
+            elif then:
+                self.moved[bit] = then
+                self.moving |= bit
+        self.entering = (part.own, column[part.usual])
+
+
 class _Onto:
     """What becomes of classes over hops to one instance that write something to the marks that are seen there."""
 
     def __init__(self, parts: Iterable[Part], service: str, letter: int, written: Written, seen: Marks) -> None:
         self.letter, self.written, self.seen = letter, written, seen
-        self.same = 0
-        self.moved: dict[int, Vector] = {}  # by bit, as a set
-        self.moving = 0
-        self.after: dict[int, tuple[Part, list[Vector]]] = {}  # of each component, by the state before
-        self.entering: dict[int, tuple[int, Vector]] = {}  # (its bits, what its usual state becomes)
+        self.same = self.moving = 0
+        self.moved: dict[int, Vector] = {}
+        self.after: dict[int, _Behind] = {}  # by the first bit of a component
+        self.entering: dict[int, tuple[int, Vector]] = {}
         for part in parts:
-            spread, said = part.context.classes.spread, part.said(service)
-            column = [said.get(to, 0) for to in _column(spread, service, letter, written, seen)]
-            self.after[part.first] = (part, column)
-            for state, then in enumerate(column):
-                bit = 1 << (part.first + state)
-                if then == bit:
-                    self.same |= then
-                elif then:
-                    self.moved[bit] = then
-                    self.moving |= bit
-            if column[part.usual]:
-                self.entering[part.first] = (part.own, column[part.usual])
+            of = self.after[part.first] = part.behind(service, letter, written, seen)
+            self.same |= of.same
+            if of.moving:
+                self.moved.update(of.moved)
+                self.moving |= of.moving
+            if of.entering[1]:
+                self.entering[part.first] = of.entering
 
     def images(self, vectors: Sequence[Vector], odd: Mapping[int, State]) -> list[Vector]:
         """The classes behind a hop. `odd`: the states of the caller that are not the usual ones, by component."""
@@ -108,8 +139,8 @@ class _Onto:
         if met:
             changed = dict(entering)
             for first in met:
-                part, column = self.after[first]
-                changed[first] = (part.own, column[odd[first]])
+                of = self.after[first]
+                changed[first] = (of.own, of.column[odd[first]])
             entering = changed
         comes = [(own, then) for own, then in entering.values() if then]
         same, moving, moved = self.same, self.moving, self.moved
@@ -142,7 +173,7 @@ def _written(parts: Iterable[Part], letter: int) -> list[Written]:
     """What hops to an instance can write to the marks of some components, nothing first."""
     found: dict[Written, None] = {(): None}
     met: set[AttrKey] = set()
-    for spread in (part.context.classes.spread for part in parts):
+    for spread in [part.context.classes.spread for part in parts if part.marked]:
         if isinstance(spread, MarkedSpread):
             shared = met.intersection(spread.marks)
             joined: dict[Written, None] = {}
@@ -178,6 +209,7 @@ class Vectors:
         self.parts: list[Part] = []  # of the components, in their order
         self.splitting: dict[str, list[Part]] = {}  # those that have several classes at a service
         self._known: dict[int, Part] = {}  # by the identity of what they are made from
+        self._marked = False  # whether there are any whose chains carry marks
         self._width = 0
         self._free: dict[int, list[int]] = {}  # where parts of so many bits have gone
         self._odd: dict[str, dict[int, State]] = {}
@@ -221,6 +253,7 @@ class Vectors:
                 for service, state in part.odd.items():
                     self._odd.setdefault(service, {})[part.first] = state
         self.parts = [self._known[id(c)] for c in contexts]
+        self._marked = any(part.marked for part in self.parts)
         for service in region:
             self.splitting.pop(service, None)
             self._onto.pop(service, None)
@@ -240,7 +273,9 @@ class Vectors:
 
     def _ontos(self, hop: Hop) -> list[_Onto]:
         service, parts = hop[1], self.splitting.get(hop[1], ())
-        seen: Marks = frozenset().union(*(part.context.seen.get(hop, ()) for part in parts if part.context.seen))
+        seen = _NONE
+        if self._marked:
+            seen = seen.union(*(part.context.seen.get(hop, ()) for part in parts if part.context.seen))
         known = self._onto.setdefault(service, {})
         found = known.get(seen)
         if found is None:
