@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from m4c.paths.callpath import Hop, Version
-from m4c.paths.machine import lowest
 from m4c.paths.masks import bits
 from m4c.placement.feasible import Silence
 from m4c.placement.model import Candidate, Position, Problem
@@ -27,6 +26,9 @@ from m4c.semantics.model import AttrKey, Side, Value
 _CHECK = 256  # services or hops between two looks at whether to go on
 
 Tags: TypeAlias = int  # a set of tags: bit 0 stands for any tag at all, bit n + 1 for tag n
+
+_Group: TypeAlias = "list[tuple[Key, ...]]"
+"""Sets of values. Those in different ones must differ."""
 
 _REMEMBERED = 200_000  # sets of values
 _NONE: Tags = 2
@@ -88,6 +90,7 @@ class Tagger:
         self.vectors = Vectors(problem.letters, problem.callees, services)
         self.values = Values(self.vectors, services)
         self._taken_apart: dict[Keys, tuple[Key, ...]] = {}
+        self._entries: dict[tuple[Tags, int], tuple[tuple[int, ...], int]] = {}
         self._last: _Assignment | None = None
 
     def assign(
@@ -107,8 +110,10 @@ class Tagger:
             raise TooManyTags from e
         if len(self._taken_apart) > _REMEMBERED:
             self._taken_apart.clear()
+        if len(self._entries) > _REMEMBERED:
+            self._entries.clear()
         last, self._last = self._last, None  # in case that this one is stopped: the next could not tell what is as then
-        now = _Assignment(problem, chosen, at, self.vectors, region, self._taken_apart, last, checkpoint)
+        now = _Assignment(problem, chosen, at, self.vectors, region, self._taken_apart, self._entries, last, checkpoint)
         self.values.update(now.flow, checkpoint)
         tagging = now.run(self.values)
         now.before = None
@@ -125,6 +130,7 @@ class _Assignment:
         vectors: Vectors,
         region: Set[str],
         taken_apart: dict[Keys, tuple[Key, ...]],
+        entries: dict[tuple[Tags, int], tuple[tuple[int, ...], int]],
         before: _Assignment | None,
         checkpoint: Callable[[], None],
     ) -> None:
@@ -135,12 +141,14 @@ class _Assignment:
         self.vectors = vectors
         self.region = region
         self.taken_apart = taken_apart
+        self.entries = entries
         self.before = before
         self.component_of = {r: i for i, c in enumerate(problem.components) for r in c.rules}
         self.writes = self._writes()
         self.flow = self._flow({problem.column[c] for c in chosen})
         self.sent: dict[str, Sent] = {}
         self.read: dict[Hop, list[dict[Vector, tuple[Key, object]]]] = {}
+        self.groups: dict[str, tuple[dict[Vector, Keys], _Group]] = {}  # of what services send
         self.numbers: dict[Key, int] = {}
         self.leaving: dict[str, dict[Vector, Tags]] = {}  # what requests carry as they leave a service, by class
         self.becoming: dict[str, dict[Vector, int]] = {}  # what updates make of the hops to a service, by class there
@@ -218,42 +226,47 @@ class _Assignment:
 
     def _numbers(self) -> dict[Key, int]:
         """The number of each value, in the order of services and of classes there."""
-        groups: dict[frozenset[Keys], None] = {}  # keys of one group in different sets must differ
-        order: dict[Key, None] = {}
+        order: dict[Key, None] = {ZERO - 1: None}
         for name in self.flow.live:
             sent = self.sent[name]
             order.update(dict.fromkeys(sent.made.values()))
             if len(sent.held) > 1:
-                groups[frozenset(sent.held.values())] = None
+                known = None if self.before is None else self.before.groups.get(name)
+                same = known is not None and known[0] is sent.held
+                self.groups[name] = known if known is not None and same else (sent.held, self._group(sent.held))
+        groups = [group for _, group in self.groups.values()]
         for of in self.read.values():
             meant: dict[object, Keys] = {}
             for becomes in of:
                 order.update(dict.fromkeys(key for key, _ in becomes.values()))
                 for key, said in becomes.values():
                     meant[said] = meant.get(said, 0) | 1 << key
-            groups[frozenset(meant.values())] = None
-        of_key: dict[Key, list[tuple[int, int]]] = {key: [] for key in order}  # (group, set)
-        count = 0
-        numbers: dict[Key, int] = {ZERO - 1: 0}
-        taken = [0] * len(groups)  # numbers as bit sets, by group
+            groups.append(self._group(meant))
+        of_key: dict[Key, list[int]] = {key: [] for key in order}  # the sets that a key is in
+        group_of: list[int] = []  # of each set
+        taken: list[int] = []  # numbers as bit sets, by group
         shared: list[int] = []  # the same, by set
         for i, group in enumerate(groups):
+            taken.append(0)
             for keys in group:
-                shared.append(keys & ZERO)
-                taken[i] |= keys & ZERO
-                for k in self._each(keys & ~ZERO):
-                    of_key[k].append((i, count))
-                count += 1
-        for k, of_sets in of_key.items():
+                for k in keys:
+                    of_key[k].append(len(shared))
+                group_of.append(i)
+                shared.append(0)
+        numbers: dict[Key, int] = {}
+        for k, sets in of_key.items():  # the first is 0
             barred = 0
-            for i, s in of_sets:
-                barred |= taken[i] & ~shared[s]
-            number = numbers[k] = lowest(~barred)
-            bit = 1 << number
-            for i, s in of_sets:
-                taken[i] |= bit
+            for s in sets:
+                barred |= taken[group_of[s]] & ~shared[s]
+            bit = ~barred & (barred + 1)
+            numbers[k] = bit.bit_length() - 1
+            for s in sets:
+                taken[group_of[s]] |= bit
                 shared[s] |= bit
         return numbers
+
+    def _group(self, held: Mapping[Any, Keys]) -> _Group:
+        return [self._each(keys) for keys in held.values()]
 
     def _leave(self) -> None:
         """`leaving` and `becoming`; as objects those of the assignment before, where nothing has changed."""
@@ -381,23 +394,45 @@ class _Assignment:
         changes: list[dict[int, Tags]] = []  # the old tags by the new one, for each version
         for i, becomes in enumerate(self.vectors.over[hop]):
             old: dict[int, Tags] = {}
+            if read is not None:
+                becoming = {vector: self.numbers[key] for vector, (key, _) in read[i].items()}
             for vector, then in becomes.items():
-                new = made[then] if read is None else self.numbers[read[i][vector][0]]
-                old[new] = old.get(new, 0) | leaving[vector]
+                new = made[then] if read is None else becoming[vector]
+                old[new] = old[new] | leaving[vector] if new in old else leaving[vector]
             changes.append(old)
         if all(not tags & ~(2 << new) for old in changes for new, tags in old.items()):
             return None
+        if len(changes) == 1:  # neither versions nor marks
+            return Table(hop, updater, ((None, self._update(changes[0])),))
         able, by_written = self.writes.get(hop, []), dict[Written, dict[Update, list[Version]]]()
         for (version, written), old in zip(self.vectors.landings(callee), changes, strict=True):
             if any(write not in able for write in written):
                 continue  # nobody on this hop writes that
-            update = Update((), next(iter(old))) if len(old) == 1 else Update(_entries(old), None)
-            by_written.setdefault(written, {}).setdefault(update, []).append(version)
+            by_written.setdefault(written, {}).setdefault(self._update(old), []).append(version)
         said = {written: _by_version(updates) for written, updates in by_written.items()}
         nothing = said.pop(())
         # What says more goes first: it holds where what says less does.
         marked = tuple(sorted(said.items(), key=lambda item: (-len(item[0]), repr(item[0]))))
         return Table(hop, updater, nothing, marked if any(of != nothing for _, of in marked) else ())
+
+    def _update(self, old: Mapping[int, Tags]) -> Update:
+        """For each new tag the old ones that become it, those that stay left out."""
+        if len(old) == 1:
+            return Update((), next(iter(old)))
+        entries = []
+        for new, tags in old.items():
+            tags &= ~(2 << new)
+            if tags > 1:
+                entries.append(self._entry(tags, new))
+        entries.sort()
+        return Update(tuple(entries), None)
+
+    def _entry(self, tags: Tags, new: int) -> tuple[tuple[int, ...], int]:
+        """Equal ones are one object, for there are many."""
+        entry = self.entries.get((tags, new))
+        if entry is None:
+            entry = self.entries[tags, new] = (tuple(bits(tags >> 1)), new)
+        return entry
 
     def _meaning(self, rule: int, touched: Set[str]) -> Meaning:
         """The tags with which requests come to a rule, by what it does to them."""
@@ -428,9 +463,3 @@ def _by_version(updates: Mapping[Update, list[Version]]) -> tuple[tuple[tuple[Ve
     if len(updates) == 1:
         return ((None, next(iter(updates))),)
     return tuple((tuple(versions), update) for update, versions in updates.items())
-
-
-def _entries(old: Mapping[int, Tags]) -> tuple[tuple[tuple[int, ...], int], ...]:
-    """For each new tag the old ones that become it, those that stay left out."""
-    found = ((tuple(bits((tags & ~(2 << new)) >> 1)), new) for new, tags in old.items())
-    return tuple(sorted(entry for entry in found if entry[0]))
