@@ -70,13 +70,16 @@ class _Calls:
 
     def over(self, mask: int) -> int:
         """The union for some letters."""
-        if mask.bit_count() > _MANY:
-            known = self._known.get(mask)
-            if known is None:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                known = self._known[mask] = self._over_many(mask)
-            return known
+        if not mask & (mask - 1):  # at most one
+            return self.of[mask.bit_length() - 1] if mask else 0
+        known = self._known.get(mask)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[mask] = self._over_many(mask) if mask.bit_count() > _MANY else self._over_few(mask)
+        return known
+
+    def _over_few(self, mask: int) -> int:
         found = 0
         for i in bits(mask):
             found |= self.of[i]

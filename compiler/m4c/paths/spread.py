@@ -37,6 +37,7 @@ class Spread:
     _columns: list[tuple[int, ...]] = field(default_factory=list)  # for each cell, its column in each automaton
     _cell_at: dict[int, int] = field(default_factory=dict)
     _landings: dict[str, list[tuple[str | None, int]]] = field(default_factory=dict)
+    _alike: dict[str, dict[str | None, tuple[str | None, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         everything = self.letters.everything
@@ -135,9 +136,13 @@ class Spread:
 
     def versions_like(self, service: str, version: str | None) -> tuple[str | None, ...]:
         """All versions of a service that the automata do not tell from this one."""
-        own = [(self.letters.all_letters[i][1], self.cell(i)) for i in bits(self.letters.service(service))]
-        cell = next(c for v, c in own if v == version)
-        return tuple(v for v, c in own if c == cell)
+        known = self._alike.get(service)
+        if known is None:
+            of: dict[int, list[str | None]] = {}
+            for i in bits(self.letters.service(service)):
+                of.setdefault(self.cell(i), []).append(self.letters.all_letters[i][1])
+            known = self._alike[service] = {v: tuple(alike) for alike in of.values() for v in alike}
+        return known[version]
 
     def situation(self, state: State, service: str) -> Situation:
         """Who accepts, for each version, if a path in this state goes on to a service."""

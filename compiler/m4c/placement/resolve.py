@@ -102,6 +102,8 @@ class Resolver:
         self.marking = Marking(self.patterns, self.logic)
         self.unenforceable: list[Unenforceable] = []  # of the hop at hand
         self._known: dict[Hop, _AtHop] = {}
+        # Of the hop at hand: conditions by their identity, with them.
+        self._tables: dict[tuple[int, tuple[int, ...]], tuple[Cond, dict[tuple[Situation, Version], Cond]]] = {}
 
     def overgrown(self, program: Program) -> bool:
         """Whether most of what is known is of policies that are gone."""
@@ -165,6 +167,7 @@ class Resolver:
         if known is not None and known.made_from == of_hop:  # quick: what has not changed is the same object
             return known
         self.unenforceable = []
+        self._tables.clear()
         carried = None if marked is None else marked.carried
         rules, tied = self._resolved(AtHop(self.program, of, hop, policies, defaults, carried))
         return _AtHop(of_hop, tuple(rules), tuple(tied), tuple(self.unenforceable))
@@ -377,16 +380,21 @@ class Resolver:
 
     # --- situations ---
 
-    def table(self, when: Cond, hop: Hop, patterns: Iterable[int]) -> dict[tuple[Situation, Version], Cond]:
+    def table(self, when: Cond, hop: Hop, patterns: Iterable[int]) -> Mapping[tuple[Situation, Version], Cond]:
         """The condition in every situation that can arise on the hop, for each version that is told apart."""
         numbers = tuple(sorted(patterns))
         if not numbers:
             return {((), None): when}
-        out: dict[tuple[Situation, Version], Cond] = {}
-        for situation in self.patterns.situations(numbers, hop):
-            for version, accepting in situation:
-                fired = {numbers[i] for i in accepting}
-                out[situation, version] = with_firings(when, fired.__contains__)
+        made_of, out = self._tables.get((id(when), numbers), (None, {}))
+        if made_of is not when:
+            said: dict[frozenset[int], Cond] = {}
+            for situation in self.patterns.situations(numbers, hop):
+                for version, accepting in situation:
+                    if accepting not in said:
+                        fired = {numbers[i] for i in accepting}
+                        said[accepting] = with_firings(when, fired.__contains__)
+                    out[situation, version] = said[accepting]
+            self._tables[id(when), numbers] = when, out
         return out
 
     def possible(self, hop: Hop, when: Cond) -> bool:
