@@ -22,7 +22,7 @@ from m4c.placement.logic import Logic, fired_patterns, firing, with_firings
 from m4c.placement.marks import Marking, one_place, without_idle, written
 from m4c.placement.orders import Ordered, orders_of
 from m4c.placement.patterns import Patterns
-from m4c.placement.rules import Case, Order, Rule, Source, Unenforceable, effect_of
+from m4c.placement.rules import Case, Order, Rule, Source, Unenforceable, default_source, effect_of, writes_of
 from m4c.semantics.effects import Orders, orders
 from m4c.semantics.model import (
     ABSENT,
@@ -102,6 +102,7 @@ class Resolver:
         self.marking = Marking(self.patterns, self.logic)
         self.unenforceable: list[Unenforceable] = []  # of the hop at hand
         self._known: dict[Hop, _AtHop] = {}
+        self._numbers: dict[int, tuple[Policy, int]] = {}  # of the patterns of policies, by their identity
         # Of the hop at hand: conditions by their identity, with them.
         self._tables: dict[tuple[int, tuple[int, ...]], tuple[Cond, dict[tuple[Situation, Version], Cond]]] = {}
 
@@ -116,10 +117,14 @@ class Resolver:
         self.marking.update(program, ordering)
         policies: dict[Hop, list[tuple[Policy, int | None]]] = {}
         defaults: dict[Hop, list[tuple[int, Default, int | None]]] = {}
+        numbers, self._numbers = self._numbers, {}
         for count, policy in enumerate(program.policies):
             if count % _CHECK == 0:
                 checkpoint()
-            number = self.patterns.number(call_paths(program, policy.entity, policy.pattern))
+            of, number = numbers.get(id(policy), (None, 0))
+            if of is not policy:
+                number = self.patterns.number(call_paths(program, policy.entity, policy.pattern))
+            self._numbers[id(policy)] = policy, number
             for hop, always in self.patterns.hops[number].items():
                 policies.setdefault(hop, []).append((policy, None if always else number))
         for index, default in enumerate(program.mesh.defaults):
@@ -182,7 +187,7 @@ class Resolver:
                 source = Source(policy.name, call.index)
                 wanted += self._bounded(here.hop, source, partial(self._of_state, here, policy, source, atom, when))
         for index, default, pattern in here.defaults:
-            source = _default_source(index, default)
+            source = default_source(index, default)
             wanted += self._bounded(here.hop, source, partial(self._of_default, here, index, default, pattern))
         if len(wanted) > 1:
             wanted = self._apart(here.hop, self._fold(here.hop, wanted))
@@ -285,7 +290,7 @@ class Resolver:
         when = all_of(firing(pattern), here.unwritten(default.attr))
         if not self.possible(here.hop, when):
             return None
-        source = _default_source(index, default)
+        source = default_source(index, default)
         realised = self._realised(default)
         if realised is None:
             value = show(default.value, self.program.attribute(default.attr).type)
@@ -338,7 +343,7 @@ class Resolver:
                 args = {p.name: given.get(p.name, p.default) for p in operation.params}
                 full = {name: value for name, value in args.items() if value is not None}
                 if len(full) == len(args) and any(w.attribute == default.attr.attribute for w in operation.writes):
-                    return operation, tuple(full.items()), _written(operation, full)
+                    return operation, tuple(full.items()), writes_of(operation, full)
         return None
 
     def _passive(self, writes: Iterable[Write]) -> bool:
@@ -486,19 +491,5 @@ def _name(hop: Hop) -> tuple[str, str]:
     return hop[0] or "", hop[1]
 
 
-def _default_source(index: int, default: Default) -> Source:
-    return Source(f"default {default.attr.entity}.{default.attr}", index, default=True)
-
-
 def _writes_any(call: OpCall, attrs: set[AttrKey]) -> bool:
     return any(w.attr in attrs for w in call.writes)
-
-
-def _written(operation: Operation, args: dict[str, Value]) -> tuple[Write, ...]:
-    return tuple(
-        Write(
-            AttrKey(operation.entity, w.attribute, str(args[str(w.key)]) if w.key_is_param else w.key),
-            w.given(args),
-        )
-        for w in operation.writes
-    )

@@ -8,7 +8,19 @@ from typing import TypeAlias
 
 from m4c.paths.callpath import CallPath, Hop, Version
 from m4c.paths.product import Situation
-from m4c.semantics.model import STATE, Atom, AttrKey, Cond, Operation, Side, StateAtom, Value, Write, atoms
+from m4c.semantics.model import (
+    STATE,
+    Atom,
+    AttrKey,
+    Cond,
+    Default,
+    Operation,
+    Side,
+    StateAtom,
+    Value,
+    Write,
+    atoms,
+)
 
 Effect: TypeAlias = tuple[tuple[tuple[Version, ...], Cond], ...]
 """When an operation runs, in one situation: a condition for each group of the callee's versions that share it."""
@@ -20,6 +32,17 @@ def effect_of(by_cond: Mapping[Cond, Sequence[Version]]) -> Effect:
     return tuple(sorted(items, key=lambda item: [v or "" for v in item[0]]))
 
 
+def writes_of(operation: Operation, args: dict[str, Value]) -> tuple[Write, ...]:
+    """What an operation writes when it is called with these arguments."""
+    return tuple(
+        Write(
+            AttrKey(operation.entity, w.attribute, str(args[str(w.key)]) if w.key_is_param else w.key),
+            w.given(args),
+        )
+        for w in operation.writes
+    )
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Source:
     """Who asks for an operation: a policy's call, or (`default`) a default of the mesh; `call` is its index there."""
@@ -27,6 +50,11 @@ class Source:
     policy: str  # a default is called "default " and what it is a default of
     call: int
     default: bool = False
+
+
+def default_source(index: int, default: Default) -> Source:
+    """A default of the mesh as who asks for an operation."""
+    return Source(f"default {default.attr.entity}.{default.attr}", index, default=True)
 
 
 @dataclass(frozen=True, slots=True)
