@@ -39,10 +39,19 @@ class Server:
 
     once: bool
     streams: list[bytearray] = field(default_factory=list)
+    open: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = field(default_factory=dict)
+
+    async def close(self) -> None:
+        """Ends what clients or proxies have left open."""
+        left = [task for task in self.open.values() if task is not None]
+        for writer in self.open:
+            writer.transport.abort()
+        await asyncio.gather(*left)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         stream = bytearray()
         self.streams.append(stream)
+        self.open[writer] = asyncio.current_task()
         at: int | None = 0
         try:
             while data := await reader.read(65536):
@@ -58,6 +67,7 @@ class Server:
         except OSError:
             pass
         finally:
+            del self.open[writer]
             writer.close()
 
 
@@ -124,6 +134,7 @@ async def in_force(
             yield Subject(dataplane, address, server)
     finally:
         listening.close()
+        await server.close()
 
 
 @contextmanager
