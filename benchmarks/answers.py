@@ -1,0 +1,260 @@
+"""Measures what it takes to see what arrives on a caller's connections, where a refusal could be put behind answers
+that are due: a stream verdict (`sk_skb`) that lets everything pass, beside the program that judges what is sent.
+
+Rounds are interleaved, with nothing twice, as in `benchmarks.hooks`; then a number of requests one after the other, of
+which none should stall. Then what applications find that read in other ways than `recv`, and how much a piece of an
+answer can hold to be lengthened by a refusal. `docs/kernel.md` has what was decided.
+
+Usage: python -m benchmarks.answers [--rounds N] [--seconds S] [--stalls N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import fcntl
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from m4bpf import KernelError, libbpf
+
+from benchmarks import dataplane_table as table
+from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check
+from benchmarks.dataplane_load import Sample, load
+from benchmarks.dataplane_stand import Refused, Standing, build, cgroups, compile_app, stand, write_hop
+
+SENT, BOTH = "sent", "sent and received"
+NAMES = {
+    NOTHING: "nothing",
+    CONTROL: "nothing again (control)",
+    SENT: "what is sent",
+    BOTH: "what is sent and received",
+}
+CONNECTIONS = (1, 16)
+PATIENCE = 1.0  # seconds for what should be there at once
+MORE = 100  # bytes of a refusal
+MOST = 60_000  # bytes of a piece that are tried
+
+# Numbers of the kernel's interface (linux/bpf.h, linux/tcp.h).
+_PROG_TYPE_SK_SKB, _ATTACH_STREAM_VERDICT, _CHANGE_TAIL, _TCP_INQ = 14, 5, 38, 36
+
+
+def _instructions(*all_of_them: tuple[int, int, int, int]) -> bytes:
+    return b"".join(struct.pack("=BBhi", *one) for one in all_of_them)
+
+
+# return SK_PASS
+PASS = _instructions((0xB7, 0x00, 0, 1), (0x95, 0, 0, 0))
+# return bpf_skb_change_tail(skb, skb->len + MORE, 0) ? SK_DROP : SK_PASS
+LENGTHEN = (
+    _instructions(
+        (0x61, 0x12, 0, 0),
+        (0x07, 0x02, 0, MORE),
+        (0xB7, 0x03, 0, 0),
+        (0x85, 0x00, 0, _CHANGE_TAIL),
+        (0x15, 0x00, 2, 0),
+        (0xB7, 0x00, 0, 0),
+        (0x95, 0x00, 0, 0),
+    )
+    + PASS
+)
+
+
+@contextmanager
+def attached(sockets: int, kind: int, where: int, code: bytes) -> Iterator[None]:
+    """A program on all sockets that come into a sockhash from now on."""
+    program = libbpf.call(
+        "it cannot be loaded", "bpf_prog_load", kind, b"m4_see", b"Dual BSD/GPL", code, len(code) // 8, None
+    )
+    try:
+        libbpf.call("it cannot be attached", "bpf_prog_attach", program, sockets, where, 0)
+        yield
+    finally:
+        libbpf.library().bpf_prog_detach2(program, sockets, where)
+        os.close(program)
+
+
+def sockhashes() -> set[int]:
+    """The sockhashes of this process, by their descriptors."""
+    found = set()
+    for entry in Path("/proc/self/fdinfo").iterdir():
+        try:
+            said = entry.read_text()
+        except OSError:  # the one that this loop reads by
+            continue
+        if f"map_type:\t{libbpf.MAP_TYPE_SOCKHASH}\n" in said:
+            found.add(int(entry.name))
+    return found
+
+
+@contextmanager
+def connections(verdict: bytes | None, *, watched: bool = True) -> Iterator[Callable[[], tuple[socket.socket, ...]]]:
+    """Makes connections whose first end is under control: what it sends passes, and `verdict` sees what it receives.
+    Not `watched`: as if there were nothing."""
+    with ExitStack() as stack:
+        sockets = libbpf.call(
+            "a sockhash cannot be made", "bpf_map_create", libbpf.MAP_TYPE_SOCKHASH, b"m4_see", 8, 8, 64, None
+        )
+        stack.callback(os.close, sockets)
+        where = libbpf.PROG_TYPE_SK_MSG, libbpf.ATTACH_SK_MSG_VERDICT
+        stack.enter_context(attached(sockets, *where, PASS))
+        if verdict is not None:
+            stack.enter_context(attached(sockets, _PROG_TYPE_SK_SKB, _ATTACH_STREAM_VERDICT, verdict))
+
+        def connect() -> tuple[socket.socket, ...]:
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                ours = stack.enter_context(socket.create_connection(server.getsockname()))
+                theirs = stack.enter_context(server.accept()[0])
+            theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ours.settimeout(PATIENCE)
+            if watched:
+                key = struct.pack("=Q", ours.fileno())
+                libbpf.map_write(sockets, key, key)
+            return ours, theirs
+
+        yield connect
+
+
+def _fionread(ours: socket.socket) -> str:
+    waiting = array.array("i", [0])
+    fcntl.ioctl(ours, termios.FIONREAD, waiting)
+    return f"{waiting[0]} bytes wait"
+
+
+def _splice(ours: socket.socket) -> str:
+    read, write = os.pipe()
+    try:
+        return f"{os.splice(ours.fileno(), write, 100)} bytes"  # the socket has a timeout, so it does not block
+    except BlockingIOError:
+        return "nothing"
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def _inq(ours: socket.socket) -> str:
+    ours.setsockopt(socket.IPPROTO_TCP, _TCP_INQ, 1)
+    _, told, _, _ = ours.recvmsg(3, 100)
+    return f"{struct.unpack('i', told[0][2])[0]} bytes are left" if told else "nothing"
+
+
+WAYS: dict[str, Callable[[socket.socket], str]] = {
+    "ioctl(FIONREAD), 7 bytes wait": _fionread,
+    "splice() to a pipe, 7 bytes wait": _splice,
+    "recvmsg() of 3 with TCP_INQ": _inq,
+}
+
+
+def readings() -> Iterator[list[str]]:
+    """What applications find where nothing is under control, where what is sent is, and where all is."""
+    for name, way in WAYS.items():
+        row = [name]
+        for verdict, watched in ((None, False), (None, True), (PASS, True)):
+            with connections(verdict, watched=watched) as connect:
+                ours, theirs = connect()
+                theirs.sendall(b"waiting")
+                select.select([ours], [], [], PATIENCE)
+                row.append(way(ours))
+        yield row
+
+
+def lengthened(size: int) -> bool:
+    """Whether a piece of so many bytes arrives with what was added."""
+    with connections(LENGTHEN) as connect:
+        ours, theirs = connect()
+        theirs.sendall(b"a" * size)
+        got = 0
+        try:
+            while got < size + MORE:
+                got += len(ours.recv(1 << 16))
+        except TimeoutError:
+            return False
+        return got == size + MORE
+
+
+def longest() -> int:
+    """The largest piece that can be lengthened."""
+    fits, too_long = 0, MOST
+    while too_long - fits > 1:
+        size = (fits + too_long) // 2
+        fits, too_long = (size, too_long) if lengthened(size) else (fits, size)
+    return fits
+
+
+def follows() -> str:
+    """What becomes of what arrives behind bytes that were added."""
+    with connections(LENGTHEN) as connect:
+        ours, theirs = connect()
+        theirs.sendall(b"answer")
+        while len(ours.recv(6 + MORE, socket.MSG_PEEK)) < 6 + MORE:
+            pass
+        ours.recv(6 + MORE)
+        theirs.sendall(b"more")
+        try:
+            return f"{len(ours.recv(4 + MORE))} bytes arrive"
+        except TimeoutError:
+            return f"nothing arrives within {PATIENCE:.0f} s"
+
+
+def measure(args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
+    """The rounds, and the requests one after the other."""
+    app = compile_app(folder)
+    group = Path(f"m4-answers-{args.base_port}")
+    stack.enter_context(cgroups(group))
+    chosen = random.Random(args.seed)
+    meshes: dict[str, Standing] = {}
+    for number, (arm, policies) in enumerate(((NOTHING, ()), (CONTROL, ()), (SENT, ("caller",)), (BOTH, ("caller",)))):
+        before, here = sockhashes(), folder / str(number)
+        write_hop(here, "ebpf", policies)
+        built = build(here, folder / f"{number}-built", args.base_port + 50 * number)
+        up = stand(built, app, group / str(number), folder / f"{number}-run", caller="client", callee="server")
+        meshes[arm] = stack.enter_context(up)
+        if arm == BOTH:
+            (sockets,) = sockhashes() - before
+            stack.enter_context(attached(sockets, _PROG_TYPE_SK_SKB, _ATTACH_STREAM_VERDICT, PASS))
+    context = {check(Arm(arm, NAMES[arm], "ebpf", ("caller",), CALLER), meshes[arm]) for arm in (SENT, BOTH)}.pop()
+    headers = [f"{CONTEXT}: {context}", f"{GROUP}: beta"]
+    for number in CONNECTIONS:
+        found: dict[str, list[Sample]] = {arm: [] for arm in meshes}
+        for _ in range(args.rounds):
+            for arm in chosen.sample(list(meshes), len(meshes)):
+                found[arm].append(load(meshes[arm], folder, number, headers, seconds=args.seconds))
+        lines = list(table.rows(found, NAMES, {}, NOTHING))
+        print(f"{number} connection{'s' * (number > 1)}\n\n{table.text(table.HEAD, lines)}\n", flush=True)
+    for arm, mesh in meshes.items():
+        one = load(mesh, folder, 1, headers, requests=args.stalls)
+        print(f"{NAMES[arm]}: {one.stalled} of {one.requests:,} requests stalled, the slowest {one.slowest:,.0f} µs")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.answers", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=1)
+    parser.add_argument("--stalls", type=int, default=100_000, help="requests one after the other")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--base-port", type=int, default=28500)
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # takes all of it away
+    with tempfile.TemporaryDirectory(prefix="m4-answers-") as name, ExitStack() as stack:
+        measure(args, Path(name), stack)
+    print()
+    print(table.text(("an application that reads by", "nothing", NAMES[SENT], NAMES[BOTH]), list(readings())))
+    print(f"\na piece of an answer can be lengthened up to {longest():,} bytes; behind what was added {follows()}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (Refused, KernelError) as why:
+        sys.exit(f"cannot be measured here: {why}")
