@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from lark import Token, Tree
+
 from m4c import project
 from m4c.ide import members, names, tests
-from m4c.ide.cursor import keywords, kind_of
+from m4c.ide.cursor import keywords, kind_of, text_of
 from m4c.ide.scene import Proposal, Scene
 from m4c.ide.unimported import unimported
 
@@ -37,10 +39,12 @@ class Kind:
         )
 
 
+# What was read of a list stands on the stack without its commas, but for the last one: hence `(?:COMMA )?`.
 _REF = r"(?:ref |NAME (?:access_member |access_key |DOT NAME |LSQB string RSQB )+)"
-_LIST = r"(?:name COMMA )*"
+_LIST = r"(?:name (?:COMMA )?)*"
+_ELEMENTS = r"(?:scalar (?:COMMA )?)*"
 _SAID = r"(?:WITH|EXPECT|COMMA) name (?:DOT name )?(?:LSQB string RSQB )?"
-_CALL = r"ref LPAR (?:argument COMMA )*(?:name COLON )?"
+_CALL = r"ref LPAR (?:argument (?:COMMA )?)*(?:name COLON )?"
 
 PLACES = (
     # paths of files
@@ -49,8 +53,8 @@ PLACES = (
     Kind("(?:EMITS|ARTIFACT string FROM) ", "STRING", names.templates, "SPEC"),
     # call paths
     Kind(r"service COLON ", "SERVICE", names.versions),
-    Kind(r"LSQB (?:label COMMA )*(?:SERVICE|STRING) COLON ", "SERVICE", names.label_values),
-    Kind(r"LSQB (?:label COMMA )*", "SERVICE", names.label_keys),
+    Kind(r"LSQB (?:label (?:COMMA )?)*(?:SERVICE|STRING) COLON ", "SERVICE", names.label_values),
+    Kind(r"LSQB (?:label (?:COMMA )?)*", "SERVICE", names.label_keys),
     Kind(r"(?:.* )?ON .*", "SERVICE", tests.path_services, "TEST"),
     Kind(r"(?:.* )?ON .*ATSIGN ", "NAME", names.groups),
     Kind(r"ATSIGN ", "NAME", names.annotation_names),
@@ -60,33 +64,33 @@ PLACES = (
     Kind("POLICY name LPAR (?:NAME|name) ", "NAME", names.variable),
     Kind(f"(?:OVERRIDES|AFTER) {_LIST}", "NAME", names.policies),
     # calls
-    Kind(rf"{_CALL}LBRACE (?:pair COMMA )*(?:SERVICE|STRING) COLON ", "NAME", members.map_values, "POLICY"),
-    Kind(rf"{_CALL}LBRACE (?:pair COMMA )*", "SERVICE", members.map_keys, "POLICY"),
-    Kind(r"ref LPAR (?:argument COMMA )*name COLON ", "NAME", members.argument_values, "POLICY"),
-    Kind(r"ref LPAR (?:argument COMMA )*", "NAME", members.arguments, "POLICY"),
+    Kind(rf"{_CALL}LBRACE (?:pair (?:COMMA )?)*(?:SERVICE|STRING) COLON ", "NAME", members.map_values, "POLICY"),
+    Kind(rf"{_CALL}LBRACE (?:pair (?:COMMA )?)*", "SERVICE", members.map_keys, "POLICY"),
+    Kind(r"ref LPAR (?:argument (?:COMMA )?)*name COLON ", "NAME", members.argument_values, "POLICY"),
+    Kind(r"ref LPAR (?:argument (?:COMMA )?)*", "NAME", members.arguments, "POLICY"),
     Kind(r"(?:LBRACE|RBRACE|\w+_statement) NAME DOT ", "NAME", members.operations, "POLICY"),
     Kind(r"(?:LBRACE|RBRACE|\w+_statement) ", "LET", members.roots, "POLICY"),
     # conditions
     Kind(r"NAME (?:access_member |DOT NAME )+LSQB ", "STRING", members.keys, "POLICY"),
-    Kind(rf"{_REF}(?:CMP |LESSTHAN |MORETHAN |IN LSQB (?:scalar COMMA )*)", "STRING", members.compared_with, "POLICY"),
+    Kind(rf"{_REF}(?:CMP |LESSTHAN |MORETHAN |IN LSQB {_ELEMENTS})", "STRING", members.compared_with, "POLICY"),
     Kind(_REF, "CMP", members.comparisons, "POLICY"),
     Kind(r"NAME (?:access_member )*DOT ", "NAME", members.asked, "POLICY"),
     Kind(r"(?:WHEN|AND|OR|BANG|EXISTS|LPAR) ", "NAME", members.operands, "POLICY"),
     # states
     Kind("STATE ", "NAME", names.state_kinds),
-    Kind(r"STATE name name LPAR (?:argument COMMA )*name COLON ", "NAME", members.argument_values),
-    Kind(r"STATE name name LPAR (?:argument COMMA )*", "NAME", members.arguments),
+    Kind(r"STATE name name LPAR (?:argument (?:COMMA )?)*name COLON ", "NAME", members.argument_values),
+    Kind(r"STATE name name LPAR (?:argument (?:COMMA )?)*", "NAME", members.arguments),
     Kind("PER ", "NAME", members.per_variable, "STATE"),
     Kind("PER NAME DOT ", "NAME", members.per_attributes, "STATE"),
     Kind("PER NAME access_member LSQB ", "STRING", members.per_keys, "STATE"),
     # tests
     Kind("REQUEST ", "NAME", tests.requests),
-    Kind(rf"{_SAID}EQUAL LBRACE (?:pair COMMA )*", "SERVICE", tests.share_versions, "TEST"),
+    Kind(rf"{_SAID}EQUAL LBRACE (?:pair (?:COMMA )?)*", "SERVICE", tests.share_versions, "TEST"),
     Kind(rf"{_SAID}EQUAL ", "STRING", tests.said_values, "TEST"),
     Kind(r"(?:WITH|EXPECT|COMMA) name (?:DOT name )?LSQB ", "STRING", tests.said_keys, "TEST"),
     Kind(r"(?:WITH|EXPECT|COMMA) name DOT ", "NAME", tests.said_members, "TEST"),
-    Kind(r"WITH (?:setting COMMA )*", "NAME", tests.settings, "TEST"),
-    Kind(r"EXPECT (?:\w+ COMMA )*", "NAME", tests.expectations, "TEST"),
+    Kind(r"WITH (?:setting (?:COMMA )?)*", "NAME", tests.settings, "TEST"),
+    Kind(r"EXPECT (?:\w+ (?:COMMA )?)*", "NAME", tests.expectations, "TEST"),
     # meshes
     Kind("MESH ", "NAME", names.meshes),
     Kind(f"DATAPLANES {_LIST}", "NAME", names.dataplanes),
@@ -94,8 +98,8 @@ PLACES = (
     Kind("PLACE ", "SERVICE", names.services),
     Kind("COST name ON ", "SERVICE", names.services),
     Kind("COST ", "NAME", names.mesh_dataplanes),
-    Kind(r"GROUP name EQUAL LBRACE (?:service COMMA )*", "SERVICE", names.services),
-    Kind("PROPAGATE (?:string COMMA )*", "STRING", members.all_keys),
+    Kind(r"GROUP name EQUAL LBRACE (?:service (?:COMMA )?)*", "SERVICE", names.services),
+    Kind("PROPAGATE (?:string (?:COMMA )?)*", "STRING", members.all_keys),
     Kind("DEFAULT ", "NAME", names.entities, "MESH"),
     Kind("DEFAULT name DOT ", "NAME", members.default_attributes, "MESH"),
     Kind("DEFAULT name DOT name LSQB ", "STRING", members.default_keys, "MESH"),
@@ -104,17 +108,21 @@ PLACES = (
     Kind("(?:SUPPORTS|OVER) ", "NAME", names.entities),
     Kind("TIER ", "NAME", names.tiers),
     Kind("PER ", "NAME", names.per, "SPEC"),
-    Kind("READS (?:read COMMA )*", "NAME", members.spec_attributes),
+    Kind("READS (?:read (?:COMMA )?)*", "NAME", members.spec_attributes),
     Kind("OPERATION ", "NAME", members.spec_operations, "SPEC"),
     Kind("CONDITION ", "NAME", members.spec_conditions, "SPEC"),
-    Kind(r"WRITES (?:write COMMA )*", "NAME", members.spec_attributes),
-    Kind(r"WRITES (?:write COMMA )*name LSQB ", "NAME", members.own_params),
-    Kind(r"WRITES (?:write COMMA )*name (?:LSQB key_\w+ RSQB )?EQUAL ", "NAME", members.written_values),
-    Kind(r"(?:READS .*)?name WITH LPAR (?:comparison )*", "CMP", members.spec_comparisons),
+    Kind(r"WRITES (?:write (?:COMMA )?)*", "NAME", members.spec_attributes),
+    Kind(r"WRITES (?:write (?:COMMA )?)*name LSQB ", "NAME", members.own_params),
+    Kind(r"WRITES (?:write (?:COMMA )?)*name (?:LSQB key_\w+ RSQB )?EQUAL ", "NAME", members.written_values),
+    Kind(
+        r"(?:READS .*)?name WITH LPAR (?:comparison |CMP |LESSTHAN |MORETHAN |IN |MATCHES |EXISTS )*",
+        "CMP",
+        members.spec_comparisons,
+    ),
     Kind(r"ATTRIBUTE .*type (?:\w+ )*DEFAULT ", "NAME", members.attribute_values),
     Kind("MERGE ", "NAME", names.merges),
     Kind("FROM ", "NAME", members.spec_attributes),
-    Kind(r"(?:name COLON |LESSTHAN (?:type COMMA )*)", "NAME", names.types),
+    Kind(r"(?:name COLON |LESSTHAN (?:type (?:COMMA )?)*)", "NAME", names.types),
 )
 
 
@@ -126,6 +134,8 @@ _ONCE = {"graph": 6, "dataplanes": 7, "tier": 6}
 # Declarations of which one is seldom alone.
 _FOLLOW = ("policy", "test", "state", "entity", "enum", "import")
 _OF_TESTS = ("test_request", "test_expect", "REQUEST", "EXPECT")
+# What is said once in a list.
+_ONCE_IN_LISTS = ("name", "named", "service", "string", "label", "pair", "read", "scalar", "setting", "name_value")
 _SOON, _USUAL, _LATE = 7, 8, 9  # ranks of words
 
 
@@ -134,14 +144,29 @@ def proposals(scene: Scene) -> list[Proposal]:
     out: list[Proposal] = []
     for place in PLACES:
         if place.fits(scene):
-            out += place.provider(scene)
-            known = {p.label for p in out}
+            listed = _listed(scene)
+            out += (p for p in place.provider(scene) if p.filter not in listed)
+            known = {*listed, *(p.label for p in out)}
             out += (p for p in unimported(scene, place.provider) if p.label not in known)
             break
     if not scene.cursor.quoted:
         said = {p.label for p in out}
         out += (p for p in _keywords(scene) if p.label not in said)
     return out
+
+
+def _listed(scene: Scene) -> set[str]:
+    """What stands in the list at the cursor already; of what has a key there may be more."""
+    before = iter(reversed(scene.pieces))
+    found: set[str] = set()
+    if kind_of(next(before, Token("", ""))) not in ("COMMA", "VBAR"):
+        return found
+    for piece in before:
+        if kind_of(piece) not in _ONCE_IN_LISTS or not isinstance(piece, Tree):
+            break
+        if kind_of(piece) != "setting" or piece.children[1] is piece.children[2] is None:
+            found.add(text_of(piece))
+    return found
 
 
 def _keywords(scene: Scene) -> Iterator[Proposal]:

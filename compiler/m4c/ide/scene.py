@@ -192,7 +192,7 @@ class Scene:
         called = self.called()
         if called is None:
             return None
-        if re.search(r"LPAR (?:argument COMMA )*name COLON ", self.shape):
+        if re.search(r"LPAR (?:argument (?:COMMA )?)*name COLON ", self.shape):
             name = text_of(next(p for p in reversed(self.pieces) if kind_of(p) == "name"))
             return next((p for p in called.params if p.name == name), None)
         position = len(self.given())
