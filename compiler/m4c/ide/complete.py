@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from m4c.ide import members
 from m4c.ide.cursor import cursor_at
 from m4c.ide.graphfile import GraphCursor, graph_proposals, is_graph
 from m4c.ide.places import proposals
@@ -20,10 +19,9 @@ _USED_AS: dict[ProposalKind, tuple[str, ...]] = {
     "type": ("state kind", "enum", "entity"),
     "operator": ("keyword",),
 }
-_IN_ORDER = ("attribute", "operation", "param")  # their specs declare what is basic first
+_IN_ORDER = ("attribute", "operation", "param", "entity", "operator")  # what is basic is proposed first
 _ABOUT: frozenset[ProposalKind] = frozenset(("operation", "attribute", "key", "service"))
 _AGAIN = 5  # of an operation that the declaration performs already; a word of its own in common counts 4
-_FITTING = 1  # of one that the service at the end of the pattern calls for
 LIMIT = 200  # more than people read; many small objects are what costs in the protocol
 
 
@@ -55,13 +53,13 @@ def complete(workspace: Workspace, file: str, offset: int) -> Completions:
     used = near(workspace.db, file).counts
     scene = Scene(workspace, cursor)
     proposed = list(proposals(scene))
-    likely = _likely(scene, proposed)
+    chance = _likely(scene, proposed)
     fitting: dict[tuple[str, str], tuple[tuple[int, int, int, int, int, str, str], Proposal]] = {}
     for number, p in enumerate(proposed):
         fit = _fit(p, cursor.word)
         if fit is not None:
             declared = number if p.kind in _IN_ORDER else 0
-            order = fit, p.rank, -likely.get((p.kind, p.label), 0), -_uses(p, used), declared, p.label.lower(), p.label
+            order = fit, p.rank, -chance.get((p.kind, p.label), 0), -_uses(p, used), declared, p.label.lower(), p.label
             fitting.setdefault((p.label, p.kind), (order, p))
     ranked = [p for _, p in sorted(fitting.values(), key=lambda entry: entry[0])]
     end = cursor.offset
@@ -92,19 +90,20 @@ def _fit(proposal: Proposal, word: str) -> int | None:
     return 2 if all(c in letters for c in typed) else None
 
 
-def _likely(scene: Scene, proposed: list[Proposal]) -> dict[tuple[ProposalKind, str], int]:
-    """How well names go with what the declaration around the cursor is about, and with what it does already."""
+def _likely(scene: Scene, proposed: Iterable[Proposal]) -> dict[tuple[ProposalKind, str], int]:
+    """How likely proposals are, by their kinds and labels: how well names go with what the declaration at the cursor is
+    about, and with what it does already."""
     about = topic(scene.workspace, scene.file, scene.cursor.offset)
-    out: dict[tuple[ProposalKind, str], int] = {}
-    for kind in _ABOUT & {p.kind for p in proposed}:
-        labels = [p.label for p in proposed if p.kind == kind]
-        for label, much in shared(about, labels).items():
-            out[kind, label] = much
-    routing = members.routing(scene)
+    labels: dict[ProposalKind, list[str]] = {}
     for p in proposed:
-        if p.kind == "operation":
-            more = _AGAIN * (p.label in about.members) + _FITTING * (p.label in routing)
-            out[p.kind, p.label] = out.get((p.kind, p.label), 0) + more
+        labels.setdefault(p.kind, []).append(p.label)
+    out: dict[tuple[ProposalKind, str], int] = {}
+    for kind in _ABOUT & labels.keys():
+        for label, much in shared(about, labels[kind]).items():
+            out[kind, label] = much
+    for p in proposed:
+        more = p.likelier + _AGAIN * (p.kind == "operation" and p.label in about.members)
+        out[p.kind, p.label] = out.get((p.kind, p.label), 0) + more
     return out
 
 

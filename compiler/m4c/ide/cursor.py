@@ -35,7 +35,8 @@ _SYMBOLS = {"->": "ARROW", "&&": "AND", "||": "OR", "@": "ATSIGN"}  # lark numbe
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A cursor in code. `word` is what was typed of the word at hand; inside a string it is the string so far."""
+    """A cursor in code. `word` is what was typed of the word at hand; inside a string it is the string so far. `item`:
+    where the declaration around it begins."""
 
     file: str
     offset: int
@@ -44,6 +45,7 @@ class Cursor:
     word: str
     word_start: int
     quoted: bool
+    item: int
 
     @property
     def shape(self) -> str:
@@ -123,14 +125,14 @@ def cursor_at(workspace: Workspace, file: str, offset: int) -> Cursor | None:
         if kind == "comment" or prefix[at] != '"':
             return None
         pieces, accepts = read(prefix[:at])
-        return Cursor(file, offset, pieces, accepts, prefix[at + 1 :], start + at + 1, True)
+        return Cursor(file, offset, pieces, accepts, prefix[at + 1 :], start + at + 1, True, start)
     for pattern in (_SERVICE_WORD, _NAME_WORD):
         found = pattern.search(prefix)
         at = found.start() if found else len(prefix)
         pieces, accepts = read(prefix[:at])
         if pattern is _NAME_WORD or "SERVICE" in accepts:
             break
-    return Cursor(file, offset, pieces, accepts, prefix[at:], start + at, False)
+    return Cursor(file, offset, pieces, accepts, prefix[at:], start + at, False, start)
 
 
 def _unclosed(prefix: str) -> tuple[str, int] | None:

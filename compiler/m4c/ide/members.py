@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import replace
 
-from lark import Token, Tree
+from lark import Tree
 
 from m4c import project
 from m4c.ide import render
 from m4c.ide.cursor import kind_of, text_of
+from m4c.ide.fitting import fitting, readable
 from m4c.ide.scene import Proposal, Scene
 from m4c.ide.symbols import symbol_at
-from m4c.ide.usage import keys_used
+from m4c.ide.usage import keys_used, near
 from m4c.semantics.conditions import unsupported
 from m4c.semantics.model import Attribute, Entity, Operation, Param, StateCondition, Type
 from m4c.semantics.values import show
@@ -21,6 +23,7 @@ from m4c.syntax import words
 _TEXT_COMPARISONS = ("starts_with", "ends_with", "contains", "matches")
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=", "in", *_TEXT_COMPARISONS)
 _ALIKE = 4  # how much more a use counts that is of the same kind as the one at the cursor
+_FOREIGN = 5  # the rank of keys that are used otherwise
 _MEANINGS = {
     "==": "equal",
     "!=": "not equal, or absent",
@@ -32,28 +35,24 @@ _MEANINGS = {
 # --- attributes and operations ----------------------------------------------------------------------------------------
 
 
-def attributes(scene: Scene) -> Iterator[Proposal]:
-    for a in scene.entity.attributes.values() if scene.entity else ():
-        yield _attribute(a)
-
-
-def _attribute(a: Attribute) -> Proposal:
+def _attribute(a: Attribute, rank: int = 0, uses: int | None = None) -> Proposal:
     doc = "\n\n".join(filter(None, (render.code(render.attribute(a)), a.doc)))
-    if a.key is None:
-        return Proposal(a.name, "attribute", render.attribute_type(a), doc, rank=0)
-    insert = f'{a.name}[""]'
-    return Proposal(a.name, "attribute", render.attribute_type(a), doc, insert, f'{a.name}["$1"]$0', rank=0)
+    insert, snippet = ("", None) if a.key is None else (f'{a.name}[""]', f'{a.name}["$1"]$0')
+    return Proposal(a.name, "attribute", render.attribute_type(a), doc, insert, snippet, rank, uses=uses)
 
 
 def asked(scene: Scene) -> Iterator[Proposal]:
-    """What of an entity can be compared, and what a state can be asked."""
+    """What of an entity can be compared, and what a state can be asked. What a dataplane of the mesh can look at comes
+    first."""
     holder = scene.holder()
     if holder is None:
         return
+    used = near(scene.db, scene.file).counts
+    seen = readable(scene, holder)
     for name, entity in holder.views.items():
         yield Proposal(name, "attribute", f": {entity}", _doc_of(scene, entity), insert=f"{name}.", rank=0)
     for a in () if holder.state else holder.attributes.values():
-        yield _attribute(a)
+        yield _attribute(a, 0 if a.name in seen else 1, used.get(("attribute in policy", a.name), 0))
     supported = _supported(scene, holder)
     for c in holder.conditions.values():
         doc = "\n\n".join(filter(None, (render.code(render.condition(c)), c.doc)))
@@ -66,33 +65,17 @@ def _doc_of(scene: Scene, entity: str) -> str:
 
 
 def operations(scene: Scene) -> Iterator[Proposal]:
-    """The operations of the entity or state before the cursor; those that a dataplane of the mesh has come first."""
+    """The operations of the entity or state before the cursor; those that a dataplane of the mesh has, and that are of
+    use there, come first."""
     holder = scene.holder()
     if holder is None:
         return
     supported = _supported(scene, holder)
+    fit = fitting(scene, holder)
     for o in holder.operations.values():
         doc = "\n\n".join(filter(None, (render.code(render.operation(o, holder)), o.doc)))
-        yield _call(scene, o, doc, o.name in supported, ";")
-
-
-def routing(scene: Scene) -> frozenset[str]:
-    """The operations that tell versions apart, where the service at the end of the policy's pattern has several."""
-    pattern, holder = scene.last("pattern"), scene.holder()
-    named = [text_of(s) for s in pattern.find_pred(_is_service)] if isinstance(pattern, Tree) else []
-    last = scene.graph.services.get(named[-1]) if named else None
-    if holder is None or last is None or len(last.versions) < 2:
-        return frozenset()
-    by_version = (o.name for o in holder.operations.values() if any(_is_by_version(p.type) for p in o.params))
-    return frozenset(by_version)
-
-
-def _is_service(tree: Tree[Token]) -> bool:
-    return tree.data == "service"
-
-
-def _is_by_version(type_: Type) -> bool:
-    return bool(type_.args) and type_.args[0].name == "version"
+        call = _call(scene, o, doc, o.name in supported, ";")
+        yield replace(call, rank=call.rank + (o.name in fit.idle), likelier=fit.likelier.get(o.name, 0))
 
 
 def _call(scene: Scene, called: Operation | StateCondition, doc: str, supported: bool, end: str) -> Proposal:
@@ -101,7 +84,7 @@ def _call(scene: Scene, called: Operation | StateCondition, doc: str, supported:
     places = ", ".join(f"{p.name}" for p in called.params)
     filled = ", ".join(_place(scene, i, p) for i, p in enumerate(_needed(called), 1))
     text, snippet = f"{called.name}({places})", f"{called.name}({filled}){end}$0"
-    return Proposal(called.name, "operation", render.signature(called), doc, text, snippet, 0 if supported else 1)
+    return Proposal(called.name, "operation", render.signature(called), doc, text, snippet, 0 if supported else 2)
 
 
 def _needed(o: Operation | StateCondition) -> tuple[Param, ...]:
@@ -112,10 +95,7 @@ def _needed(o: Operation | StateCondition) -> tuple[Param, ...]:
 
 def _supported(scene: Scene, entity: Entity) -> frozenset[str]:
     """What of an entity, or of a kind of state, a dataplane of the mesh can do."""
-    checked = project.mesh(scene.db, scene.mesh) if scene.mesh else None
-    known = scene.schema.dataplanes
-    planes = [known[d] for d in checked.mesh.dataplanes] if checked else list(known.values())
-    return frozenset(name for d in planes for e, name in (*d.operations, *d.conditions) if e == entity.name)
+    return frozenset(name for d in scene.planes for e, name in (*d.operations, *d.conditions) if e == entity.name)
 
 
 def _place(scene: Scene, number: int, p: Param) -> str:
@@ -200,15 +180,16 @@ def _not_states(scene: Scene) -> list[Entity]:
 def keys(scene: Scene) -> Iterator[Proposal]:
     """The keys of an attribute that the workspace names."""
     attribute = scene.attribute()
-    return keys_of(scene, attribute) if attribute else iter(())
+    return keys_of(scene, attribute, at=scene.ends) if attribute else iter(())
 
 
-def keys_of(scene: Scene, attribute: Attribute, written: bool = False) -> Iterator[Proposal]:
+def keys_of(scene: Scene, attribute: Attribute, written: bool = False, at: Sequence[str] = ()) -> Iterator[Proposal]:
+    """The keys of an attribute. `written`: see `_keys`; `at`: the services where requests are that it is about."""
     if attribute.key is not None and attribute.key.name == "service":
         for name in scene.graph.services:
             yield Proposal(name, "service", insert=name if scene.cursor.quoted else words.quoted(name))
     else:
-        yield from _keys(scene, f"{attribute.entity}.{attribute.name}", written)
+        yield from _keys(scene, f"{attribute.entity}.{attribute.name}", written or attribute.travels, at)
 
 
 def all_keys(scene: Scene) -> Iterator[Proposal]:
@@ -221,18 +202,23 @@ def default_keys(scene: Scene) -> Iterator[Proposal]:
     return keys_of(scene, attribute) if attribute else iter(())
 
 
-def _keys(scene: Scene, scope: str, written: bool = False) -> Iterator[Proposal]:
+def _keys(scene: Scene, scope: str, written: bool = False, at: Sequence[str] = ()) -> Iterator[Proposal]:
     """The keys of an attribute ("HttpRequest.header"), or of all: what policies write, what they name, and what
-    applications hand on. `written`: where one is written, what others write is likelier than what they read."""
+    applications hand on. `written`: where one is written, or means nothing before, what others write is likelier than
+    what they read. `at`: what policies name whose patterns end at these services is likelier than what others name."""
     cursor = scene.cursor
     typed = symbol_at(scene.workspace, scene.file, cursor.offset) if cursor.quoted else None
     found: dict[str, str] = {}
     uses: Counter[str] = Counter()
+    ranks: dict[str, int] = {}
+    ends = near(scene.db, scene.file).ends
     for (of, key), known in keys_used(scene.db).items():
         here = typed is not None and (typed.symbol.scope, typed.symbol.name) == (of, key)
         if scope in ("", of) and known.named > here:
             alike = known.written if written else known.read
+            there = sum(ends.get((of, key, service), 0) for service in at)
             uses[key] += _ALIKE * alike + known.named - here
+            ranks[key] = min(ranks.get(key, _FOREIGN), 3 if alike and there else 4 if alike else _FOREIGN)
             found[key] = found.get(key) or (f"written by {known.writer}" if known.writer else "")
     for mesh in project.mesh_names(scene.db) if _handed_on(scene, scope) else ():
         checked = project.mesh(scene.db, mesh)
@@ -241,7 +227,7 @@ def _keys(scene: Scene, scope: str, written: bool = False) -> Iterator[Proposal]
     for key, detail in found.items():
         quoted = words.quoted(key)
         text = quoted[1:-1] if cursor.quoted else quoted
-        yield Proposal(key, "key", detail, insert=text, rank=4, uses=uses[key])
+        yield Proposal(key, "key", detail, insert=text, rank=ranks.get(key, _FOREIGN), uses=uses[key])
 
 
 def _handed_on(scene: Scene, scope: str) -> bool:
@@ -277,7 +263,7 @@ def argument_values(scene: Scene) -> Iterator[Proposal]:
     if param.type.name in ("string", "istring") and isinstance(called, Operation):
         for write in called.writes:
             if write.key_is_param and write.key == param.name:
-                yield from _keys(scene, f"{called.entity}.{write.attribute}", written=True)
+                yield from _keys(scene, f"{called.entity}.{write.attribute}", written=True, at=scene.ends)
     if param.type.name == "service":
         yield from _service_values(scene)
     if not scene.cursor.quoted:
@@ -297,11 +283,8 @@ def map_keys(scene: Scene) -> Iterator[Proposal]:
     param = scene.param()
     if param is None or not param.type.args or param.type.args[0].name != "version":
         return
-    pattern = scene.last("pattern")
-    steps = [s for s in pattern.children if isinstance(s, Tree)] if isinstance(pattern, Tree) else []
-    ends = {text_of(s) for s in steps[-1].find_data("service")} if steps else set()
     for service in scene.graph.services.values():
-        for version in service.versions if service.name in ends else ():
+        for version in service.versions if service.name in scene.ends else ():
             insert = scene.service_name(version) + ("" if scene.cursor.quoted else ": ")
             yield Proposal(version, "version", f"of {service.name}", insert=insert)
 
@@ -352,7 +335,13 @@ def compared_with(scene: Scene) -> Iterator[Proposal]:
 
 
 def default_attributes(scene: Scene) -> Iterator[Proposal]:
-    return attributes(scene)
+    """What a mesh can set: first what is something by default anyway, then what policies write."""
+    entity = scene.entity
+    used = near(scene.db, scene.file).counts
+    written = {w.attribute for o in entity.operations.values() for w in o.writes} if entity else set()
+    for a in entity.attributes.values() if entity else ():
+        rank = 2 if a.name not in written else 1 if a.default is None else 0
+        yield _attribute(a, rank, used.get(("attribute in mesh", a.name), 0))
 
 
 def default_values(scene: Scene) -> Iterator[Proposal]:

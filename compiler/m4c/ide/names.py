@@ -79,8 +79,9 @@ def groups(scene: Scene) -> Iterator[Proposal]:
 
 
 def entities(scene: Scene) -> Iterator[Proposal]:
+    """The entities; first those of which most can be said."""
     ends = scene.shape.endswith("DEFAULT ")
-    for e in scene.schema.entities.values():
+    for e in sorted(scene.schema.entities.values(), key=lambda e: -len(e.operations)):
         yield Proposal(e.name, "entity", render.entity(e), e.doc, insert=f"{e.name}." if ends else "")
 
 
@@ -112,8 +113,7 @@ def dataplanes(scene: Scene) -> Iterator[Proposal]:
     shipped = dict(scene.db.input("shipped"))
     core = shipped.pop("core", None)
     known = scene.schema.dataplanes
-    given = set(scene.names_after("DATAPLANES"))
-    for name in sorted({*shipped, *known} - given):
+    for name in sorted({*shipped, *known}):
         d = known.get(name)
         detail = f"tier {d.tier}, cost {d.cost}" if d else "shipped" if core else ""
         yield Proposal(name, "dataplane", detail, d.doc if d else "", insert=scene.name(name))

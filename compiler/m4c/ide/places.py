@@ -131,7 +131,7 @@ PLACES = (
 _ELSEWHERE = frozenset(("true", "false", "exists", "in", "matches", "during", "extends", "template", "apply"))
 # What is said once, and early, of a mesh and of a spec: the ranks of these words until then.
 _ONCE = {"graph": 6, "dataplanes": 7, "tier": 6}
-# Declarations of which one is seldom alone.
+# Declarations of which one is seldom alone; the first is what meshes are made of.
 _FOLLOW = ("policy", "test", "state", "entity", "enum", "import")
 _OF_TESTS = ("test_request", "test_expect", "REQUEST", "EXPECT")
 # What is said once in a list.
@@ -186,6 +186,8 @@ def _rank(scene: Scene, word: str) -> int:
     if scene.item == "TEST":
         said = [kind_of(p) for p in scene.pieces if kind_of(p) in _OF_TESTS]
         return _USUAL if (word == "expect") == (said[-1:] in (["test_request"], ["REQUEST"])) else _LATE
+    if word == "when":
+        return _SOON  # most that is said behind a pattern are conditions
     if word in _ONCE and scene.item in ("MESH", "SPEC"):
         forms = (f"mesh_{word}", f"spec_{word}", word.upper())
         return _LATE if any(kind_of(p) in forms for p in scene.pieces) else _ONCE[word]
@@ -193,9 +195,9 @@ def _rank(scene: Scene, word: str) -> int:
 
 
 def _item_before(scene: Scene) -> str:
-    """The kind of the declaration before the cursor, if another one is likely to follow it."""
+    """The kind of the declaration before the cursor, if another one is likely to follow it; else that of most."""
     before = [i.kind for i in project.items(scene.db, scene.file) if i.end <= scene.cursor.word_start and i.kind]
-    return before[-1] if before and before[-1] in _FOLLOW else ""
+    return before[-1] if before and before[-1] in _FOLLOW else _FOLLOW[0]
 
 
 def _frame(scene: Scene, word: str) -> str:

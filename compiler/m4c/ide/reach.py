@@ -28,7 +28,7 @@ def letters(db: Database, mesh: str) -> Letters:
 def next_services(scene: Scene) -> frozenset[str] | None:
     """The services with which a call path of the graph can go on at the cursor, given the steps before it and those
     behind it; None where nothing is known of that."""
-    if scene.mesh is None or not scene.graph.services:
+    if scene.mesh is None or not scene.graph.services or (scene.entity is not None and scene.entity.connection):
         return None
     start, end = scene.cursor.word_start - scene.cursor.quoted, scene.cursor.offset + scene.cursor.quoted
     before = _before(scene.workspace.text(scene.file)[:start])
@@ -37,7 +37,8 @@ def next_services(scene: Scene) -> frozenset[str] | None:
         return None
     found = letters(scene.db, scene.mesh)
     last = len(known.steps) - 1
-    allowed = found.names(found.ends_once(known)) if last or known.outside else frozenset(scene.graph.services)
+    begins = found.entries if known.outside else found.entries | found.origins
+    allowed = found.names(found.ends_once(known) if last else begins)
     rest = _behind(scene.workspace.text(scene.file)[end:])
     whole = _shape(scene, f"{before} ? {rest}") if rest and len(allowed) <= MOST else None
     if whole is None:
@@ -45,9 +46,20 @@ def next_services(scene: Scene) -> frozenset[str] | None:
     return frozenset(n for n in allowed if found.ends_once(_with(whole, last, found.service(n)))) or allowed
 
 
+def policy_shape(scene: Scene) -> Shape | None:
+    """The pattern of the policy at the cursor, where it is whole; None where nothing is known of that."""
+    if scene.mesh is None or not scene.graph.services:
+        return None
+    start = scene.cursor.item
+    code = _code(scene.workspace.text(scene.file)[start : min(start + _LONGEST, scene.cursor.offset)])
+    on = next((m.end() for m in TOKEN.finditer(code) if m[0] == "on"), None)
+    end = _END.search(code, on) if on is not None else None
+    return _shape(scene, code[on : end.start()]) if end is not None else None
+
+
 def _before(text: str) -> str | None:
     """The pattern up to the cursor, as far as a step is begun there; None where that step is no single service."""
-    code = TOKEN.sub(lambda m: " " * len(m[0]) if m.lastgroup == "comment" else m[0], text[-_LONGEST:])
+    code = _code(text[-_LONGEST:])
     on = None
     for token in TOKEN.finditer(code):
         if token[0] == "on":
@@ -60,6 +72,11 @@ def _before(text: str) -> str | None:
     if pattern.count("(") > pattern.count(")"):  # one of several: what is before the first counts
         pattern = pattern[: pattern.rindex("(")].strip()
     return pattern if not pattern or pattern.endswith("->") else None
+
+
+def _code(text: str) -> str:
+    """The text with its comments blanked."""
+    return TOKEN.sub(lambda m: " " * len(m[0]) if m.lastgroup == "comment" else m[0], text)
 
 
 def _behind(text: str) -> str:

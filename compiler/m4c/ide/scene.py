@@ -11,7 +11,7 @@ from lark import Token, Tree
 
 from m4c import project
 from m4c.ide.cursor import Cursor, Piece, kind_of, text_of
-from m4c.semantics.model import Attribute, Entity, Graph, Operation, Param, StateCondition
+from m4c.semantics.model import Attribute, Dataplane, Entity, Graph, Operation, Param, StateCondition
 from m4c.semantics.schema import Schema
 from m4c.syntax import words
 from m4c.workspace import Workspace
@@ -26,8 +26,9 @@ ProposalKind: TypeAlias = Literal[
 class Proposal:
     """One thing that may stand at the cursor. `insert` is its text; `snippet` the same with places to fill in.
 
-    `rank` orders proposals that fit equally, 0 first; of one rank, those come first that are used often (`uses`, None:
-    as the files around say). `imports`: the file that has to be imported for it, by its path from here.
+    `rank` orders proposals that fit equally, 0 first; of one rank, those come first that are `likelier` there, and then
+    those that are used often (`uses`, None: as the files around say). `imports`: the file that has to be imported for
+    it, by its path from here.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Proposal:
     insert: str = ""
     snippet: str | None = None
     rank: int = 5
+    likelier: int = 0
     uses: int | None = None
     imports: str = ""
 
@@ -93,6 +95,13 @@ class Scene:
         return found or project.EMPTY_GRAPH
 
     @cached_property
+    def planes(self) -> tuple[Dataplane, ...]:
+        """The dataplanes of the mesh; without a mesh, all that are known."""
+        known = self.schema.dataplanes
+        checked = project.mesh(self.db, self.mesh) if self.mesh else None
+        return tuple(known[d] for d in checked.mesh.dataplanes) if checked else tuple(known.values())
+
+    @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:
         return dict(project.names(self.db, self.mesh).groups)
 
@@ -119,6 +128,13 @@ class Scene:
     def lets(self) -> list[str]:
         statements = [p for p in self.pieces if isinstance(p, Tree) and p.data == "let_statement"]
         return [text_of(s) for s in statements]
+
+    @cached_property
+    def ends(self) -> tuple[str, ...]:
+        """The services that the last step of the policy's pattern names, where it is whole."""
+        pattern = self.last("pattern")
+        steps = [s for s in pattern.children if isinstance(s, Tree)] if isinstance(pattern, Tree) else []
+        return tuple(text_of(s) for s in steps[-1].find_data("service")) if steps else ()
 
     def last(self, kind: str) -> Piece | None:
         return next((p for p in reversed(self.pieces) if kind_of(p) == kind), None)

@@ -10,7 +10,9 @@ from lark import Tree
 from m4c import project
 from m4c.ide import members, names, render
 from m4c.ide.cursor import Piece, kind_of, text_of
+from m4c.ide.fitting import readable, written
 from m4c.ide.scene import Proposal, Scene
+from m4c.ide.usage import near
 from m4c.semantics.effects import answers, carriers
 from m4c.semantics.model import Atom, Attribute, AttrKey, Entity, Value, atoms
 from m4c.semantics.values import show
@@ -111,9 +113,12 @@ def path_services(scene: Scene) -> Iterator[Proposal]:
 def settings(scene: Scene) -> Iterator[Proposal]:
     """What can be said of a request."""
     entity = _entity(scene)
+    used = near(scene.db, scene.file).counts
+    seen = readable(scene, entity) if entity else ()
     for a in entity.attributes.values() if entity else ():
         if a.derived is None:
-            yield _said(scene, a)
+            uses = used.get(("attribute in policy", a.name), 0)
+            yield replace(_said(scene, a), rank=1 if a.name in seen else 2, uses=uses)
     yield from _around(scene, entity)
     yield from _states(scene, frozenset(n for n, kind in scene.states.items() if kind.conditions))
 
@@ -122,14 +127,25 @@ def expectations(scene: Scene) -> Iterator[Proposal]:
     """What a request can come to: first of all whether it is let through."""
     entity = _entity(scene)
     first = kind_of(scene.pieces[-1]) == "EXPECT"
+    said = {text_of(p) for p in _open_list(scene) if kind_of(p) == "name_value"}
+    often = written(scene, entity, said) if entity else {}
     for a in entity.attributes.values() if entity else ():
         if a.key is None and a.type.name in scene.schema.enums:
             for p in members.values(scene, a.type):
-                yield replace(p, rank=0 if first else 2)
-    for a in entity.attributes.values() if entity else ():
-        yield _said(scene, a)
+                usual = p.label == a.default or often.get((a.name, p.label))
+                yield replace(p, rank=4 if not first else 0 if usual else 2)
+            yield replace(_said(scene, a), rank=3)  # its values say as much by themselves
+        else:
+            uses = often.get((a.name, ""), 0)
+            yield replace(_said(scene, a), rank=1 if uses else 3, uses=uses)
     yield from _around(scene, entity)
     yield from _states(scene, frozenset(n for n, kind in scene.states.items() if kind.attributes))
+
+
+def _open_list(scene: Scene) -> tuple[Piece, ...]:
+    """What is expected so far by the statement at the cursor."""
+    last = max((i for i, p in enumerate(scene.pieces) if kind_of(p) == "EXPECT"), default=len(scene.pieces))
+    return scene.pieces[last + 1 :]
 
 
 def _said(scene: Scene, a: Attribute) -> Proposal:
@@ -148,13 +164,13 @@ def _around(scene: Scene, entity: Entity | None) -> Iterator[Proposal]:
     known = scene.schema.entities
     for e in (*carriers(known, entity.name), *answers(known, entity.name)) if entity else ():
         what = "carries it" if entity is not None and entity.name not in e.views.values() else "comes back"
-        yield Proposal(e.name, "entity", what, e.doc, insert=f"{e.name}.", rank=2)
+        yield Proposal(e.name, "entity", what, e.doc, insert=f"{e.name}.", rank=3)
 
 
 def _states(scene: Scene, wanted: frozenset[str]) -> Iterator[Proposal]:
     for name, state in project.states(scene.db, scene.mesh).items():
         if name in wanted:
-            yield Proposal(name, "state", state.kind, state.doc, insert=f"{scene.name(name)}.", rank=2)
+            yield Proposal(name, "state", state.kind, state.doc, insert=f"{scene.name(name)}.", rank=3)
 
 
 def said_members(scene: Scene) -> Iterator[Proposal]:
@@ -175,7 +191,8 @@ def said_keys(scene: Scene) -> Iterator[Proposal]:
     """The keys of an attribute: of a request those that policies read, of what it comes to those that they write."""
     attribute = _attribute(scene)
     said = [kind_of(p) for p in scene.pieces if kind_of(p) in ("WITH", "EXPECT")]
-    return members.keys_of(scene, attribute, written=said[-1:] == ["EXPECT"]) if attribute is not None else iter(())
+    expected = said[-1:] == ["EXPECT"]
+    return members.keys_of(scene, attribute, expected, _services(scene)) if attribute is not None else iter(())
 
 
 def said_values(scene: Scene) -> Iterator[Proposal]:

@@ -1,5 +1,5 @@
-"""What the declaration around the cursor is about, in words: its name or title and its documentation. A name that has a
-word in common with them is likelier to be meant than others of its kind."""
+"""What the declaration around the cursor is about, in words: its name or title, its documentation, and a comment right
+above the line. A name that has a word in common with them is likelier to be meant than others of its kind."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from m4c import project
 from m4c.workspace import Workspace
 
 _DOC = re.compile(r"^\s*///(.*)$", re.M)
+_ABOVE = re.compile(r"((?:^[ \t]*//[^\n]*\n)+)[^\n]*\Z", re.M)  # comments, and the line below them up to the cursor
 _HEAD = re.compile(r'^[ \t]*(?:@[^\r\n]*?[ \t])?(?:policy|test|state)[ \t]+("[^"\r\n]*"|\w+)', re.M)
 _CALLED = re.compile(r"\.\s*(\w+)")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _LEAST = 4  # letters of a word that says something
 _STEM = 5  # letters by which words are compared, so that their endings do not matter
+_LETTERS = re.compile(r"[A-Za-z]+")
 _COMMON = 2  # names of one kind that may share a word: one that more of them hold tells none of them apart
 
 
@@ -33,7 +35,8 @@ def topic(workspace: Workspace, file: str, offset: int) -> Topic:
     for _, item in project.keyed(workspace.db, file):
         if item.start <= offset <= item.end:
             head = _HEAD.search(item.text)
-            words = " ".join((*_DOC.findall(item.text), head[1] if head is not None else ""))
+            above = _ABOVE.search(item.text[: offset - item.start])
+            words = " ".join((*_DOC.findall(item.text), *(m[1] for m in (head, above) if m is not None)))
             return Topic(stems(words), Counter(_CALLED.findall(item.text)))
     return Topic()
 
@@ -45,9 +48,14 @@ def stems(text: str) -> frozenset[str]:
 
 
 def shared(about: Topic, names: Iterable[str]) -> dict[str, int]:
-    """Of names of one kind, those that share words with a topic, each with how much: more for a word of its own."""
+    """Of names of one kind, those that share words with a topic, each with how much: more for a word of its own, less
+    for one that is only a part of a longer word, as `time` is of `SetTimeout`."""
     known = {name: stems(name) for name in names}
-    often = Counter(stem for of in known.values() for stem in of)
-    worth = {stem: 2 * (1 + _COMMON - often[stem]) for stem in about.stems if 0 < often[stem] <= _COMMON}
-    found = {name: sum(worth.get(stem, 0) for stem in of) for name, of in known.items()}
-    return {name: much for name, much in found.items() if much}
+    letters = {name: "".join(_LETTERS.findall(name)).lower() for name in known}
+    found: Counter[str] = Counter()
+    for stem in about.stems:
+        having = [name for name, of in known.items() if stem in of]
+        within = having or [name for name in known if stem in letters[name]]
+        for name in within if len(within) <= _COMMON else ():
+            found[name] += (2 if having else 1) * (1 + _COMMON - len(within))
+    return dict(found)
