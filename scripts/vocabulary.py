@@ -60,6 +60,9 @@ def _entity(schema: Schema, entity: Entity) -> Iterator[str]:
             writes = ", ".join(f"`{render.write(w, entity)}`" for w in o.writes)
             yield _row(f"`{o.name}{_params(o)}`", writes, o.side or "", _having(schema, o), _text(o.doc))
         yield ""
+    if entity.protocols is not None:
+        yield f"There is such a thing in {', '.join(f'`{p}`' for p in entity.protocols)}."
+        yield ""
     if entity.conditions:
         yield "| condition | |"
         yield "| --- | --- |"

@@ -45,6 +45,8 @@ entity TcpConnection {
 /// An HTTP connection between two services, which carries many requests.
 @connection
 entity HttpConnection over TcpConnection {
+    protocols "http", "http2", "https", "grpc", "grpc-web";
+
     /// The protocol that the two ends speak: `http/1.1`, `h2`.
     attribute application_protocol: string;
 

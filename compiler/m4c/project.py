@@ -42,7 +42,7 @@ from m4c.placement.whatif import Serves, serves
 from m4c.semantics.meshes import CheckedMesh, check_mesh, mesh_groups
 from m4c.semantics.model import STATE, Graph, Policy, Program, State
 from m4c.semantics.policies import Checked, Names, check_policy, check_state
-from m4c.semantics.problems import Problem, Witness
+from m4c.semantics.problems import Problem, Related, Witness, nearest
 from m4c.semantics.schema import Schema, SpecItem, build_schema
 from m4c.semantics.tests import CheckedTest, check_test
 from m4c.syntax import tree as t
@@ -423,8 +423,29 @@ def plan_problems(db: Database, mesh_name: str) -> tuple[Problem, ...]:
         entity = checked.mesh.defaults[u.call].attr.entity if u.default else policies[u.policy].entity
         message = f"{who} cannot be enforced on {u.path}: {'; '.join(u.reasons)}"
         names_ = () if u.default else (u.policy,)
-        out[key] = Problem("unenforceable", message, place, (), names_, Witness(path, hop, entity, ()))
+        related = _about_protocol(db, whole, u.hop[1])
+        out[key] = Problem("unenforceable", message, place, related, names_, Witness(path, hop, entity, ()))
     if not found.optimal:
         message = f"the plan costs at most {found.gap:.1%} more than the cheapest one; the solver ran out of time"
         return (*out.values(), Problem("not-optimal", message, checked.mesh.place))
     return tuple(out.values())
+
+
+def _about_protocol(db: Database, program: Program, callee: str) -> tuple[Related, ...]:
+    """Where a callee is that some dataplane does not understand, and what to do about it."""
+    protocol = program.graph.services[callee].protocol
+    speaking = [n for n, d in program.dataplanes.items() if protocol in d.speaks]
+    file = graph_file(db, program.mesh.name)
+    loaded = graph(db, file) if file is not None else None
+    at = dict(loaded.services_at).get(callee) if loaded is not None else None
+    if at is None or len(speaking) == len(program.dataplanes):
+        return ()
+    known = schema(db).protocols
+    meant = nearest(protocol, known) if protocol not in known else None
+    if meant is not None:
+        said = f"; did you mean `{meant}`?"
+    elif speaking:
+        said = f", and of the mesh's dataplanes only {' and '.join(f'`{n}`' for n in speaking)}"
+    else:
+        said = ", and no dataplane of the mesh: name one that does, or leave this service out of the pattern"
+    return (Related(at, f"`{callee}` speaks `{protocol}`{said}"),)

@@ -79,7 +79,7 @@ A server that lies beside a file is never started by itself."
   `((,(regexp-opt '("policy" "mesh" "spec" "entity" "enum" "state" "operation" "attribute" "condition" "test" "import"
                     "let" "on" "when" "overrides" "after" "at" "per" "over" "merge" "default" "emits" "writes" "reads"
                     "with" "if" "else" "group" "graph" "dataplanes" "propagate" "place" "cost" "tier" "supports"
-                    "artifact" "context" "request" "expect")
+                    "artifact" "context" "peer" "speaks" "protocols" "request" "expect")
                   'symbols)
      . font-lock-keyword-face)
     (,(regexp-opt '("ingress" "egress" "outside" "true" "false") 'symbols) . font-lock-constant-face)

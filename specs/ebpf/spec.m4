@@ -5,6 +5,7 @@ spec ebpf {
     cost 1 + 1 per 100/s;
     context reads at egress, writes at egress;
     peer egress;
+    speaks "http";
     supports HttpRequest {
         reads method   with (== != in starts_with ends_with contains exists) at egress;
         reads target   with (== != in starts_with ends_with contains exists) at egress;

@@ -4,6 +4,7 @@ spec envoy {
     cost 50 + 70 per 100/s;
     context reads, writes;
     peer egress, ingress;
+    speaks "http", "http2", "grpc", "grpc-web";
     supports HttpRequest {
         reads method      with (== != in starts_with ends_with contains matches exists);
         reads target      with (== != in starts_with ends_with contains matches exists);

@@ -5,6 +5,7 @@ spec haproxy {
     cost 25 + 30 per 100/s;
     context reads, writes;
     peer egress, ingress;
+    speaks "http";
     supports HttpRequest {
         reads method      with (== != in starts_with ends_with contains exists);
         reads target      with (== != in starts_with ends_with contains exists);

@@ -15,7 +15,7 @@ from typing import Any
 
 from envoy_kit import CONTEXT, PROXIES, SPEC, emitted, render
 from m4c.backends.wiring import wire
-from m4c.semantics.model import Call, Graph, Service
+from m4c.semantics.model import DEFAULT_PROTOCOL, Call, Graph, Service
 
 GRAPH = Graph(
     {
@@ -44,7 +44,7 @@ def hops(service: str) -> list[tuple[str, str]]:
 
 def build(out: Path, elements: Sequence[tuple[str, str]], rules: Rules, base_port: int) -> Path:
     """Writes what `m4 build` writes for these elements, (service, dataplane) each."""
-    wiring = wire(GRAPH, [s for s, d in elements if d in PROXIES], base_port)
+    wiring = wire(GRAPH, {s: (DEFAULT_PROTOCOL,) for s, d in elements if d in PROXIES}, base_port)
     artifacts = []
     for service, dataplane in elements:
         sites = []

@@ -285,8 +285,10 @@ def random_world(
     least_services: int = 2,
     sealing: bool = False,
     marks: bool = False,
+    protocols: bool = False,
 ) -> Program:
-    """`marks`: policies write and read marks too."""
+    """`marks`: policies write and read marks too. `protocols`: services speak several, and dataplanes some of them; in
+    one of them nothing of what policies are about exists."""
     dice = Dice(seed, marks)
     names = "ABCDE"[: dice.one(*range(least_services, most_services + 1))]
     services = {}
@@ -346,7 +348,24 @@ def random_world(
         planes = [replace(d, cost=replace(d.cost, more=dice.one(0, 1, 7), count=dice.one(1, 10))) for d in planes]
         more["rates"] = {pair: dice.one(0.4, 3.0, 55.5) for pair in sorted(pairs) if dice.chance(70)}
         services = {n: replace(s, rps=dice.one(2.5, 20.0)) if s.entry else s for n, s in services.items()}
-    return world(services, pairs, policies, planes, defaults, **more)
+    made = world(services, pairs, policies, planes, defaults, **more)
+    return speaking(dice, made) if protocols else made
+
+
+def speaking(dice: Dice, program: Program) -> Program:
+    """A program whose services speak different protocols."""
+    spoken = dice.one(("x", "y"), ("x", "x", "y"), ("x", "y", "raw"), ("x", "x", "x", "raw"))
+    services = {n: replace(s, protocol=dice.one(*spoken)) for n, s in program.graph.services.items()}
+    planes = {
+        n: replace(d, speaks=dice.one(("x",), ("y",), ("x", "y"), ("x", "y"), ("x", "y", "raw")))
+        for n, d in program.dataplanes.items()
+    }
+    return replace(
+        program,
+        graph=replace(program.graph, services=services),
+        dataplanes=planes,
+        entities={n: replace(e, protocols=("x", "y")) for n, e in program.entities.items()},
+    )
 
 
 def worlds(**more):

@@ -22,7 +22,7 @@ from m4c.placement.plan import Plan, Planner, plan
 from m4c.placement.resolve import resolve
 from m4c.placement.simulate import simulate
 from m4c.reference import run_hop
-from m4c.semantics.model import AttrKey, Program
+from m4c.semantics.model import AttrKey, Program, Service
 from placement_rules import Rules, chain, long_paths, requests, undeclared
 from placement_worlds import E, worlds
 
@@ -120,6 +120,24 @@ def test_a_plan_with_marks_of_any_dataplanes_does_what_the_language_says(program
     check_by_simulation(program)
 
 
+@given(worlds(most_services=5, most_policies=4, able=True, protocols=True))
+@MANY
+def test_a_plan_for_several_protocols_does_what_the_language_says(program: Program):
+    check_by_simulation(program, longest=5)
+
+
+@given(worlds(most_services=5, most_policies=4, able=True, marks=True, protocols=True))
+@MANY
+def test_a_plan_with_marks_for_several_protocols_does_what_the_language_says(program: Program):
+    check_by_simulation(program, longest=5)
+
+
+@given(worlds(most_services=4, most_policies=3, able=True, sealing=True, protocols=True))
+@MANY
+def test_a_plan_that_seals_hops_of_several_protocols_does_what_the_language_says(program: Program):
+    check_by_simulation(program, longest=5)
+
+
 @given(worlds())
 @MANY
 def test_the_reference_interpreter_says_the_same(program: Program):
@@ -193,6 +211,24 @@ def placed(made: Plan) -> tuple:
 # --- no cheaper plan --------------------------------------------------------------------------------------------------
 
 
+def carries(program: Program, service: Service) -> bool:
+    """Whether the tag can come to a service."""
+    protocols = program.entities[E].protocols
+    return protocols is None or service.protocol in protocols
+
+
+def updating(problem, chosen) -> tuple[frozenset, frozenset]:
+    """The services at whose ingress the tag is updated, and the hops on which it is at egress."""
+    services, to = problem.program.graph.services, callees(problem.program.graph)
+
+    def can(c, side, callee) -> bool:
+        spoken = services[callee].protocol in problem.dataplane(c).speaks and carries(problem.program, services[callee])
+        return spoken and problem.updates(c, side)
+
+    ingress = frozenset(c.service for c in chosen if can(c, "ingress", c.service))
+    return ingress, frozenset((c.service, v) for c in chosen for v in to[c.service] if can(c, "egress", v))
+
+
 class Confusion:
     """Which requests carry equal tags, when every update keeps all that it can know: the most that tags can tell.
 
@@ -206,8 +242,8 @@ class Confusion:
         self.problem, self.walk = problem, walk
         graph = problem.program.graph
         self.services, self.to = graph.services, callees(graph)
-        self.ingress = {c.service for c in chosen if problem.updates(c, "ingress")}
-        self.egress = {c.service for c in chosen if problem.updates(c, "egress")}
+        self.hands_on = {name: s.propagates and carries(problem.program, s) for name, s in graph.services.items()}
+        self.ingress, self.egress = updating(problem, chosen)
         self.zero: set = set()
         self.nodes: set = set()
         self.pairs: set = set()
@@ -223,13 +259,13 @@ class Confusion:
                     queue.append(((letter, self.walk.first(letter), False), True))
                 if s.entry:
                     updated = name in self.ingress
-                    forged = not updated and not s.trusted and s.propagates
+                    forged = not updated and not s.trusted and self.hands_on[name]
                     for state, _ in self.walk.entered(letter):
                         queue.append(((letter, state, forged), s.trusted and not updated))
         seen = set()
         while queue:
             node, zero = queue.pop()
-            zero = zero or not self.services[node[0][0]].propagates
+            zero = zero or not self.hands_on[node[0][0]]
             if (node, zero) in seen:
                 continue
             seen.add((node, zero))
@@ -243,9 +279,9 @@ class Confusion:
         which of the marks that rules write on the hop were written; at ingress, the version too)"""
         (service, _), state, forged = node
         for callee in self.to[service]:
-            kind = "ingress" if callee in self.ingress else "egress" if service in self.egress else "silent"
+            kind = "ingress" if callee in self.ingress else "egress" if (service, callee) in self.egress else "silent"
             for letter in instances(self.services[callee]):
-                still = forged and kind == "silent" and self.services[callee].propagates
+                still = forged and kind == "silent" and self.hands_on[callee]
                 for after, seen in self.walk.steps(service, state, letter):
                     yield (letter, after, still), kind, (callee, letter[1] if kind == "ingress" else None, seen)
 
@@ -268,13 +304,13 @@ class Confusion:
                 continue
             self.pairs.add((a, b))
             for after, kind, _ in self.steps(a):
-                if kind == "silent" and self.services[after[0][0]].propagates:
+                if kind == "silent" and self.hands_on[after[0][0]]:
                     queue += [(after, b), (b, after)]
             if a[0][0] != b[0][0]:
                 continue
             for x, kind, to_x in self.steps(a):
                 for y, _, to_y in self.steps(b):
-                    if kind != "silent" and to_x == to_y and self.services[to_x[0]].propagates:
+                    if kind != "silent" and to_x == to_y and self.hands_on[to_x[0]]:
                         queue.append((x, y))
 
     def tells(self, rule, effects) -> bool:
@@ -307,7 +343,7 @@ def feasible(problem, resolved, chosen, told: dict) -> bool:
             break
     else:
         return False
-    sides = [frozenset(c.service for c in chosen if problem.updates(c, side)) for side in ("ingress", "egress")]
+    sides = updating(problem, chosen)
     for i in range(len(problem.components)):
         key = (i, *sides)
         if key not in told:
@@ -439,4 +475,16 @@ def test_nothing_cheaper_does_for_more_services(program: Program):
 @given(worlds(most_services=3, most_policies=3, able=True, marks=True))
 @MANY
 def test_nothing_cheaper_does_with_marks(program: Program):
+    check_that_nothing_cheaper_does(program)
+
+
+@given(worlds(least_services=3, most_services=4, most_policies=3, able=True, protocols=True))
+@MANY
+def test_nothing_cheaper_does_for_several_protocols(program: Program):
+    check_that_nothing_cheaper_does(program)
+
+
+@given(worlds(most_services=3, most_policies=3, able=True, marks=True, protocols=True))
+@MANY
+def test_nothing_cheaper_does_with_marks_for_several_protocols(program: Program):
     check_that_nothing_cheaper_does(program)

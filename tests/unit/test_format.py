@@ -38,9 +38,9 @@ FORMS: dict[type, tuple[str, str]] = {
     t.CostNode: ("spec s {\ncost 5+ 2 per  10/m ;\n}", "spec s {\n    cost 5 + 2 per 10/m;\n}"),
     t.SpecDecl: (
         "spec s {\ntier proxy ;cost 5;\ncontext reads at egress,writes ;\npeer egress , ingress;\n"
-        'artifact "a"from"b"per service ;\n}',
+        'speaks "a" ,"b";\nartifact "a"from"b"per service ;\n}',
         "spec s {\n    tier proxy; cost 5;\n    context reads at egress, writes;\n    peer egress, ingress;\n"
-        '    artifact "a" from "b" per service;\n}',
+        '    speaks "a", "b";\n    artifact "a" from "b" per service;\n}',
     ),
     t.SupportsDecl: ("spec s {\nsupports E{\n}\n}", "spec s {\n    supports E {\n    }\n}"),
     t.ReadNode: (

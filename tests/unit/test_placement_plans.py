@@ -180,6 +180,7 @@ def test_a_default_is_the_refusal_of_everything_else(load):
         "caller": "relay",
         "callee": "vault",
         "entry": False,
+        "protocol": "http",
         "versions": [],
         "rules": [
             {

@@ -151,7 +151,8 @@ def _build(
 
 
 def _wired(program: Program, elements: Sequence[Mapping[str, Any]], base_port: int) -> dict[str, Wiring]:
-    proxies = [e["service"] for e in elements if program.dataplanes[e["dataplane"]].tier == "proxy"]
+    planes = [(e["service"], program.dataplanes[e["dataplane"]]) for e in elements]
+    proxies = {service: plane.speaks for service, plane in planes if plane.tier == "proxy"}
     return wire(program.graph, proxies, base_port)
 
 

@@ -1,12 +1,13 @@
 """Who listens where: the addresses of applications and proxies, a pure function of the graph and the elements.
 
 There is one listener for each (caller, callee), so that the callee's side of a hop knows its peer. Addresses are
-numbered in the order of the services' names: the same graph and plan give the same addresses.
+numbered in the order of the services' names: the same graph and plan give the same addresses. A proxy has none for
+hops whose protocol it does not speak: what is sent there passes it by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -67,15 +68,21 @@ class Wiring:
         }
 
 
-def wire(graph: Graph, proxies: Iterable[str], base_port: int = BASE_PORT, host: str = HOST) -> dict[str, Wiring]:
-    """The addresses of every service. `proxies`: the services with a proxy element beside them. Raises NoPortLeft."""
+def wire(
+    graph: Graph, proxies: Mapping[str, Collection[str]], base_port: int = BASE_PORT, host: str = HOST
+) -> dict[str, Wiring]:
+    """The addresses of every service. `proxies`: the services with a proxy element beside them, and the protocols that
+    it speaks. Raises NoPortLeft."""
     ports: Iterator[int] = count(base_port)
-    proxied = frozenset(proxies)
     callers: dict[str, list[str]] = {name: [] for name in graph.services}
     callees: dict[str, list[str]] = {name: [] for name in graph.services}
     for call in graph.calls:
         callers[call.callee].append(call.caller)
         callees[call.caller].append(call.callee)
+
+    def passes(service: str, callee: str) -> bool:
+        """Whether what is sent to a callee passes the proxy of a service, which is at one end."""
+        return graph.services[callee].protocol in proxies.get(service, ())
 
     def address() -> str:
         number = next(ports)
@@ -91,14 +98,14 @@ def wire(graph: Graph, proxies: Iterable[str], base_port: int = BASE_PORT, host:
         service = graph.services[name]
         versions = service.versions or ("",)
         apps[name] = {v: address() for v in versions}
-        if name in proxied:
+        if name in proxies:
             admin[name] = address()
             peers = sorted(callers[name]) + ([OUTSIDE] if service.entry else [])
-            ingress[name] = {peer: {v: address() for v in versions} for peer in peers}
-            egress[name] = {callee: address() for callee in sorted(callees[name])}
+            ingress[name] = {peer: {v: address() for v in versions} for peer in peers if passes(name, name)}
+            egress[name] = {callee: address() for callee in sorted(callees[name]) if passes(name, callee)}
 
     def reached(caller: str, callee: str) -> Versions:
-        return ingress[callee][caller] if callee in proxied else apps[callee]
+        return ingress[callee][caller] if passes(callee, callee) else apps[callee]
 
     out: dict[str, Wiring] = {}
     for name in sorted(graph.services):
@@ -110,11 +117,11 @@ def wire(graph: Graph, proxies: Iterable[str], base_port: int = BASE_PORT, host:
         for callee, at in egress.get(name, {}).items():
             listen.append(Listener(f"egress.{callee}", "", at, tuple(remote[callee].items())))
         dial = {
-            callee: (egress[name][callee],) if name in proxied else tuple(there.values())
+            callee: (egress[name][callee],) if passes(name, callee) else tuple(there.values())
             for callee, there in remote.items()
         }
         entry: tuple[str, ...] = ()
         if graph.services[name].entry:
-            entry = tuple((reached(OUTSIDE, name) if name in proxied else apps[name]).values())
+            entry = tuple(reached(OUTSIDE, name).values())
         out[name] = Wiring(apps[name], tuple(listen), remote, dial, entry, admin.get(name))
     return out

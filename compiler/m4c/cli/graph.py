@@ -13,7 +13,7 @@ from m4c.cli.output import counted, print_json, printable
 from m4c.cli.paths import relative
 from m4c.files import Unreadable, read_text
 from m4c.graph.load import NOTES, load_graph
-from m4c.semantics.model import Graph, Service
+from m4c.semantics.model import DEFAULT_PROTOCOL, Graph, Service
 
 ENDINGS = (".yaml", ".yml", ".json")
 
@@ -99,7 +99,7 @@ def as_json(graph: Graph) -> dict[str, Any]:
 def _known(service: Service) -> str:
     known = [f"versions {', '.join(service.versions)}"] if service.versions else []
     known += [f"{k}: {v}" for k, v in service.labels]
-    known += [] if service.protocol == "http" else [service.protocol]
+    known += [] if service.protocol == DEFAULT_PROTOCOL else [service.protocol]
     known += ["entry" + (", trusted" if service.trusted else "")] if service.entry else []
     known += [] if service.origin else ["starts no request by itself"]
     known += [] if service.propagates else ["does not hand context on"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from m4c.graph.documents import Remark, Value
-from m4c.semantics.model import Call, Graph, Service
+from m4c.semantics.model import DEFAULT_PROTOCOL, Call, Graph, Service
 
 MAX_NAME = 253  # characters, as in DNS
 _SHOWN = 8  # names in a message
@@ -161,7 +161,7 @@ def _service(name: str, known: Known) -> Service:
         name,
         tuple(sorted(set(known.versions), key=natural)),
         known.labels,
-        known.protocol or "http",
+        known.protocol or DEFAULT_PROTOCOL,
         bool(known.entry),
         bool(known.entry) and known.trusted,
         known.origin is not False,

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from m4c.semantics.model import Call, Graph, Place, Service
+from m4c.semantics.model import DEFAULT_PROTOCOL, Call, Graph, Place, Service
 from m4c.semantics.problems import Edit, Fix, Problem, nearest
 
 KEYS = ("versions", "labels", "protocol", "entry", "origin", "propagates", "external", "rps")
@@ -145,7 +145,7 @@ class _Loader:
                 case "labels" if isinstance(value, yaml.MappingNode):
                     known["labels"] = self._labels(value)
                 case "protocol":
-                    known["protocol"] = self._text(value, "`protocol:`") or "http"
+                    known["protocol"] = self._text(value, "`protocol:`") or DEFAULT_PROTOCOL
                 case "entry":
                     said_entry = True
                     if value.value == "trusted":

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from m4c.semantics.model import Call, Graph, Service
+from m4c.semantics.model import DEFAULT_PROTOCOL, Call, Graph, Service
 
 _TAG = "tag:yaml.org,2002:"
 _NUMBER = re.compile(r"[-+]?(?:0[xob])?[0-9a-fA-F_.:]*[0-9][0-9a-fA-F_.:]*(?:[eE][-+]?[0-9]+)?")
@@ -46,7 +46,7 @@ def _service(service: Service, say_entry: bool) -> yaml.Node:
         known.append(("versions", _list([_text(v) for v in service.versions], flow=True)))
     if service.labels:
         known.append(("labels", _map(((k, _text(v)) for k, v in service.labels), flow=True)))
-    if service.protocol != "http":
+    if service.protocol != DEFAULT_PROTOCOL:
         known.append(("protocol", _text(service.protocol)))
     if service.entry or say_entry:
         known.append(("entry", _text("trusted") if service.entry and service.trusted else _bool(service.entry)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from m4c import project
 from m4c.ide.cursor import cursor_at
 from m4c.ide.graphfile import GraphCursor, graph_proposals, is_graph
 from m4c.ide.places import proposals
@@ -46,7 +47,7 @@ class Completions:
 def complete(workspace: Workspace, file: str, offset: int) -> Completions:
     """What may stand at an offset of a file."""
     if is_graph(workspace, file):
-        return _in_graph(workspace.text(file), offset)
+        return _in_graph(workspace, file, offset)
     cursor = cursor_at(workspace, file, offset)
     if cursor is None:
         return Completions(())
@@ -70,10 +71,12 @@ def complete(workspace: Workspace, file: str, offset: int) -> Completions:
     return Completions(tuple(items), len(ranked) > LIMIT)
 
 
-def _in_graph(text: str, offset: int) -> Completions:
+def _in_graph(workspace: Workspace, file: str, offset: int) -> Completions:
     """The same in a graph file."""
+    text = workspace.text(file)
     cursor = GraphCursor(text, offset)
-    found = [(fit, p) for p in graph_proposals(cursor) if (fit := _fit(p, text[cursor.start : offset])) is not None]
+    proposed = graph_proposals(cursor, project.schema(workspace.db).protocols)
+    found = [(fit, p) for p in proposed if (fit := _fit(p, text[cursor.start : offset])) is not None]
     found.sort(key=lambda entry: (entry[0], entry[1].rank, entry[1].label))
     items = [Completion(p, cursor.start, offset, i) for i, (_, p) in enumerate(found[:LIMIT])]
     return Completions(tuple(items), len(found) > LIMIT)

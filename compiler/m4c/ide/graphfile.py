@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from m4c.ide.scene import Proposal
 from m4c.ide.symbols import meshes_of_graph
+from m4c.semantics.model import DEFAULT_PROTOCOL
 from m4c.workspace import Workspace
 
 SECTIONS = {
@@ -17,7 +18,7 @@ SECTIONS = {
 KEYS = {
     "versions": "The versions of the service that run side by side, as in `[v1, v2]`.",
     "labels": "What patterns select it by, as in `{kind: store}` for `[kind: store]`.",
-    "protocol": "What it speaks: shown, without effect yet.",
+    "protocol": f"What it speaks, `{DEFAULT_PROTOCOL}` if it does not say: what does not speak it lets it pass by.",
     "entry": "Outside traffic comes in here; `trusted` if what is in front of it strips our context header.",
     "origin": "`false`: it never starts a chain of requests by itself.",
     "propagates": "`false`: it does not hand the context on.",
@@ -90,14 +91,14 @@ def is_graph(workspace: Workspace, file: str) -> bool:
     return not file.endswith(".m4") and bool(meshes_of_graph(workspace.db, file))
 
 
-def graph_proposals(cursor: GraphCursor) -> Iterator[Proposal]:
-    """What may stand at a place."""
+def graph_proposals(cursor: GraphCursor, protocols: Mapping[str, Sequence[str]]) -> Iterator[Proposal]:
+    """What may stand at a place. `protocols`: those that are known, each with the dataplanes that speak it."""
     match cursor.section:
         case "" if not cursor.line:
             given = set(_SECTION.findall(cursor.text))
             yield from _keys({k: doc for k, doc in SECTIONS.items() if k not in given})
         case "services":
-            yield from _of_service(cursor)
+            yield from _of_service(cursor, protocols)
         case "calls":
             yield from _of_call(cursor)
 
@@ -107,9 +108,12 @@ def _keys(keys: dict[str, str]) -> Iterator[Proposal]:
         yield Proposal(key, "label", "", doc, insert=f"{key}: ", rank=rank)
 
 
-def _of_service(cursor: GraphCursor) -> Iterator[Proposal]:
+def _of_service(cursor: GraphCursor, protocols: Mapping[str, Sequence[str]]) -> Iterator[Proposal]:
     key, line = cursor.key(), cursor.line
-    if key:
+    if key == "protocol":
+        for name, speaking in protocols.items():
+            yield Proposal(name, "constant", f"spoken by {', '.join(speaking)}" if speaking else "")
+    elif key:
         values = ("true", "false", *(("trusted",) if key == "entry" else ())) if key in _FLAGS else ()
         yield from (Proposal(v, "enum value") for v in values)
     elif line.count("{") == line.count("}") + 1 and line.count("[") == line.count("]"):

@@ -63,7 +63,8 @@ def _entity(workspace: Workspace, found: Found) -> list[str]:
     entity = _entity_of(workspace, found.symbol.name)
     if entity is None:
         return []
-    return [render.code(render.entity(entity)), entity.doc, *_parts(entity)]
+    protocols = f"In {_ticked(entity.protocols)}" if entity.protocols is not None else ""
+    return [render.code(render.entity(entity)), entity.doc, protocols, *_parts(entity)]
 
 
 def _parts(entity: Entity) -> list[str]:
@@ -219,7 +220,8 @@ def _dataplane(workspace: Workspace, found: Found) -> list[str]:
     reads = _ticked(sorted({a for _, a in d.reads})) or "nothing"
     context = [f"reads at {', '.join(d.reads_context)}"] if d.reads_context else []
     context += [f"writes at {', '.join(d.writes_context)}"] if d.writes_context else []
-    facts = [f"Operations: {operations}", f"Reads: {reads}", f"Context: {'; '.join(context) or 'none'}"]
+    facts = [f"Speaks: {_ticked(d.speaks)}", f"Operations: {operations}", f"Reads: {reads}"]
+    facts.append(f"Context: {'; '.join(context) or 'none'}")
     return [render.code(render.dataplane(d)), d.doc, "\n".join(f"- {f}" for f in facts)]
 
 
@@ -259,11 +261,20 @@ def _service(workspace: Workspace, found: Found) -> list[str]:
         f"- calls {_ticked(callees)}" if callees else "- calls no service",
         f"- an entry{' (what is in front is trusted)' if service.trusted else ''}" if service.entry else "",
         "" if service.origin else "- never starts a chain by itself",
+        _spoken(workspace, found.symbol.scope.partition("/")[0], service.protocol),
         "" if service.propagates else "- does not hand context on",
         "- outside of the mesh" if service.external else "",
         f"- {service.rps:g} requests a second from outside" if service.rps is not None else "",
     ]
     return [f"**service `{service.name}`** ({service.protocol})", "\n".join(f for f in facts if f)]
+
+
+def _spoken(workspace: Workspace, mesh: str, protocol: str) -> str:
+    """Which dataplanes of a mesh do not speak a protocol, if any."""
+    checked, known = project.mesh(workspace.db, mesh), project.schema(workspace.db).dataplanes
+    named = [known[n] for n in checked.mesh.dataplanes if n in known] if checked is not None else []
+    deaf = [d.name for d in named if protocol not in d.speaks]
+    return f"- speaks `{protocol}`, and {_ticked(deaf)} {'do' if len(deaf) > 1 else 'does'} not" if deaf else ""
 
 
 def _version(workspace: Workspace, found: Found) -> list[str]:

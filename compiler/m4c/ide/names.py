@@ -159,6 +159,13 @@ def per(scene: Scene) -> Iterator[Proposal]:
     return plain("constant", ("service",))
 
 
+def protocols(scene: Scene) -> Iterator[Proposal]:
+    for name, speaking in scene.schema.protocols.items():
+        text = words.quoted(name)
+        detail = f"spoken by {', '.join(speaking)}" if speaking else ""
+        yield Proposal(name, "constant", detail, insert=text[1:-1] if scene.cursor.quoted else text)
+
+
 def merges(scene: Scene) -> Iterator[Proposal]:
     return plain("constant", MERGES)
 

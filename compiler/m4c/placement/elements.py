@@ -77,7 +77,7 @@ def elements(program: Program, plan: Plan) -> tuple[dict[str, Json], ...]:
 
 
 def _hops(program: Program, service: str, spec: Dataplane) -> list[tuple[Side, Hop]]:
-    """The hops that an element of this dataplane sits on: a proxy on all of its service's."""
+    """The hops that an element of this dataplane sits on, of those whose protocol it speaks: a proxy on all of them."""
     to = callees(program.graph)
     sides: set[Side] = set(SIDES)
     if spec.tier == "kernel":
@@ -90,7 +90,8 @@ def _hops(program: Program, service: str, spec: Dataplane) -> list[tuple[Side, H
         if program.graph.services[service].entry:
             out.append(("ingress", (None, service)))
         out += [("ingress", (caller, service)) for caller in to if service in to[caller]]
-    return out
+    services = program.graph.services
+    return [(side, hop) for side, hop in out if services[hop[1]].protocol in spec.speaks]
 
 
 def _site(
@@ -110,6 +111,7 @@ def _site(
         "caller": caller,
         "callee": callee,
         "entry": caller is None,
+        "protocol": program.graph.services[callee].protocol,
         "versions": versions,
         "rules": [_rule(program, number, run, letters, spec) for number, run in _asking_first(runs)],
         "tags": None if table is None else _tags(program, table, runs),

@@ -46,46 +46,57 @@ class Violation:
 
 class Silence:
     """The hops on which no chosen element updates the tag, as sets of letters: `loud_in` are those whose ingress side
-    updates, `loud_out` those whose egress side does."""
+    updates, `loud_out` those whose egress side does, for each group of callees (see `spoken`)."""
 
     def __init__(self, problem: Problem, chosen: int) -> None:
         self.problem = problem
         self._onward: dict[str, list[tuple[str, int]]] = {}
-        self.loud_in = self.loud_out = 0
+        self.loud_in = 0
         letters = problem.letters
+        loud_out = [0] * len(problem.spoken.groups)
+        callees = {number: name for name, number in problem.spoken.group.items()}  # one of each group
         for service in dict.fromkeys(problem.columns[i].service for i in bits(chosen)):
-            if problem.updaters(service, "ingress") & chosen:
+            if problem.updaters((None, service), "ingress") & chosen:
                 self.loud_in |= letters.service(service)
-            if problem.updaters(service, "egress") & chosen:
-                self.loud_out |= letters.service(service)
+            for number, callee in callees.items():
+                if problem.updaters((service, callee), "egress") & chosen:
+                    loud_out[number] |= letters.service(service)
+        self.loud_out = tuple(loud_out)
 
     def after(self, mask: int) -> int:
         """The letters to which silent hops lead from some."""
-        quiet = mask & ~self.loud_out
-        return self.problem.letters.after(quiet) & ~self.loud_in if quiet else 0
+        letters, out = self.problem.letters, 0
+        for own, loud in zip(self.problem.spoken.groups, self.loud_out, strict=True):
+            quiet = mask & ~loud
+            if quiet:
+                out |= letters.after(quiet) & own
+        return out & ~self.loud_in
 
     def onward(self, service: str) -> list[tuple[str, int]]:
         """The services to which silent hops lead from one, with their letters."""
         found = self._onward.get(service)
         if found is None:
-            letters = self.problem.letters
-            found = []
-            if not letters.service(service) & self.loud_out:
-                every = [(callee, letters.service(callee)) for callee in self.problem.callees[service]]
-                found = [(callee, own) for callee, own in every if not own & self.loud_in]
-            self._onward[service] = found
+            letters, group = self.problem.letters, self.problem.spoken.group
+            here = letters.service(service)
+            quiet = [not here & loud for loud in self.loud_out]
+            every = [(c, letters.service(c)) for c in self.problem.callees[service] if quiet[group[c]]]
+            found = self._onward[service] = [(callee, own) for callee, own in every if not own & self.loud_in]
         return found
 
     def before(self, mask: int) -> int:
         """The letters from which silent hops lead to some."""
-        quiet = mask & ~self.loud_in
-        return self.problem.letters.before(quiet) & ~self.loud_out if quiet else 0
+        out = 0
+        for own, loud in zip(self.problem.spoken.groups, self.loud_out, strict=True):
+            quiet = mask & own & ~self.loud_in
+            if quiet:
+                out |= self.problem.letters.before(quiet) & ~loud
+        return out
 
     def silent(self, hop: Hop) -> bool:
         service = self.problem.letters.service
         if service(hop[1]) & self.loud_in:
             return False
-        return hop[0] is None or not service(hop[0]) & self.loud_out
+        return hop[0] is None or not service(hop[0]) & self.loud_out[self.problem.spoken.group[hop[1]]]
 
 
 def violations(problem: Problem, chosen: int, checkpoint: Callable[[], None] = lambda: None) -> list[Violation]:
@@ -97,9 +108,9 @@ def violations(problem: Problem, chosen: int, checkpoint: Callable[[], None] = l
         if i % _CHECK == 0:
             checkpoint()
         context = component.context
-        updating = (silence.loud_in & context.area, silence.loud_out & context.area)
+        updating = tuple([loud & context.area for loud in (silence.loud_in, *silence.loud_out)])
         carried = context.carried
-        if carried is not None and not carried[0] & ~updating[0] and not carried[1] & ~updating[1]:
+        if carried is not None and not any(was & ~now for was, now in zip(carried, updating, strict=True)):
             continue  # more updates than in a choice that carries it
         taken = rows = passed = 0
         for why, row, common in _of_component(problem, component, silence, forged):
@@ -131,10 +142,16 @@ def fixed_rows(problem: Problem) -> Iterator[Violation]:
 
 
 def _fixed(problem: Problem, component: Component) -> Iterator[tuple[Row, str]]:
-    services, letters, classes = problem.program.graph.services, problem.letters, component.classes
+    services, letters, classes = problem.services, problem.letters, component.classes
     for service in letters.services(classes.split_letters & problem.ending):
         one, other = _confused(problem, component, service)
-        yield 0, f"{service} does not hand on the context that tells {one} from {other}"
+        said, protocol = problem.program.graph.services[service], services[service].protocol
+        why = (
+            f"{service} speaks {protocol}, in which nothing carries"
+            if said.propagates
+            else f"{service} does not hand on"
+        )
+        yield 0, f"{why} the context that tells {one} from {other}"
     for hop, marks in lost(classes, component.context.seen):
         names = " and ".join(str(attr) for attr in sorted(marks))
         yield 0, f"nothing that can run on {hop[0] or 'outside'} -> {hop[1]} notes what becomes of {names} there"
@@ -143,7 +160,7 @@ def _fixed(problem: Problem, component: Component) -> Iterator[tuple[Row, str]]:
             yield 0, f"requests that {service} starts by itself carry nothing that tells its versions apart"
         if classes.lands_apart(service, services[service].entry):
             why = f"which version of {service} answers is known at its ingress only"
-            yield problem.updaters(service, "ingress"), why
+            yield problem.updaters((None, service), "ingress"), why
 
 
 def _confused(problem: Problem, component: Component, service: str) -> tuple[str, str]:
@@ -267,7 +284,7 @@ def _meet(
     """Breadth first over silent hops, among the letters that lead to a service with several classes; where a second
     class of a service is reached, what would change either way."""
     spread, classes = component.classes.spread, component.classes
-    services, letters = problem.program.graph.services, problem.letters
+    services, letters = problem.services, problem.letters
     queue: list[tuple[str, State, int]] = []  # with the number of the one before
     first: dict[int, Row] = {}
     for service, state, row in sources:
@@ -308,6 +325,9 @@ def _branching(problem: Problem, component: Component, silence: Silence) -> Iter
     several: the nodes that lead to each of its classes."""
     classes, spread, letters = component.classes, component.classes.spread, problem.letters
     found: set[tuple[str, State]] = set()
+    loud = silence.loud_out[0]  # whatever they call
+    for of in silence.loud_out:
+        loud &= of
     if not component.context.diverges or not _may_branch(problem, component, silence):
         return
     for service, states in classes.of.items():
@@ -315,7 +335,7 @@ def _branching(problem: Problem, component: Component, silence: Silence) -> Iter
         before = silence.before(here)
         # Over a single silent hop two classes come only out of two classes, which are met there; unless the hop closes
         # a circle.
-        if not before or (before == letters.whole(before & -before) and here & silence.loud_out):
+        if not before or (before == letters.whole(before & -before) and here & loud):
             continue
         leading: dict[int, dict[State, int]] = {}
         for state, number in states.items():
@@ -385,7 +405,7 @@ def _leading(problem: Problem, component: Component, silence: Silence, at: dict[
 
 
 def _untrusted(problem: Problem, silence: Silence) -> Iterator[str]:
-    for service, of in problem.program.graph.services.items():
+    for service, of in problem.services.items():
         if of.entry and not of.trusted and of.propagates and silence.silent((None, service)):
             yield service
 

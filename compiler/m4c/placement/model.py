@@ -2,7 +2,8 @@
 
 A candidate is a dataplane at a service; an element is a chosen candidate. On a hop (u, v) the positions are, in order:
 u's proxy, u's kernel element, v's kernel element, v's proxy. A hop is *silent* if neither end updates the tag on it:
-an update needs an element that reads and writes the tag and knows the peer on its side.
+an update needs an element that reads and writes the tag, knows the peer on its side, and speaks the callee's protocol.
+An element has no part in a hop whose protocol it does not speak: what is sent there passes it by.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from m4c.paths.classes import Classes, Seen, context_classes
 from m4c.paths.marked import MarkedSpread
 from m4c.paths.masks import Letters
 from m4c.paths.spread import Spread, State
+from m4c.placement.able import what_lacks
 from m4c.placement.patterns import Patterns
 from m4c.placement.rules import Effect, Order, Rule
-from m4c.semantics.model import SIDES, Atom, AttrKey, Dataplane, Operation, Program, Side, StateAtom
+from m4c.placement.spoken import Spoken, spoken
+from m4c.semantics.model import SIDES, AttrKey, Dataplane, Operation, Program, Service, Side, StateAtom
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,7 +51,7 @@ class Carried:
     fixed: tuple[tuple[int, str], ...] | None = None  # rows that do not depend on the choice, and why; see `feasible`
     rows: dict[int, str] = field(default_factory=dict)  # that some choice has violated
     seen: Seen = field(default_factory=dict)  # the marks that rules write, by hop
-    carried: tuple[int, int] | None = None  # the letters that update in a choice that carries it, the last one seen
+    carried: tuple[int, ...] | None = None  # the letters that update in a choice that carries it, the last one seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Problem:
     columns: tuple[Candidate, ...] = ()
     column: dict[Candidate, int] = field(default_factory=dict)
     callees: dict[str, list[str]] = field(default_factory=dict)
+    spoken: Spoken = field(default_factory=Spoken)
     trusted: int = 0  # the letters of trusted entries
     ending: int = 0  # of services that do not hand context on
     landing_apart: frozenset[str] = frozenset()  # the services of which it takes the version to know the class
@@ -88,7 +92,7 @@ class Problem:
     _places: dict[tuple[str, Side], list[Position]] = field(default_factory=dict)
     _callers: dict[str, int] = field(default_factory=dict)  # how many hops a service has on its ingress side
     _obstacles: dict[Hashable, dict[tuple[str, Side], str | None]] = field(default_factory=dict)
-    _updates: dict[tuple[str, Side], int] = field(default_factory=dict)
+    _updates: dict[tuple[str, int | None], int] = field(default_factory=dict)
     _able: dict[int, tuple[Rule, list[Position], tuple[int, ...], frozenset[int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,7 +102,8 @@ class Problem:
         for to in self.callees.values():
             for callee in to:
                 self._callers[callee] += 1
-        for name, service in graph.services.items():
+        self.spoken = spoken(self.program, self.letters)
+        for name, service in self.services.items():
             self.trusted |= self.letters.service(name) if service.entry and service.trusted else 0
             self.ending |= 0 if service.propagates else self.letters.service(name)
         self.columns = tuple(self.candidates)
@@ -110,6 +115,11 @@ class Problem:
             self._places.setdefault((c.service, "ingress"), []).append(Position(3 if proxy else 2, "ingress", c))
         for positions in self._places.values():
             positions.sort()
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """As the context sees them: those to which none can come hand none on."""
+        return self.spoken.services
 
     def dataplane(self, candidate: Candidate) -> Dataplane:
         return self.program.dataplanes[candidate.dataplane]
@@ -125,23 +135,35 @@ class Problem:
         count = len(self.callees[candidate.service]) if side == "egress" else self._callers[candidate.service]
         return count <= 1
 
+    def speaks(self, candidate: Candidate, hop: Hop) -> bool:
+        return candidate.dataplane not in self.spoken.deaf.get(hop[1], ())
+
     def updates(self, candidate: Candidate, side: Side) -> bool:
-        """Can the element set the tag as a function of hop and old tag, on this side?"""
+        """Can the element set the tag as a function of hop and old tag, on this side, where it speaks the protocol?"""
         spec = self.dataplane(candidate)
         return side in spec.writes_context and side in spec.reads_context and self.knows_peer(candidate, side)
 
-    def updaters(self, service: str, side: Side) -> int:
-        """The columns that could update the tag at a side of a service, as a bit set."""
-        key = (service, side)
+    def updaters(self, hop: Hop, side: Side) -> int:
+        """The columns that could update the tag at a side of a hop, as a bit set."""
+        caller, callee = hop
+        service = caller if side == "egress" else callee
+        if service is None:
+            return 0
+        key = (service, self.spoken.group[callee] if side == "egress" else None)
         found = self._updates.get(key)
         if found is None:
-            found = self._updates[key] = sum(1 << self.column[c] for c in self.beside(service) if self.updates(c, side))
+            beside = self.beside(service) if callee not in self.spoken.untold else ()
+            able = [c for c in beside if self.speaks(c, hop) and self.updates(c, side)]
+            found = self._updates[key] = sum(1 << self.column[c] for c in able)
         return found
 
     def silencers(self, hop: Hop) -> int:
         """The columns of which any one, if chosen, updates the tag on the hop, as a bit set."""
-        caller, callee = hop
-        return (self.updaters(caller, "egress") if caller is not None else 0) | self.updaters(callee, "ingress")
+        return self.updaters(hop, "egress") | self.updaters(hop, "ingress")
+
+    def absent(self, rule: Rule) -> str | None:
+        """Why there is nothing on its hop that a rule could be about, if so."""
+        return self.spoken.absent(self.program, rule) if rule.hop[1] in self.spoken.bare else None
 
     def places(self, service: str, side: Side) -> list[Position]:
         """The positions of every candidate on one side of a service, in order."""
@@ -170,7 +192,8 @@ class Problem:
         known = self._able.get(id(rule))
         if known is None:
             lacking = self._lacking(rule)
-            able = [p for p in self.all_positions(rule.hop) if self._obstacle_at(rule, p, lacking) is None]
+            places = self.all_positions(rule.hop) if self.absent(rule) is None else ()
+            able = [p for p in places if self._obstacle_at(rule, p, lacking) is None]
             columns = tuple([self.column[p.at] for p in able])
             known = self._able[id(rule)] = (rule, able, columns, frozenset(columns))
         return known
@@ -213,10 +236,12 @@ class Problem:
         return self._obstacles.setdefault((operation.entity, operation.name, rule.side, tags, reads, rule.per), {})
 
     def _obstacle_at(self, rule: Rule, position: Position, lacking: dict[tuple[str, Side], str | None]) -> str | None:
+        if not self.speaks(position.at, rule.hop):
+            return f"does not speak {self.services[rule.hop[1]].protocol}"
         side = position.side
         at = (position.at.dataplane, side)
         if at not in lacking:
-            lacking[at] = _obstacle(rule, self.dataplane(position.at), side, self._versioned(rule))
+            lacking[at] = what_lacks(rule, self.dataplane(position.at), side, self._versioned(rule))
         if lacking[at] is None and not self.knows_peer(position.at, side):
             return f"does not know the peer at {side}"
         if lacking[at] is None and rule.both_ends:
@@ -254,6 +279,7 @@ class Problem:
         return any(
             a.at.dataplane == b.at.dataplane
             and a.rank < position.rank < b.rank
+            and self.speaks(a.at, hop)
             and self._seals(operation, self.dataplane(a.at))
             for a, b in ends
         )
@@ -281,50 +307,6 @@ class Problem:
         for order in self.orders:
             tied.setdefault(root(order.first), []).append(order)
         return [(rules, tied[r]) for r, rules in members.items()]
-
-
-def _obstacle(rule: Rule, spec: Dataplane, side: Side, versioned: bool) -> str | None:
-    """What a dataplane lacks to run a rule on one side, whatever else is at its service."""
-    operation = rule.operation
-    known = spec.operations if rule.asks is None else spec.conditions
-    supports = known.get((operation.entity, operation.name))
-    if supports is None:
-        return f"has no {operation.name}"
-    if rule.side not in (None, side):
-        return f"would have to run it at {rule.side}"
-    if side not in supports.sides:
-        return f"has no {operation.name} at {side}"
-    if versioned and side == "egress":
-        return "does not know at egress which version will answer"
-    if rule.per is not None:
-        reads = spec.reads.get((rule.per.entity, rule.per.attribute))
-        if not supports.keyed or reads is None or side not in reads.sides:
-            return f"cannot keep a state for each {rule.per}"
-    for atom in sorted(rule.reads, key=repr):
-        lacking = _unreadable(spec, side, atom)
-        if lacking is not None:
-            return lacking
-    if (rule.contextual or rule.marks) and side not in spec.reads_context:
-        return f"cannot read the context at {side}"
-    if rule.marks and side not in spec.writes_context:
-        return f"cannot write the context at {side}"
-    return None
-
-
-def _unreadable(spec: Dataplane, side: Side, atom: Atom | StateAtom) -> str | None:
-    if isinstance(atom, StateAtom):
-        supports = [s for (_, name), s in spec.conditions.items() if name == atom.condition]
-        if any(side in s.sides for s in supports):
-            return None  # what asks it, at the same position, needs it of the right kind of state
-        return f"keeps no state, and so has no {atom.state}.{atom.condition}"
-    reads = spec.reads.get((atom.attr.entity, atom.attr.attribute))
-    if reads is None:
-        return f"cannot read {atom.attr}"
-    if side not in reads.sides:
-        return f"cannot read {atom.attr} at {side}"
-    if reads.comparisons is not None and atom.op not in reads.comparisons:
-        return f"has no {atom.op} on {atom.attr}"
-    return None
 
 
 def prices(program: Program) -> Callable[[str, str], int]:

@@ -170,6 +170,9 @@ def _without_position(problem: Problem) -> dict[int, tuple[str, ...]]:
 
 
 def _obstacles(problem: Problem, rule: Rule) -> tuple[str, ...]:
+    absent = problem.absent(rule)
+    if absent is not None:
+        return (absent,)
     said: dict[str, None] = {}
     for service in dict.fromkeys(s for s in rule.hop if s is not None):
         if problem.program.graph.services[service].external:

@@ -51,7 +51,8 @@ def simulate(
         here = values if isinstance(values, Mapping) else values[i]
         outcome = _hop(_sites(elements, tiers, prefix.hop), program, prefix, dict(here), carried, answers or {})
         outcomes.append(outcome)
-        carried = outcome.tag if program.graph.services[prefix.hop[1]].propagates else 0
+        callee = program.graph.services[prefix.hop[1]]
+        carried = outcome.tag if callee.propagates and program.carries_context(callee.protocol) else 0
     return outcomes
 
 

@@ -86,7 +86,7 @@ class Tagger:
     as before is not made again."""
 
     def __init__(self, problem: Problem) -> None:
-        services = problem.program.graph.services
+        services = problem.services
         self.vectors = Vectors(problem.letters, problem.callees, services)
         self.values = Values(self.vectors, services)
         self._taken_apart: dict[Keys, tuple[Key, ...]] = {}
@@ -136,7 +136,7 @@ class _Assignment:
     ) -> None:
         self.problem = problem
         self.checkpoint = checkpoint
-        self.services = problem.program.graph.services
+        self.services = problem.services
         self.at = at
         self.vectors = vectors
         self.region = region
@@ -170,19 +170,29 @@ class _Assignment:
 
     def _flow(self, chosen: Set[int]) -> Flow:
         problem = self.problem
-        updaters: dict[Side, dict[str, Position]] = {"egress": {}, "ingress": {}}
+        ingress: dict[str, Position] = {}
+        egress: list[dict[str, Position]] = [{} for _ in problem.spoken.groups]
+        callees = {number: name for name, number in problem.spoken.group.items()}  # one of each group
+
+        def last(hop: Hop, side: Side, service: str) -> Position | None:
+            able = problem.updaters(hop, side)
+            places = problem.places(service, side) if able else ()
+            columns = ((p, problem.column[p.at]) for p in reversed(places))
+            return next((p for p, column in columns if column in chosen and able >> column & 1), None)
+
         for service in dict.fromkeys(problem.columns[c].service for c in chosen):
-            for side, of in updaters.items():
-                able = problem.updaters(service, side)
-                for position in problem.places(service, side) if able else ():  # the last is it
-                    column = problem.column[position.at]
-                    if column in chosen and able >> column & 1:
-                        of[service] = position
+            position = last((None, service), "ingress", service)
+            if position is not None:
+                ingress[service] = position
+            for number, callee in callees.items():
+                position = last((service, callee), "egress", service)
+                if position is not None:
+                    egress[number][service] = position
         concerned = self._concerned(sum(1 << c for c in chosen))
         live = [n for n in sorted(concerned) if self.services[n].propagates]
         behind: dict[Hop, list[int]] = {}
         marking = {problem.rules[r].hop: at for r, at in self.at.items() if problem.rules[r].marks}
-        flow = Flow(concerned, live, updaters["egress"], updaters["ingress"], behind, marking, self._effects)
+        flow = Flow(concerned, live, egress, problem.spoken.group, ingress, behind, marking, self._effects)
         for r in self.component_of:
             hop = problem.rules[r].hop
             updater = flow.updater(hop) if hop[1] in concerned else None
@@ -359,7 +369,8 @@ class _Assignment:
             return set(self.services)
         touched = self.changed | self.region | {service for hop in self.read for service in hop if service is not None}
         touched |= {service for hop in before.read for service in hop if service is not None}
-        for now, then in ((self.flow.egress, before.flow.egress), (self.flow.ingress, before.flow.ingress)):
+        updating = zip((self.flow.ingress, *self.flow.egress), (before.flow.ingress, *before.flow.egress), strict=True)
+        for now, then in updating:
             touched |= {name for name in now.keys() | then.keys() if now.get(name) is not then.get(name)}
         for hop in self.flow.marking.keys() | before.flow.marking.keys():
             same = self.flow.marking.get(hop) is before.flow.marking.get(hop)

@@ -32,14 +32,16 @@ _GONE = 1_000  # values that are not there any more before they are forgotten
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Who updates the tag. `concerned`: the services behind which somebody looks at it before it is updated again;
-    `live`: those of them that hand it on, by name. `behind`: the rules behind the update of their hop, which have to
-    read off the new tag what to do. `marking`: where marks are written on a hop: there it is updated, whoever else
-    could. `effects`: what a rule does, for some classes of the caller."""
+    """Who updates the tag; at egress, for each `group` of callees (see `spoken`). `concerned`: the services behind
+    which somebody looks at it before it is updated again; `live`: those of them that hand it on, by name. `behind`: the
+    rules behind the update of their hop, which have to read off the new tag what to do. `marking`: where marks are
+    written on a hop: there it is updated, whoever else could. `effects`: what a rule does, for some classes of the
+    caller."""
 
     concerned: frozenset[str]
     live: Sequence[str]
-    egress: Mapping[str, Position]
+    egress: Sequence[Mapping[str, Position]]
+    group: Mapping[str, int]
     ingress: Mapping[str, Position]
     behind: Mapping[Hop, Sequence[int]]
     marking: Mapping[Hop, Position]
@@ -48,7 +50,7 @@ class Flow:
     def updater(self, hop: Hop) -> Position | None:
         """Who updates the tag on a hop to a service that is concerned."""
         found = self.marking.get(hop) or self.ingress.get(hop[1])
-        return found if found is not None or hop[0] is None else self.egress.get(hop[0])
+        return found if found is not None or hop[0] is None else self.egress[self.group[hop[1]]].get(hop[0])
 
 
 @dataclass(frozen=True, slots=True)

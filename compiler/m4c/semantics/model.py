@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import Literal, NamedTuple, TypeAlias
 
+from m4c.semantics.services import DEFAULT_PROTOCOL as DEFAULT_PROTOCOL
 from m4c.semantics.services import Call as Call
 from m4c.semantics.services import Graph as Graph
 from m4c.semantics.services import Service as Service
@@ -112,7 +113,8 @@ class Entity:
 
     `views`: attributes that are another entity as a whole (`response.request`), by name; such an entity answers the
     other one, and comes back along the hop. `connection`: there is one for many requests, so it has no call path.
-    `request_line`: the attributes that the words of a test's `request` are, in order.
+    `request_line`: the attributes that the words of a test's `request` are, in order. `protocols`: those in which there
+    is such a thing; None: in all.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Entity:
     state: bool = False
     params: tuple[Param, ...] = ()
     conditions: Mapping[str, StateCondition] = field(default_factory=dict)
+    protocols: tuple[str, ...] | None = None
     doc: str = ""
     place: Place | None = field(default=None, compare=False)
 
@@ -190,6 +193,7 @@ class Dataplane:
     reads_context: tuple[Side, ...] = ()
     writes_context: tuple[Side, ...] = ()
     peer: tuple[Side, ...] = ()
+    speaks: tuple[str, ...] = (DEFAULT_PROTOCOL,)  # the protocols of callees that it can deal with
     reads: Mapping[tuple[str, str], Reads] = field(default_factory=dict)  # (entity, attribute)
     operations: Mapping[tuple[str, str], Supports] = field(default_factory=dict)  # (entity, operation)
     conditions: Mapping[tuple[str, str], Supports] = field(default_factory=dict)  # (state entity, condition)
@@ -477,6 +481,13 @@ class Program:
 
     def attribute(self, attr: AttrKey) -> Attribute:
         return self.entities[attr.entity].attributes[attr.attribute]
+
+    def carries_context(self, protocol: str) -> bool:
+        """Whether requests of a protocol can carry the context: some entity of one call path each is in it."""
+        return any(
+            not (e.state or e.connection) and (e.protocols is None or protocol in e.protocols)
+            for e in self.entities.values()
+        )
 
     def is_terminal(self, attr: AttrKey, value: Value | None) -> bool:
         """Whether a value of an attribute ends the request."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from m4c.semantics.model import (
+    DEFAULT_PROTOCOL,
     SIDES,
     Artifact,
     Attribute,
@@ -57,6 +58,13 @@ class Schema:
     entities: Mapping[str, Entity] = field(default_factory=dict)
     dataplanes: Mapping[str, Dataplane] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def protocols(self) -> dict[str, tuple[str, ...]]:
+        """The protocols that anything here is about, by name, each with the dataplanes that speak it."""
+        named = {p for e in self.entities.values() for p in e.protocols or ()}
+        named |= {DEFAULT_PROTOCOL, *(p for d in self.dataplanes.values() for p in d.speaks)}
+        return {p: tuple(sorted(n for n, d in self.dataplanes.items() if p in d.speaks)) for p in sorted(named)}
 
 
 def cost_of(node: t.CostNode) -> Cost:
@@ -114,7 +122,13 @@ class _SchemaBuilder:
         for item, spec in specs:
             self._spec(item, spec)
         joined = {
-            name: replace(e, attributes=self.attributes[name], operations=self.operations[name], views=self.views[name])
+            name: replace(
+                e,
+                attributes=self.attributes[name],
+                operations=self.operations[name],
+                views=self.views[name],
+                protocols=self._protocols_of(e),
+            )
             for name, e in self.entities.items()
         }
         return Schema(self.enums, joined, self.dataplanes, tuple(self.problems))
@@ -164,11 +178,43 @@ class _SchemaBuilder:
             over = decl.over.text if decl.over and decl.over.text in entities else None
             roles = self._entity_roles(decl, scope)
             line = roles.get("request_line", ())
-            entity = Entity(name, over, connection="connection" in roles, request_line=line, doc=decl.doc, place=place)
+            entity = Entity(
+                name,
+                over,
+                connection="connection" in roles,
+                request_line=line,
+                protocols=self._protocols(decl.protocols, scope) or None,
+                doc=decl.doc,
+                place=place,
+            )
         self.entities[name] = entity
         for operation in decl.operations:
             self._operation(name, operation, scope)
         return None
+
+    def _protocols(self, said: tuple[t.Str, ...], scope: Scope) -> tuple[str, ...]:
+        """The protocols that a clause lists, once each."""
+        first: dict[str, t.Str] = {}
+        for one in said:
+            if one.text in first:
+                related = (Related(scope.at(first[one.text]), "the first one"),)
+                message = f"protocol `{one.text}` is listed twice"
+                self.problems.append(Problem("duplicate-name", message, scope.at(one), related))
+            elif not one.text:
+                scope.report(
+                    "type-mismatch", 'a protocol has a name, as `protocol:` in a graph gives it: `"grpc"`', one
+                )
+            else:
+                first[one.text] = one
+        return tuple(first)
+
+    def _protocols_of(self, entity: Entity) -> tuple[str, ...] | None:
+        """Those that it lists, or else what carries it does; None: all."""
+        passed: set[str] = set()
+        while entity.protocols is None and entity.over is not None and entity.over not in passed:
+            passed.add(entity.over)
+            entity = self.entities[entity.over]
+        return entity.protocols
 
     def _entity_roles(self, decl: t.EntityDecl, scope: Scope) -> dict[str, tuple[str, ...]]:
         """The annotations of an entity with their arguments; wrong ones are reported and left out."""
@@ -421,6 +467,7 @@ class _SchemaBuilder:
             reads_context=_context_sides(spec, "reads"),
             writes_context=_context_sides(spec, "writes"),
             peer=tuple(s for s in SIDES if s in spec.peer),
+            speaks=self._protocols(spec.speaks, scope) or (DEFAULT_PROTOCOL,),
             reads=reads,
             operations=operations,
             conditions=conditions,

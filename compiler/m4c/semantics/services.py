@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+DEFAULT_PROTOCOL = "http"  # of a service that does not say what it speaks
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
     name: str
     versions: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
-    protocol: str = "http"
+    protocol: str = DEFAULT_PROTOCOL
     entry: bool = False
     trusted: bool = False  # `entry: trusted`: what is in front already strips our context
     origin: bool = True

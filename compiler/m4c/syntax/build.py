@@ -281,6 +281,7 @@ class Builder:
     spec_cost = _tag("cost")
     spec_context = _tag("context")
     spec_peer = _tag("peer")
+    spec_speaks = _tag("speaks")
     spec_artifact = _tag("artifact")
 
     def comparison(self, span: Span, c: Sequence[Any]) -> str:
@@ -306,6 +307,7 @@ class Builder:
             cost=cost[0] if (cost := self._once(rest, "cost")) else None,
             context=tuple(use for x in _tagged(rest, "context") for use in _tagged(x, "use")),
             peer=tuple(n.text for x in _tagged(rest, "peer") for n in x),
+            speaks=tuple(s for x in _tagged(rest, "speaks") for s in x),
             supports=_pick(rest, t.SupportsDecl),
             artifacts=tuple((x[0], x[1], x[2]) for x in _tagged(rest, "artifact")),
             entities=tuple(x for x in rest if isinstance(x, t.EntityDecl | t.StateEntityDecl)),
@@ -316,6 +318,7 @@ class Builder:
         )
 
     # entities
+    entity_protocols = _tag("protocols")
     clause_merge = _tag("merge")
     clause_default = _tag("default")
     clause_travels = _tag("travels")
@@ -393,8 +396,9 @@ class Builder:
     def entity(self, span: Span, c: Sequence[Any]) -> t.EntityDecl:
         name, over, *members = [x for x in c if not isinstance(x, t.Annotation)]
         attrs, ops = _pick(members, t.AttributeDecl), _pick(members, t.OperationDecl)
+        protocols = tuple(s for x in _tagged(members, "protocols") for s in x)
         doc = self._doc(span.start, name)
-        return t.EntityDecl(name, over, attrs, ops, _pick(c, t.Annotation), doc, span.start, span.end)
+        return t.EntityDecl(name, over, protocols, attrs, ops, _pick(c, t.Annotation), doc, span.start, span.end)
 
     # policies
     def call_statement(self, span: Span, c: Sequence[t.CallExpr]) -> t.CallStatement:

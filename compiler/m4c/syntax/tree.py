@@ -6,19 +6,9 @@ depends on the text of its item alone.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from dataclasses import dataclass as node
-else:
-    T = TypeVar("T")
-
-    def node(*, frozen: bool, slots: bool) -> Callable[[type[T]], type[T]]:
-        """A dataclass that is frozen for the type checker alone. Python's own way to enforce it takes most of the time
-        that it takes to create a node, and there are hundreds of thousands."""
-        return dataclasses.dataclass(slots=slots, unsafe_hash=frozen)
+from m4c.syntax.node import node
 
 
 @node(frozen=True, slots=True)
@@ -323,6 +313,7 @@ class EnumDecl:
 class EntityDecl:
     name: Name
     over: Name | None
+    protocols: tuple[Str, ...]
     attributes: tuple[AttributeDecl, ...]
     operations: tuple[OperationDecl, ...]
     annotations: tuple[Annotation, ...]
@@ -356,6 +347,7 @@ class SpecDecl:
     cost: CostNode | None
     context: tuple[tuple[str, str | None], ...]  # ("reads" or "writes", side)
     peer: tuple[str, ...]
+    speaks: tuple[Str, ...]
     supports: tuple[SupportsDecl, ...]
     artifacts: tuple[tuple[Str, Str, Name], ...]  # (file, template, per what)
     entities: tuple[EntityDecl | StateEntityDecl, ...]

@@ -14,7 +14,7 @@ syntax([[keyword m4Operator in starts_with ends_with matches exists]])
 syntax([[match m4Operator /\<contains\>/]]) -- `contains` has a meaning in :syntax keyword
 syntax([[keyword m4Side ingress egress outside]])
 syntax([[keyword m4Boolean true false]])
-syntax([[match m4Member /\v%(^|[{;])\s*\zs<%(graph|dataplanes|place|cost|propagate|group|tag_bits|tier|context|peer|artifact|supports|request|expect)>/]])
+syntax([[match m4Member /\v%(^|[{;])\s*\zs<%(graph|dataplanes|place|cost|propagate|group|tag_bits|tier|context|peer|speaks|protocols|artifact|supports|request|expect)>/]])
 syntax([[match m4Operator /->\|&&\|||\|==\|!=\|<=\|>=\|[<>!*?|]/]])
 syntax([[match m4Operation /\v\.\s*\zs\h\w*\ze\s*\(/]])
 syntax([[match m4Property /\v\.\s*\zs\h\w*>\ze%(\s*\()@!/]])

@@ -101,6 +101,9 @@ spec ebpf {
     peer egress, ingress;
 //  ^^^^ keyword.other.member.m4
 //       ^^^^^^ constant.language.side.m4
+    speaks "http", "grpc";
+//  ^^^^^^ keyword.other.member.m4
+//         ^^^^^^ string.quoted.double.m4
     artifact "envoy.yaml" from "envoy.yaml.j2" per service;
 //  ^^^^^^^^ keyword.other.member.m4
 //                        ^^^^ keyword.other.clause.m4
