@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from m4c import project
 from m4c.analysis.effects import names_version
 from m4c.ide import render
 from m4c.ide.graphfile import graph_key_at, is_graph
+from m4c.ide.marks import life
 from m4c.ide.plans import element_lines, plan_lines
 from m4c.ide.symbols import Found, Symbol, declarations, symbol_at
+from m4c.ide.usage import keys_used
+from m4c.paths.callpath import Hop
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import count_paths, some_paths
 from m4c.semantics.model import (
@@ -103,6 +106,8 @@ def _attribute(workspace: Workspace, found: Found) -> list[str]:
         facts.append(f"Written by {_ticked(writers)}.")
     if attribute.travels:
         facts.append("What a hop writes to it, the later ones of the chain begin with.")
+        named = sorted(key for (of, key) in keys_used(workspace.db) if of == f"{attribute.entity}.{attribute.name}")
+        facts.append(f"Named in the workspace: {_ticked(named)}." if named else "")
     facts.append(_readable(workspace, found, attribute.entity, attribute.name))
     return [render.code(render.attribute(attribute)), attribute.doc, " ".join(f for f in facts if f)]
 
@@ -117,12 +122,37 @@ def _key(workspace: Workspace, found: Found) -> list[str]:
     if attribute is None or program is None:
         return []
     attr = AttrKey(entity, name, found.symbol.name)
-    writers = [p.name for p in program.policies if any(w.attr == attr for c in p.calls for w in c.writes)]
-    readers = [p.name for p in program.policies if any(attr in _read(c) for c in (p.when, *(c.guard for c in p.calls)))]
-    facts = [f"Written by {_ticked(writers)}." if writers else "No policy writes it."]
-    facts += [f"Read by {_ticked(readers)}."] if readers else []
-    travels = " travels" if attribute.travels else ""
-    return [render.code(f"{attr}: {attribute.type}{travels}"), " ".join(facts)]
+    writing = [p for p in program.policies if any(w.attr == attr for c in p.calls for w in c.writes)]
+    reading = [p for p in program.policies if any(attr in _read(c) for c in (p.when, *(c.guard for c in p.calls)))]
+    declared = render.code(f"{attr}: {attribute.type}{' travels' if attribute.travels else ''}")
+    if attribute.travels and mesh is not None:
+        return [declared, *_travelling(workspace, mesh, writing, reading)]
+    facts = [f"Written by {_ticked(p.name for p in writing)}." if writing else "No policy writes it."]
+    facts += [f"Read by {_ticked(p.name for p in reading)}."] if reading else []
+    return [declared, " ".join(facts)]
+
+
+def _travelling(workspace: Workspace, mesh: str, writing: list[Policy], reading: list[Policy]) -> list[str]:
+    """Of what travels also where that is: the hops where it is written, asked for, and carried in between."""
+    if not writing or not reading:
+        said = [f"Written by {_ticked(p.name for p in writing)}, and asked for by no policy." if writing else ""]
+        return [*said, f"Read by {_ticked(p.name for p in reading)}, and written by no policy." if reading else ""]
+    found = life(workspace.db, mesh, writing, reading)
+    lines = [
+        f"Written by {_ticked(p.name for p in writing)}{_on_hops(found.written)}.",
+        f"Read by {_ticked(p.name for p in reading)}{_on_hops(found.asked)}.",
+    ]
+    if not found.known:
+        return [*lines, "The graph is too large to look at all the ways between them here."]
+    if not found.asked:
+        return [*lines, "No chain of requests leads from a hop where it is written to a later one that asks for it."]
+    return [*lines, f"It goes along{_on_hops(found.carried).removeprefix(' on')}."]
+
+
+def _on_hops(hops: Collection[Hop]) -> str:
+    shown = [f"`{caller or 'outside'} -> {callee}`" for caller, callee in hops]
+    more = f" and {len(shown) - SHOWN_PATHS} more" if len(shown) > SHOWN_PATHS else ""
+    return f" on {', '.join(shown[:SHOWN_PATHS])}{more}" if shown else ""
 
 
 def _read(cond: Cond) -> set[AttrKey]:
@@ -359,7 +389,7 @@ def _state(workspace: Workspace, found: Found) -> list[str]:
 # --- helpers ----------------------------------------------------------------------------------------------------------
 
 
-def _ticked(names: tuple[str, ...] | list[str]) -> str:
+def _ticked(names: Iterable[str]) -> str:
     return ", ".join(f"`{n}`" for n in names)
 
 
