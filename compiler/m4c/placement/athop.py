@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from m4c.paths.callpath import Hop
 from m4c.placement.logic import firing, substitute
 from m4c.predicates.atoms import check_of, passes, view_of
-from m4c.semantics.effects import Orders
+from m4c.semantics.effects import Orders, carriers
 from m4c.semantics.model import (
     TRUE,
     And,
@@ -91,6 +91,7 @@ class AtHop:
     _calls: dict[str, tuple[OpCall, ...]] = field(default_factory=dict)
     _patterns: dict[str, int | None] = field(default_factory=dict)
     _writers: dict[AttrKey, list[tuple[Policy, OpCall, Write]]] = field(default_factory=dict)
+    _standing: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for policy, pattern in self.policies:
@@ -145,6 +146,32 @@ class AtHop:
     def effective(self, policy: Policy, call: OpCall) -> Cond:
         beaten = [self.left(p, c) for p, c in self.beaten_by(call)]
         return all_of(self.left(policy, call), *map(negate, beaten))
+
+    def idle(self, entity: str, writes: Sequence[Write] = ()) -> bool:
+        """Whether what a policy about an entity asks for is of no effect here, because a connection is always denied:
+        the entity, or one that carries it. That denies it is not idle, nor is what travels: that is told along the
+        whole path, however a request ends."""
+        if self._stands(entity) or any(self.program.attribute(w.attr).travels for w in writes):
+            return False
+        return not (self.program.entities[entity].connection and self._ends(writes))
+
+    def _stands(self, entity: str) -> bool:
+        if entity not in self._standing:
+            own = [self.program.entities[entity]] if self.program.entities[entity].connection else []
+            over = {e.name for e in (*carriers(self.program.entities, entity), *own)}
+            denied = [
+                self.left(p, c) for p, c in (self.calls() if over else ()) if p.entity in over and self._ends(c.writes)
+            ]
+            denied += [
+                all_of(firing(pattern), self.unwritten(d.attr))
+                for _, d, pattern in self.defaults
+                if d.attr.entity in over and self.program.is_terminal(d.attr, d.value)
+            ]
+            self._standing[entity] = TRUE not in denied
+        return self._standing[entity]
+
+    def _ends(self, writes: Sequence[Write]) -> bool:
+        return any(self.program.is_terminal(w.attr, w.value) for w in writes)
 
     def beaten_by(self, call: OpCall) -> list[tuple[Policy, OpCall]]:
         """The calls with a write that beats one of this call's."""

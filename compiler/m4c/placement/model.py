@@ -246,9 +246,21 @@ class Problem:
             return f"does not know the peer at {side}"
         if lacking[at] is None and rule.both_ends:
             return self._alone(rule, position)
+        if lacking[at] is None and self._of_connection(rule):
+            return f"has to know whether {rule.operation.name} is to be when a connection is made, before any request"
         if lacking[at] is None and any(self._between(operation, rule.hop, position) for operation in rule.sealing):
             return "cannot see what is sent between the two ends of the hop"
         return lacking[at]
+
+    def _of_connection(self, rule: Rule) -> bool:
+        """Whether a rule of a connection, of which there is one for many requests, depends on what is the case with
+        single ones, or counts them."""
+        entities = self.program.entities
+        if rule.of_state is not None:
+            first = rule.sources[0].policy
+            return any(p.name == first and entities[p.entity].connection for p in self.program.policies)
+        asked = any(isinstance(a, StateAtom) for a in rule.reads)
+        return entities[rule.operation.entity].connection and (rule.contextual or rule.versioned or asked)
 
     def _alone(self, rule: Rule, position: Position) -> str | None:
         """Why a dataplane that could run a rule at one end does not do so at both."""

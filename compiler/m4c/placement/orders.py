@@ -8,7 +8,8 @@ All conditions are about the request as it arrived, and a position sees what ear
 - what is added to an attribute when all else is done stands no earlier than what writes that attribute, and no earlier
   than what reads it;
 - what shows even if the request ends stands no earlier than what may end it;
-- what ends the request stands no earlier than what asks or changes a state: that happens all the same.
+- what ends the request stands no earlier than what asks or changes a state: that happens all the same;
+- what denies a connection stands no later than what is about what it carries: nothing of that happens.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from m4c.placement.athop import AtHop
 from m4c.placement.logic import substitute
 from m4c.placement.rules import Order, Source
 from m4c.predicates.atoms import check_of, passes, view_of
+from m4c.semantics.effects import carriers
 from m4c.semantics.model import (
     Atom,
     AttrKey,
@@ -56,17 +58,33 @@ class Ordered:
 def orders_of(program: Program, here: AtHop, rules: Sequence[Ordered], meet: Meet) -> list[Order]:
     """The orders between the rules of one hop, by their number on it."""
     added = [_added_to(program, rule) for rule in rules]
-    found: dict[tuple[int, int], bool] = {}
+    denied = set(_denied(program, here, rules))
+    found = {(i, j): False for i, j in denied if meet(rules[i].when, rules[j].when)}
     for i, rule in enumerate(rules):
         found |= {(i, j): same for j, same in _readers(program, here, rules, i, added, meet)}
         written = {w.attr for w in rule.writes}
         for j, other in enumerate(rules):
+            if (i, j) in denied or (j, i) in denied:
+                continue
             behind = (written & added[j]) or (rule.terminal and other.outward)
             if i != j and behind and meet(rule.when, other.when):
                 found.setdefault((i, j), False)
             if i != j and rule.counts and other.terminal and meet(rule.when, other.when):
                 found.setdefault((i, j), False)
     return [Order(i, j, same) for (i, j), same in found.items()]
+
+
+def _denied(program: Program, here: AtHop, rules: Sequence[Ordered]) -> Iterator[tuple[int, int]]:
+    """The rules that deny a connection, each with those about what it carries."""
+    ends = [(i, r.writes[0].attr.entity) for i, r in enumerate(rules) if r.terminal]
+    ends = [(i, entity) for i, entity in ends if program.entities[entity].connection]
+    about = {policy.name: policy.entity for policy, _ in here.policies} if ends else {}
+    for i, entity in ends:
+        for j, rule in enumerate(rules):
+            source = rule.sources[0]
+            of = rule.writes[0].attr.entity if source.default else about[source.policy]
+            if any(e.name == entity for e in carriers(program.entities, of)):
+                yield i, j
 
 
 def _added_to(program: Program, rule: Ordered) -> set[AttrKey]:

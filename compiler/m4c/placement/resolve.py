@@ -180,15 +180,17 @@ class Resolver:
     def _resolved(self, here: AtHop) -> tuple[list[Rule], list[Order]]:
         wanted: list[_Wanted] = []
         for policy, call in here.calls():
-            source = Source(policy.name, call.index)
-            wanted += self._bounded(here.hop, source, partial(self._of_call, here, policy, call))
+            if not here.idle(policy.entity, call.writes):
+                source = Source(policy.name, call.index)
+                wanted += self._bounded(here.hop, source, partial(self._of_call, here, policy, call))
         for policy, pattern in here.policies if self.program.states else ():
-            for atom, call, when in here.asked(policy, pattern):
+            for atom, call, when in here.asked(policy, pattern) if not here.idle(policy.entity) else ():
                 source = Source(policy.name, call.index)
                 wanted += self._bounded(here.hop, source, partial(self._of_state, here, policy, source, atom, when))
         for index, default, pattern in here.defaults:
-            source = default_source(index, default)
-            wanted += self._bounded(here.hop, source, partial(self._of_default, here, index, default, pattern))
+            if not here.idle(default.attr.entity, (Write(default.attr, default.value),)):
+                source = default_source(index, default)
+                wanted += self._bounded(here.hop, source, partial(self._of_default, here, index, default, pattern))
         if len(wanted) > 1:
             wanted = self._apart(here.hop, self._fold(here.hop, wanted))
         rules: list[Rule] = []
@@ -273,9 +275,8 @@ class Resolver:
         if not self.possible(here.hop, when):
             return None
         state = next(s for s in self.program.states if s.name == atom.state)
-        asked = Operation(
-            state.kind, atom.condition, self.program.entities[state.kind].conditions[atom.condition].params
-        )
+        params = self.program.entities[state.kind].conditions[atom.condition].params
+        asked = Operation(state.kind, atom.condition, params)
         per = self._per(policy, atom.state)
         return _Wanted(when, asked, atom.args, (), policy.side, (source,), asks=atom, per=per)
 
@@ -298,9 +299,8 @@ class Resolver:
             self._refuse(source, here.hop, when, reason)
             return None
         operation, args, writes = realised
-        if not any(
-            self._is_terminal(w) for w in writes
-        ):  # one that ends the request keeps nothing of what others write
+        # One that ends the request keeps nothing of what others write.
+        if not any(self._is_terminal(w) for w in writes):
             for w in writes:
                 others = any_of(*(here.left(p, c) for p, c, _ in here.writers(w.attr)))
                 if w.attr != default.attr and self.possible(here.hop, all_of(when, others)):
