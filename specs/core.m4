@@ -29,13 +29,14 @@ entity TcpConnection {
     /// Lets the connection be made, against a mesh's `default … = deny`.
     operation AllowConnection() writes verdict = allow;
 
-    /// Refuses the connection.
+    /// Refuses the connection: nobody answers who asks for it. One that stood before carries nothing more: requests on
+    /// it are refused, with 403.
     operation DropConnection() writes verdict = deny;
 
     /// Demands that both ends prove who they are, and encrypts what they say.
     operation RequireIdentity() writes mutual_tls = true;
 
-    /// Gives up when the connection does not stand in time.
+    /// Gives up when the connection does not stand in time; requests that wait for it are answered 503.
     operation SetConnectTimeout(limit: duration) at egress writes connect_timeout = limit;
 
     /// Holds so many connections at most; a request that would need one more is answered 503.

@@ -42,6 +42,7 @@ PATHS = 80
 METHOD, TARGET, HEADER, ADDED = "method", "target", "header", "added_header"
 ROUTE, TIMEOUT = "route", "timeout"
 STATUSES = ("redirect_status", "answer_status", "status")  # of an end of the request, the most telling first
+UNANSWERED = "no answer"  # to what had no connection
 FAULT = "fault_status"  # drawn, so that one request shows nothing of it
 ENTITY = "HttpRequest"
 
@@ -186,7 +187,8 @@ def _by(plan: Plan, expected: Trace) -> str:
     out: dict[str, None] = {}
     for hop in expected.hops:
         for o in plan.operations:
-            acted = o.policy in hop.fired or (o.default and hop.terminal)
+            fired = {name for each in (hop, *hop.carriers) for name in each.fired}
+            acted = o.policy in fired or (o.default and hop.terminal)
             if o.hop == hop.hop and acted:
                 out[f"{o.dataplane} at {o.service}"] = None
     return ", ".join(out)
@@ -202,7 +204,7 @@ def _expected_text(expected: Trace, request: Request) -> str:
     last = expected.hops[-1]
     where = f" at {last.hop[1]}"
     if last.terminal:
-        return f"{next(s for s in map(last.value, STATUSES) if s is not None)}{where}"
+        return f"{next((s for s in map(last.value, STATUSES) if s is not None), UNANSWERED)}{where}"
     limit = last.value(TIMEOUT)
     if request.delay and isinstance(limit, int) and limit / 1e9 < request.delay:
         return f"504{where}"
@@ -241,6 +243,7 @@ def _headers_text(headers: Mapping[str, str]) -> str:
 def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, bool]:
     """What was seen, in the words of `_expected_text`, and whether every hop before went through as it should."""
     hop: HopSeen = seen.hops[-1]
+    last = expected.hops[-1]
     where = f" at {hop.hop[1]}"
     same = len(seen.hops) == len(expected.hops)
     for result, observed in zip(expected.hops, seen.hops, strict=False):
@@ -253,8 +256,8 @@ def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, 
         route = _route(result)
         same &= not route or observed.version in route
     if not hop.reached or hop.request is None:
-        return f"{hop.status or hop.error}{where}", same
-    last = expected.hops[-1]
+        unanswered = UNANSWERED if any(c.terminal for c in last.carriers) else hop.error
+        return f"{hop.status or unanswered}{where}", same
     keys = list(_written(last, request)) if same else []
     shown = {k: _as_sent(last, k, hop.request.header(k)) or "absent" for k in keys}
     return f"{hop.status}" + _headers_text(shown), same

@@ -32,7 +32,14 @@ spec envoy {
         operation Unmark            emits "mark.yaml.j2";
     }
     supports TcpConnection {
-        operation RequireIdentity emits "identity.yaml.j2";
+        operation AllowConnection at egress emits "allow.yaml.j2";
+        operation DropConnection  at egress emits "close.yaml.j2";
+        operation RequireIdentity   emits "identity.yaml.j2";
+        operation SetConnectTimeout emits "connect_timeout.yaml.j2";
+    }
+    supports HttpConnection {
+        operation SetMaxRequests emits "max_requests.yaml.j2";
+        operation SetIdleTimeout emits "idle_timeout.yaml.j2";
     }
     supports Counter {
         operation Increment emits "count.yaml.j2";

@@ -107,7 +107,7 @@ def _simulated(
     values = {(a.attribute, a.key): value for a, value in request.values().items()}
     expected = trace(program, path, request.values(), ENTITY).hops
     for said, done in zip(expected, simulate(made, program, path, values), strict=False):
-        results = (said, *said.carriers)
+        results = (said, *(c for c in said.carriers if not c.terminal))  # what a denied one says, the request says too
         written = {a: v for r in results for a, v in r.writes.items() if not program.attribute(a).travels}
         entities = [r.entity for r in results]
         placed = {_attribute(program, entities, n, key): _value(v) for (n, key), v in done.writes.items()}

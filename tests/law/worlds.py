@@ -136,6 +136,15 @@ CHANGES = st.one_of(
     st.builds("{}.Increment({})".format, st.sampled_from(COUNTERS), st.sampled_from((1, 2, 7, -3))),
 )
 
+CONNECTION = st.one_of(
+    st.tuples(st.just("TcpConnection"), st.just("c.RequireIdentity()")),
+    st.tuples(st.just("TcpConnection"), st.just("c.DropConnection()")),
+    st.tuples(st.just("TcpConnection"), st.just("c.AllowConnection()")),
+    st.tuples(st.just("TcpConnection"), st.builds("c.SetConnectTimeout({})".format, st.sampled_from(("20s", "30s")))),
+    st.tuples(st.just("HttpConnection"), st.builds("c.SetMaxRequests({})".format, st.sampled_from((1, 2, 100)))),
+    st.tuples(st.just("HttpConnection"), st.builds("c.SetIdleTimeout({})".format, st.sampled_from(("1ms", "1s")))),
+)
+
 
 @st.composite
 def steps(draw: st.DrawFn, names: list[str]) -> str:
@@ -191,12 +200,16 @@ def parts(draw: st.DrawFn, number: int) -> Part:
     for i in range(draw(st.integers(1, 4))):
         name = f"p{number}_{i}"
         found[name] = draw(policies(name, list(found), names, versions))
-    if draw(st.integers(0, 2)) == 0:
+    for i in range(draw(st.sampled_from((0, 0, 1, 2)))):
         ends = draw(st.sampled_from(sorted(calls)))
-        head = f"policy s{number} (TcpConnection c)\n    on {ends[0]} -> {ends[1]}\n"
-        found[f"s{number}"] = f"{head}{{\n    c.RequireIdentity();\n}}\n"
-    strict = draw(st.integers(0, 5)) == 0
-    default = f"default HttpRequest.verdict = deny on * -> {names[-1]};" if strict else ""
+        about, call = draw(CONNECTION)
+        pattern = draw(st.sampled_from((f"{ends[0]} -> {ends[1]}", f"{ends[0]} -> {ends[1]}", f"? -> {ends[1]}")))
+        name = f"s{number}_{i}"
+        found[name] = f"policy {name} ({about} c)\n    on {pattern}\n{{\n    {call};\n}}\n"
+    default = {
+        0: f"default HttpRequest.verdict = deny on * -> {names[-1]};",
+        1: f"default TcpConnection.verdict = deny on ? -> {names[-1]};",
+    }.get(draw(st.integers(0, 8)), "")
     return Part(services, tuple(sorted(calls)), found, default)
 
 
