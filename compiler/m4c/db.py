@@ -172,6 +172,7 @@ class Database:
         self._settled_at = 0
         self._settling = False
         self._kept: dict[Key, Any] = {}
+        self._let_go: set[Key] = set()
         self._cancelled = False
 
     def fork(self) -> Database:
@@ -179,6 +180,7 @@ class Database:
         other = Database()
         other.revision, other._changed_at = self.revision, list(self._changed_at)
         other._firewalls, other._settled_at = dict(self._firewalls), self._settled_at
+        other._let_go = set(self._let_go)
         other._recent = {name: OrderedDict(keys) for name, keys in self._recent.items()}
         copies = {node: node.copy() for node in self._nodes.values()}
         for node in copies.values():
@@ -193,6 +195,7 @@ class Database:
         """Sets an input: `db.set(kind, *args, value)`. Setting an equal value changes nothing."""
         *args, value = args_and_value
         node = self._input(Key(kind, tuple(args)))
+        self._let_go.discard(node.key)
         same, before = node.value == value, self._durability(node)
         if same and before == durability:
             return
@@ -203,6 +206,11 @@ class Database:
             node.value, node.changed_at = value, self.revision
         edited = durability == Durability.EDITED
         node.edited, node.rest = (node, Durability.SHIPPED) if edited else (None, durability)
+
+    def let_go(self, kind: str, *args: Hashable) -> None:
+        """An input that nothing is to be asked about any more, unless it is set again: a sweep drops it with the last
+        memo that has read it. Until then it stays as it is."""
+        self._let_go.add(Key(kind, args))
 
     def _input(self, key: Key) -> _Node:
         node = self._nodes.get(key)
@@ -258,7 +266,8 @@ class Database:
         return found
 
     def sweep(self) -> int:
-        """Drops the memos that nobody has asked for since the last sweep, directly or through others; how many."""
+        """Drops the memos that nobody has asked for since the last sweep, directly or through others, and the inputs
+        that were let go and that no other memo has read; how many."""
         queue = [self._nodes[key] for key in self._asked if key in self._nodes]
         alive = set(queue)
         while queue:
@@ -270,8 +279,9 @@ class Database:
         self._nodes = {
             key: node
             for key, node in self._nodes.items()
-            if node in alive or (node.query is None and node.value is not _MISSING)
+            if node in alive or (node.query is None and node.value is not _MISSING and key not in self._let_go)
         }
+        self._let_go &= self._nodes.keys()
         for keys in (self._firewalls, *self._recent.values()):
             for key in [k for k in keys if k not in self._nodes]:
                 del keys[key]

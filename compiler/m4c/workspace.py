@@ -139,7 +139,8 @@ class Workspace:
 
     def settle(self) -> None:
         """Reads the files that the known ones need (imports, graphs) until none is missing, and looks whether those
-        are there that only artifacts are made from."""
+        are there that only artifacts are made from. What they need no more is let go."""
+        settings: set[str] | None = None
         while True:
             wanted = project.wanted(self.db)
             if wanted == self._settled:
@@ -157,6 +158,23 @@ class Workspace:
         while new := [f for f in checks.own_templates(self.db) if f not in self._loaded and f not in self._open]:
             for file in new:
                 self._load(file)
+        if settings is not None:
+            files, graphs = project.wanted(self.db)
+            own = checks.own_templates(self.db)
+            self._let_go({*self._shipped, *self._listed, *self._open, *files, *graphs, *settings, *own})
+
+    def _let_go(self, needed: set[str]) -> None:
+        """Forgets the files that nothing names any more, such as imports while their names were being typed."""
+        for file in self._loaded - needed:
+            self._loaded.discard(file)
+            self.read_problems.pop(file, None)
+            self.db.let_go("text", file)
+        for known in (self._lines, self._ordered, self._read_at):
+            for file in known.keys() - needed:
+                del known[file]
+        for file in self._looked_for.difference(project.wanted_templates(self.db)):
+            self._looked_for.discard(file)
+            self.db.let_go("there", file)
 
     def _roots(self) -> list[str]:
         """A file in each of the folders that the workspace is of."""
@@ -187,12 +205,14 @@ class Workspace:
 
     def close(self, file: str) -> None:
         """The editor has closed a file: what is on the disk counts again."""
-        self._open.pop(file, None)
+        was_open = self._open.pop(file, None) is not None
         self._unchanged.discard(file)
+        if was_open or file in self._listed:
+            self._load(file)
         if file not in self._listed:
+            self._settled = None  # nobody may need it now
             self.refresh()  # it may be new on the disk, or may never have been there
             return
-        self._load(file)
         if file in self.db.input("files") and self._is_ours(file):
             self.settle()
         else:
