@@ -179,7 +179,7 @@ def test_unsupported_ones_come_last(tmp_path: Path) -> None:
         ("state TokenBucket x(ra$0te: 1/s, burst: 1);", ["rate: rate", "A parameter of `TokenBucket`."]),
         ("policy p (HttpResponse p) on web when p.requ$0est.method == \"A\" { }", ["attribute request: HttpRequest;"]),
         ("policy p (HttpResponse p) on web when p.request.meth$0od == \"A\" { }", ["attribute method"]),
-        ('policy p (HttpRequest r) on web when r.mark["be$0ta"] { }', ["travels", "Written by `label`", "`patient` on `cart -> db`."]),
+        ('policy p (HttpRequest r) on web when r.mark["be$0ta"] { }', ["travels", "by `label` on", "on `cart -> db`."]),
         ("policy p (HttpRequest r) on web when r.ma$0rk[\"beta\"] { }", ["the later ones of the chain begin with"]),
         (f'test "t" {{ {REQUEST}; expect al$0low; }}', ["Verdict.allow"]),
         (f'test "t" {{ {REQUEST}; expect HttpRes$0ponse.status = 1; }}', ["entity HttpResponse"]),
