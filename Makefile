@@ -10,9 +10,10 @@
 #              for a first look); then how long an edit takes to be in force under load (UPDATES="--edits 5")
 # make law     10,000 requests in new random meshes, held to the reference interpreter (LAW="--requests 1000 --seed 7")
 # make framing    requests that can be read in two ways, in every split, through every dataplane; FRAMING="--docs" for the page
+# make killed     a deployment killed at each of its steps, and what the next run made of it
 # They install what they need first; a second run skips what is there.
 
-.PHONY: demo test bench fuzz bench-dataplane law framing bench-docs setup-demo setup-test extension picture package clean
+.PHONY: demo test bench fuzz bench-dataplane law framing killed bench-docs setup-demo setup-test extension picture package clean
 
 demo: setup-demo
 	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
@@ -43,6 +44,9 @@ law: setup-test
 
 framing: setup-test
 	@.venv/bin/python -m tests.framing $(FRAMING)
+
+killed: setup-test
+	@.venv/bin/python -m tests.killed $(KILLED)
 
 # The figures and the picture of docs/performance.md, measured anew for all sizes
 bench-docs:

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,81 +19,18 @@ import m4bpf
 import pytest
 from local_kit import children
 from m4deploy import app, local
-from m4deploy.client import send
 from m4deploy.processes import born, listening
 from ports import free_base
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.killed.shop import POLICY, WORKING, Shop, wait
+
 KERNEL = m4bpf.probe()
-GRAPH = "services:\n  web: {entry: true, origin: false}\n  cart: {origin: false}\ncalls:\n  - [web, cart]\n"
-MESH = 'mesh shop {\n    graph "graph.yaml";\n    dataplanes envoy;\n}\n'
-POLICY = 'policy teapot (HttpRequest r) on web -> cart when r.method == "GET" { r.DropRequest(418); }\n'
-WORKING = 418
-
-
-class Shop:
-    """A workspace with specs of its own, and what is deployed from it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "shop"
-        self.home = folder / "state"
-        self.base = free_base()
-
-    def renew(self) -> None:
-        """Puts the files back as they were."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        for name in ("envoy", "ebpf"):
-            shutil.copytree(ROOT / "specs" / name, self.folder / name)
-        self.write("graph.yaml", GRAPH)
-        self.write("shop.m4", MESH)
-        self.write("policies.m4", POLICY)
-
-    def write(self, name: str, text: str) -> None:
-        (self.folder / name).write_text(text, "utf-8")
-
-    def change(self, name: str, old: str, new: str) -> None:
-        text = (self.folder / name).read_text("utf-8")
-        assert old in text
-        self.write(name, text.replace(old, new))
-
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "m4c.cli.main", *args]
-        env = {**os.environ, "XDG_STATE_HOME": str(self.home)}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder, env=env, stdout=pipe, stderr=pipe, text=True)
-
-    def m4(self, *args: str) -> tuple[int, str, str]:
-        """A command's exit code, output and errors; it never ends in a traceback."""
-        process = self.start(*args)
-        out, err = process.communicate(timeout=6000)
-        assert "Traceback" not in out + err, err
-        assert "bug in M4" not in err, err
-        return process.returncode, out, err
-
-    def deploy(self, *args: str) -> tuple[int, str, str]:
-        return self.m4("deploy", "--base-port", str(self.base), *args)
-
-    @property
-    def state(self) -> Path:
-        (found,) = (self.home / "m4").iterdir()
-        return found
-
-    def answer(self) -> int | None:
-        """What a request on the mesh's call gets now."""
-        mesh = local.current(self.state)
-        assert mesh is not None
-        return send(mesh, ["web", "cart"], outside=True).status
-
-    def processes(self) -> list[int]:
-        found = local.status(self.state)
-        assert found is not None
-        return [p["pid"] for p in found["processes"]]
 
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A deployed shop; nothing of it is left after the tests."""
-    made = Shop(tmp_path_factory.mktemp("deployed"))
+    made = Shop(tmp_path_factory.mktemp("deployed"), free_base())
     made.renew()
     code, out, err = made.deploy()
     assert code == 0, err
@@ -242,8 +178,10 @@ def test_an_interrupt_changes_nothing(shop: Shop, number: signal.Signals, at: st
         said = process.communicate(timeout=600)[1]
         assert "Traceback" not in said
         if number == signal.SIGKILL:  # the supervisor takes it back by itself
-            wait(lambda: len(list(shop.state.glob("generation-*"))) == 1 and local.current(shop.state) is not None)
-            wait(lambda: all(listening(f"127.0.0.1:{shop.base + n}") for n in range(2)))
+            assert wait(
+                lambda: len(list(shop.state.glob("generation-*"))) == 1 and local.current(shop.state) is not None
+            )
+            assert wait(lambda: all(listening(f"127.0.0.1:{shop.base + n}") for n in range(2)))
             assert local.status(shop.state)  # answered when it is done
         assert len(list(shop.state.glob("generation-*"))) == 1
         if process.returncode == 0 or (number == signal.SIGKILL and shop.answer() == 410):
@@ -255,13 +193,6 @@ def test_an_interrupt_changes_nothing(shop: Shop, number: signal.Signals, at: st
         assert shop.answer() == WORKING
         return
     raise AssertionError("every interrupt came too late")
-
-
-def wait(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_supervisor_that_is_killed_is_told(shop: Shop) -> None:
@@ -308,7 +239,7 @@ def test_a_dead_proxy_is_told_and_replaced(shop: Shop) -> None:
     assert status is not None
     (victim,) = (p for p in status["processes"] if p["what"] == "envoy at cart")
     os.kill(victim["pid"], signal.SIGKILL)
-    wait(lambda: shop.m4("status")[0] == 1)
+    assert wait(lambda: shop.m4("status")[0] == 1)
     code, out, err = shop.m4("status")
     assert (code, err) == (1, "")
     assert "mesh shop: NOT healthy" in out
@@ -345,7 +276,7 @@ def test_top_once(shop: Shop, tmp_path: Path) -> None:
     assert "teapot" in out
     for wrong in ("0", "x"):
         assert shop.m4("top", "--interval", wrong)[0] == 2
-    other = Shop(tmp_path)
+    other = Shop(tmp_path, free_base())
     other.renew()
     assert other.m4("top", "--once") == (1, "", "nothing is deployed\n")
 
@@ -397,7 +328,7 @@ def test_the_target_directory(shop: Shop, tmp_path: Path) -> None:
 
 def test_what_the_machine_lacks_is_done_without(tmp_path: Path) -> None:
     """A proxy with another name, and without a driver, is left out where Envoy can do its work, and only there."""
-    shop = Shop(tmp_path)
+    shop = Shop(tmp_path, free_base())
     shop.renew()
     spec = (shop.folder / "envoy/spec.m4").read_text("utf-8")
     shutil.copytree(shop.folder / "envoy", shop.folder / "cheap")
