@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ Row: TypeAlias = frozenset[int]
 
 _SEARCHED = 14  # columns of a part that is solved by search
 _REMEMBERED = 4096  # parts
+_ANSWERS = 8  # whole problems, which are large
 _WHOLE = 1e-6  # how far from 0 or 1 a value of the solver is that means it
 
 
@@ -38,6 +39,7 @@ class Cover:
     rank: Sequence[int]
     rivals: tuple[Row, ...] = ()
     known: dict[tuple[frozenset[Row], float], Found] = field(default_factory=dict)
+    _answers: dict[tuple[frozenset[Row], float], Found] = field(default_factory=dict)
     _rivals_of: dict[int, Row] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,6 +58,17 @@ class Cover:
         checkpoint: Callable[[], None] = lambda: None,
     ) -> Found:
         """The cheapest choice; with a `gap`, one that costs at most so much more, relatively, as far as is proven."""
+        whole = frozenset(rows)
+        found = self._answers.get((whole, gap))
+        if found is None:
+            found = self._cheapest(whole, gap, seconds, checkpoint)
+            if len(self._answers) >= _ANSWERS:
+                self._answers.clear()
+            if found.optimal or gap:
+                self._answers[whole, gap] = found
+        return found
+
+    def _cheapest(self, rows: frozenset[Row], gap: float, seconds: float, checkpoint: Callable[[], None]) -> Found:
         reduced = self._reduced(rows)
         if reduced is None:
             return Found(None, math.inf, True)
@@ -257,11 +270,11 @@ def _programmed(
     h.passModel(lp)
     stopped = _interruptible(h, core, checkpoint)
     h.run()
-    whole = all(v < _WHOLE or v > 1 - _WHOLE for v in h.getSolution().col_value)
-    linear = h.getModelStatus() == highspy.HighsModelStatus.kOptimal
-    if linear and whole and not stopped:  # mostly so, and then it is the proof
-        chosen = frozenset(c for c, v in zip(columns, h.getSolution().col_value, strict=True) if v > 0.5)
-        return Found(chosen, float(cover.cost(chosen)), True)
+    if h.getModelStatus() == highspy.HighsModelStatus.kOptimal and not stopped:
+        values = dict(zip(columns, h.getSolution().col_value, strict=True))
+        found = _rounded(cover, part, values, _bound(h.getInfo().objective_function_value), gap, seconds, checkpoint)
+        if found is not None:
+            return found
     h.clearSolver()  # what it knows of the other problem would be reported as a bound of this one
     lp.integrality_ = [highspy.HighsVarType.kInteger] * len(columns)
     h.passModel(lp)
@@ -276,9 +289,39 @@ def _programmed(
         return Found(None, math.inf, False)
     chosen = frozenset(c for c, v in zip(columns, h.getSolution().col_value, strict=True) if v > 0.5)
     cost = cover.cost(chosen)
-    bound = min(float(cost), math.ceil(float(info.mip_dual_bound) - 0.5 - 1e-6))
+    bound = min(float(cost), _bound(info.mip_dual_bound))
     optimal = cost - bound < 1
     return Found(chosen, float(cost) if optimal else bound, optimal)
+
+
+def _bound(objective: float) -> float:
+    """The least whole cost, from the least of costs to which something is added (`_perturbed`)."""
+    return float(math.ceil(float(objective) - 0.5 - 1e-6))
+
+
+def _rounded(
+    cover: Cover,
+    part: frozenset[Row],
+    values: Mapping[int, float],
+    bound: float,
+    gap: float,
+    seconds: float,
+    checkpoint: Callable[[], None],
+) -> Found | None:
+    """The solution of the linear program, if it takes whole columns or the few others can be chosen as cheaply: then
+    that is the proof. Mostly it is so."""
+    taken = frozenset(c for c, v in values.items() if v > 1 - _WHOLE)
+    between = frozenset(c for c, v in values.items() if _WHOLE <= v <= 1 - _WHOLE)
+    if 2 * len(between) > len(values):
+        return None
+    rest = cover.cheapest([row & between for row in part if not row & taken], gap, seconds, checkpoint)
+    if rest.columns is None:
+        return None
+    chosen = taken | rest.columns
+    cost = cover.cost(chosen)
+    if cost - bound < 1:
+        return Found(chosen, float(cost), True)
+    return Found(chosen, bound, False) if cost - bound <= gap * cost else None
 
 
 def _interruptible(h: Any, core: Any, checkpoint: Callable[[], None]) -> list[BaseException]:
