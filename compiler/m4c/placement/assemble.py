@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 
 from m4c.paths.callpath import Hop
 from m4c.placement.model import Candidate, Position, Problem
@@ -77,7 +78,7 @@ class Assembly:
     def __init__(self) -> None:
         self._runs: dict[int, tuple[Run, Meaning | None, tuple[Placed, ...]]] = {}  # by rule
         self._elements: dict[Candidate, tuple[list[Run], list[Table], Element]] = {}
-        self._reads: dict[int, tuple[Run, Stop]] = {}
+        self._reads: dict[tuple[Hop, int], tuple[Position, Stop]] = {}
         self._updates: tuple[tuple[Table, ...], tuple[Stop, ...]] = ((), ())
         self._tables: dict[int, list[Table]] = {}  # by candidate, of the same
 
@@ -85,14 +86,16 @@ class Assembly:
         self, problem: Problem, at: Mapping[int, Position], tagging: Tagging
     ) -> tuple[tuple[Run, ...], tuple[Placed, ...]]:
         """Every rule at its position, and where each operation of a policy runs."""
-        named = {(p.name, c.index): c.operation for p in problem.program.policies for c in p.calls}
+        named: dict[tuple[str, int], str] = {}
         known, self._runs = self._runs, {}
         runs: list[Run] = []
-        placed: dict[int, tuple[Placed, ...]] = {}
+        placed: list[Placed] = []
+        carried = False
         for i, rule in enumerate(problem.rules):
-            meaning = tagging.meaning[i] if rule.contextual else None
+            meaning = tagging.meaning[i] if rule.patterns else None
             found = known.get(id(rule))
             if found is None or found[0].rule is not rule or found[0].position is not at[i] or found[1] is not meaning:
+                named = named or {(p.name, c.index): c.operation for p in problem.program.policies for c in p.calls}
                 said = ((None, rule.cases[0].effect),) if meaning is None else meaning
                 run = Run(rule, at[i], said, problem.other_end(rule, at[i]))
                 sources = (*rule.sources, *rule.carries)
@@ -100,8 +103,9 @@ class Assembly:
                 found = (run, meaning, of)
             self._runs[id(rule)] = found
             runs.append(found[0])
-            placed[i] = found[2]
-        return tuple(runs), tuple(dict.fromkeys(p for of in placed.values() for p in of))
+            placed += found[2]
+            carried = carried or bool(rule.carries)
+        return tuple(runs), tuple(dict.fromkeys(placed) if carried else placed)  # several rules can carry one call
 
     def elements(
         self, chosen: Sequence[Candidate], runs: Sequence[Run], tagging: Tagging
@@ -109,8 +113,9 @@ class Assembly:
         """The elements, each with why it is there, and where the tag is written and read."""
         runs_at: dict[int, list[Run]] = {}  # by the identity of candidates, of which there is one object each
         for run in runs:
-            for position in run.positions:
-                runs_at.setdefault(id(position.at), []).append(run)
+            runs_at.setdefault(id(run.position.at), []).append(run)
+            if run.other_end is not None:
+                runs_at.setdefault(id(run.other_end.at), []).append(run)
         if self._updates[0] is not tagging.tables:
             self._tables = {}
             for table in tagging.tables:
@@ -123,18 +128,19 @@ class Assembly:
             if found is None or not (_same(found[0], own) and _same(found[1], tables)):
                 found = (own, tables, _element(candidate, own, tables))
             self._elements[candidate] = found
-        reads: dict[int, tuple[Run, Stop]] = {}
+        reads: dict[tuple[Hop, int], tuple[Position, Stop]] = {}  # by hop, and by the identity of the position
         for run in runs:
             if run.rule.patterns:
-                read = self._reads.get(id(run))
-                reads[id(run)] = read if read is not None else (run, _stop(run.rule.hop, run.position))
+                key = run.rule.hop, id(run.position)
+                read = self._reads.get(key)
+                reads[key] = read if read is not None else (run.position, _stop(run.rule.hop, run.position))
         self._reads = reads
-        context = Context(tagging.bits, self._updates[1], tuple(dict.fromkeys([stop for _, stop in reads.values()])))
+        context = Context(tagging.bits, self._updates[1], tuple([stop for _, stop in reads.values()]))
         return tuple([found[2] for found in self._elements.values()]), context
 
 
 def _same(a: Sequence[object], b: Sequence[object]) -> bool:
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and all(map(is_, a, b))
 
 
 def _stop(hop: Hop, position: Position) -> Stop:

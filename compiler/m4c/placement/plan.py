@@ -8,13 +8,12 @@ from itertools import combinations
 
 from m4c.garbage import uncollected
 from m4c.placement.assemble import Assembly, Context, Element, Placed, Run
-from m4c.placement.cover import Cover
 from m4c.placement.feasible import fixed_rows, violations
 from m4c.placement.marks import without, without_idle
 from m4c.placement.model import Builder, Candidate, Carried, Position, Problem, build, proxies_at
 from m4c.placement.resolve import Resolved, Resolver
 from m4c.placement.rules import Order, Rule, Unenforceable
-from m4c.placement.solve import Solution, fits, solve
+from m4c.placement.solve import Covers, Solution, fits, solve
 from m4c.placement.tags import Table, Tagger, Tagging, TooManyTags
 from m4c.semantics.model import Program
 
@@ -55,12 +54,14 @@ class Planner:
         self._frame: tuple[object, ...] = ()
         self._resolver: Resolver | None = None
         self._builder: Builder | None = None
-        self._covers: dict[object, Cover] = {}
+        self._covers = Covers()
         self._tagger: Tagger | None = None
         self._tags: tuple[tuple[object, ...], Tagging] | None = None
         self._contexts: list[Carried] = []
         self._marking: list[Rule] = []
+        self._positions = _Positions()
         self._assembly = Assembly()
+        self._baseline = 0
 
     @uncollected()  # a plan is made of what stays, and of numbers
     def plan(
@@ -83,7 +84,7 @@ class Planner:
             if solution is not None:
                 lost = _bought_off(problem, solution, resolved)
             if not lost and solution is not None:
-                at = _positions(problem, solution.chosen)
+                at = self._positions.of(problem, solution.chosen)
                 tagging = self._tagging(problem, solution, at, checkpoint)
                 if tagging is not None and tagging.bits <= program.mesh.tag_bits:
                     return self._assembled(problem, solution, at, tagging, refused)
@@ -105,6 +106,8 @@ class Planner:
             self._frame, self._tags, self._tagger, self._assembly = frame, None, None, Assembly()
             self._resolver = Resolver(program)
             self._builder = Builder(program, self._resolver.patterns)
+            self._positions = _Positions()
+            self._baseline = proxies_at(program, program.graph.services)
         return self._resolver, self._builder
 
     def _assembled(
@@ -119,7 +122,7 @@ class Planner:
         elements, context = self._assembly.elements(solution.chosen, runs, tagging)
         return Plan(
             cost=solution.cost,
-            baseline_cost=proxies_at(problem.program, problem.program.graph.services),
+            baseline_cost=self._baseline,
             optimal=solution.optimal,
             gap=solution.gap,
             elements=elements,
@@ -249,29 +252,44 @@ def _costliest(problem: Problem, bits: int) -> dict[int, tuple[str, ...]]:
 # --- what is had ------------------------------------------------------------------------------------------------------
 
 
-def _positions(problem: Problem, chosen: Sequence[Candidate]) -> dict[int, Position]:
-    """A position for every rule: in the kernel rather than in a proxy, then early rather than late."""
-    columns = {problem.column[c] for c in chosen}
+class _Positions:
+    """Positions of rules, for one choice of elements after the other."""
 
-    def choices(rule: Rule) -> list[Position]:
-        able = zip(problem.positions(rule), problem.columns_of(rule), strict=True)
-        found = [p for p, c in able if c in columns]
-        if rule.both_ends:
-            ends = [(p, problem.other_end(rule, p)) for p in found]
-            return [p for p, end in ends if end is not None and problem.column[end.at] in columns]
-        return found
+    def __init__(self) -> None:
+        self._columns: frozenset[int] = frozenset()
+        self._known: dict[int, tuple[frozenset[int], Position]] = {}  # by the identity of a rule's row
 
-    def preferred(position: Position) -> tuple[bool, Position]:
-        return problem.dataplane(position.at).tier == "proxy", position
+    def of(self, problem: Problem, chosen: Sequence[Candidate]) -> dict[int, Position]:
+        """A position for every rule: in the kernel rather than in a proxy, then early rather than late."""
+        columns = frozenset([problem.column[c] for c in chosen])
+        changed = columns ^ self._columns
+        known, self._known, self._columns = self._known, {}, columns
 
-    out: dict[int, Position] = {}
-    for members, orders in problem.order_groups():
-        out |= _ordered(members, orders, {r: sorted(choices(problem.rules[r]), key=preferred) for r in members})
-    for i, rule in enumerate(problem.rules):
-        if i not in out:
-            able = choices(rule)
-            out[i] = able[0] if len(able) == 1 else min(able, key=preferred)
-    return out
+        def choices(rule: Rule) -> list[Position]:
+            able = zip(problem.positions(rule), problem.columns_of(rule), strict=True)
+            found = [p for p, c in able if c in columns]
+            if rule.both_ends:
+                ends = [(p, problem.other_end(rule, p)) for p in found]
+                return [p for p, end in ends if end is not None and problem.column[end.at] in columns]
+            return found
+
+        def preferred(position: Position) -> tuple[bool, Position]:
+            return problem.dataplane(position.at).tier == "proxy", position
+
+        out: dict[int, Position] = {}
+        for members, orders in problem.order_groups():
+            out |= _ordered(members, orders, {r: sorted(choices(problem.rules[r]), key=preferred) for r in members})
+        for i, rule in enumerate(problem.rules):
+            if i in out:
+                continue
+            row = problem.row(rule)
+            found = known.get(id(row))
+            if found is None or rule.both_ends or not changed.isdisjoint(row):
+                able = choices(rule)
+                found = row, able[0] if len(able) == 1 else min(able, key=preferred)
+            self._known[id(row)] = found
+            out[i] = found[1]
+        return out
 
 
 def _ordered(

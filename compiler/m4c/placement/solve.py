@@ -27,6 +27,7 @@ from m4c.placement.rules import Order
 Owner: TypeAlias = tuple[Literal["rule", "component"], int]
 _QUICK = 60  # quick choices
 _CHECK = 256  # rows between two looks at whether to go on
+_ROWS = 100_000  # bit sets that are remembered as sets
 _FEW = 3  # components with which the first choice is not a quick one
 
 
@@ -52,14 +53,45 @@ def solve(
     problem: Problem,
     time_limit: float = 60.0,
     gap: float = 0.0,
-    covers: dict[object, Cover] | None = None,
+    covers: Covers | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> Solution:
     """The cheapest feasible choice, or with a `gap` one that is proven to cost at most so much more, relatively.
 
     `time_limit`: seconds after which the best choice so far is taken; see NoPlanInTime. `covers`: parts that were
     solved for like problems, to be used and added to. `checkpoint` is called now and then, and may raise."""
-    return _Search(problem, time.monotonic() + time_limit, gap, {} if covers is None else covers, checkpoint).run()
+    return _Search(problem, time.monotonic() + time_limit, gap, covers or Covers(), checkpoint).run()
+
+
+class Covers:
+    """What the covering problems of one program after the other have in common."""
+
+    def __init__(self) -> None:
+        self._candidates: dict[Candidate, int] = {}
+        self._made_from: tuple[object, ...] = ()
+        self._cover = Cover((), ())
+        self._rows: dict[int, Row] = {}
+
+    def of(self, problem: Problem) -> Cover:
+        """The costs of a problem, with the parts that were solved for these costs before."""
+        if self._candidates is not problem.candidates:
+            costs = tuple(problem.candidates[c] for c in problem.columns)
+            rank = tuple(int(problem.dataplane(c).tier == "proxy") for c in problem.columns)
+            rivals = tuple(_rivals(problem))
+            if self._made_from != (problem.columns, costs, rank, rivals):
+                self._made_from = problem.columns, costs, rank, rivals
+                self._cover = Cover(costs, rank, rivals)
+            self._candidates = problem.candidates
+        return self._cover
+
+    def row(self, mask: int) -> Row:
+        """A bit set as a set; equal ones are one object."""
+        found = self._rows.get(mask)
+        if found is None:
+            if len(self._rows) >= _ROWS:
+                self._rows.clear()
+            found = self._rows[mask] = frozenset(bits(mask))
+        return found
 
 
 class _Search:
@@ -68,7 +100,7 @@ class _Search:
         problem: Problem,
         end: float,
         gap: float,
-        covers: dict[object, Cover],
+        covers: Covers,
         checkpoint: Callable[[], None],
     ) -> None:
         self.problem = problem
@@ -76,29 +108,16 @@ class _Search:
         self.gap = gap
         self.checkpoint = checkpoint
         self.rows: dict[Row, None] = {}
-        self.owned: list[tuple[Row, Owner]] = []  # every row, with who asks for it
-        costs = [problem.candidates[c] for c in problem.columns]
-        rank = [int(problem.dataplane(c).tier == "proxy") for c in problem.columns]
-        rivals = tuple(_rivals(problem))
-        key = (problem.columns, tuple(costs), tuple(rank), rivals)
-        if key not in covers:
-            covers.clear()
-            covers[key] = Cover(costs, rank, rivals)
-        self.cover = covers[key]
+        self.row = covers.row
+        self.cover = covers.of(problem)
 
     def run(self) -> Solution:
         problem = self.problem
-        for count, (row, owner) in enumerate(static_rows(problem)):
+        for count, (row, _) in enumerate(self._owned()):
             if count % _CHECK == 0:
                 self.checkpoint()
-            self._add(row, owner)
-        for violation in fixed_rows(problem):
-            self._add(_columns(violation.row), ("component", violation.component))
-        new = False
-        for i, component in enumerate(problem.components):
-            for mask in component.context.rows:
-                self._add(_columns(mask), ("component", i))
-            new |= component.context.carried is None
+            self.rows[row] = None
+        new = any(component.context.carried is None for component in problem.components)
         best = self._quick(set()) if new and len(problem.components) > _FEW else None
         while True:
             # What is asked for of the cover leaves room for what it does not know yet.
@@ -142,17 +161,21 @@ class _Search:
 
     # --- rows ---
 
-    def _add(self, row: Row, owner: Owner) -> None:
-        self.rows[row] = None
-        self.owned.append((row, owner))
+    def _owned(self) -> Iterator[tuple[Row, Owner]]:
+        """Every row that is known, with who asks for it."""
+        yield from static_rows(self.problem)
+        for violation in fixed_rows(self.problem):
+            yield self.row(violation.row), ("component", violation.component)
+        for i, component in enumerate(self.problem.components):
+            for mask in component.context.rows:
+                yield self.row(mask), ("component", i)
 
     def _violated(self, columns: Iterable[int]) -> bool:
         """Whether a choice breaks something; the rows that it breaks are there then."""
         if not self.problem.components:
             return False
         found = violations(self.problem, sum(1 << c for c in columns), self.checkpoint)
-        for v in found:
-            self._add(_columns(v.row), ("component", v.component))
+        self.rows.update((self.row(v.row), None) for v in found)
         return bool(found)
 
     def _quick(self, start: set[int]) -> set[int] | None:
@@ -180,7 +203,7 @@ class _Search:
         problem, base = self.problem, self.cover
         price = 1 + sum(base.costs)
         while True:
-            owned = dict.fromkeys(self.owned)
+            owned = dict.fromkeys(self._owned())
             owners = sorted({owner for _, owner in owned})
             number = {o: len(base.costs) + i for i, o in enumerate(owners)}
             costs = [*base.costs, *(price for _ in owners)]
@@ -197,14 +220,8 @@ class _Search:
                 for v in violations(problem, sum(1 << c for c in chosen), self.checkpoint)
                 if v.component not in given_up
             ]
-            for v in new:
-                self._add(_columns(v.row), ("component", v.component))
-            if not new:
+            if not new:  # else they are known now
                 return self._solution(chosen, cover.cost(chosen), tuple(sorted(bought)))
-
-
-def _columns(mask: int) -> Row:
-    return frozenset(bits(mask))
 
 
 def _rivals(problem: Problem) -> Iterator[Row]:
