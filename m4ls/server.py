@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from m4c.workspace import Workspace
 
 T = TypeVar("T")
-WATCHED = ("**/*.m4", "**/m4.toml", "**/*.yaml", "**/*.yml", "**/*.json", "**/*.j2")
+WATCHED = (".m4", "m4.toml", ".yaml", ".yml", ".json", ".j2")  # how the names of files end that may be ours
 SWITCH = 0.0005  # seconds that the analyser may keep the interpreter while a message waits to be read or sent
 log = logging.getLogger(__name__)
 
@@ -240,7 +240,9 @@ def _lifecycle(server: M4Server) -> None:
         server.validation.due()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
-    def changed_on_disk(params: types.DidChangeWatchedFilesParams) -> None:
+    async def changed_on_disk(params: types.DidChangeWatchedFilesParams) -> None:
+        if not await _matter(server, params.changes):
+            return
         server.analyst.refresh()
         server.checker.changed()
         server.validation.due()
@@ -266,6 +268,14 @@ def _watches(server: M4Server) -> bool:
     return bool(watched and watched.dynamic_registration)
 
 
+async def _matter(server: M4Server, changes: Sequence[types.FileEvent]) -> bool:
+    """Whether what has changed on the disk may be ours."""
+    if any(change.uri.endswith(WATCHED) for change in changes):
+        return True
+    paths = [p for p in (path_of(change.uri) for change in changes) if p is not None]
+    return await server.ask(lambda workspace: workspace.knows_within(paths))
+
+
 async def _register(server: M4Server) -> None:
     """Asks the client to tell what changes on the disk, and to hand us the graph files that are open, too."""
     wanted = [*_watchers(server), *graph_files.registrations(server)]
@@ -280,7 +290,9 @@ async def _register(server: M4Server) -> None:
 def _watchers(server: M4Server) -> list[types.Registration]:
     if not _watches(server):
         return []
-    watchers = [types.FileSystemWatcher(pattern) for pattern in WATCHED]
+    watchers = [types.FileSystemWatcher(f"**/*{end}" if end.startswith(".") else f"**/{end}") for end in WATCHED]
+    # Of a folder that is deleted some clients tell its own name and none of the names in it.
+    watchers.append(types.FileSystemWatcher("**/*", types.WatchKind.Delete))
     options = types.DidChangeWatchedFilesRegistrationOptions(watchers)
     method = types.WORKSPACE_DID_CHANGE_WATCHED_FILES
     return [types.Registration(id="m4-files", method=method, register_options=options)]

@@ -228,6 +228,11 @@ class Workspace:
         """Whether a file is named as those of M4 are, and is one of the macro processor m4."""
         return file.endswith(".m4") and file not in self.db.input("files") and not looks_like_m4(self.text(file))
 
+    def knows_within(self, folders: Iterable[str]) -> bool:
+        """Whether one of these folders holds files of the workspace, or some that it has looked for."""
+        known = {*self._listed, *self._loaded, *self._looked_for}
+        return any(file.startswith(f"{folder}/") for folder in folders for file in known)
+
     def _load(self, file: str) -> None:
         self._loaded.add(file)
         self.read_problems.pop(file, None)

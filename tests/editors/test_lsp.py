@@ -185,6 +185,26 @@ async def test_a_template_on_the_disk_counts(client: LanguageClient, tmp_path: P
 
 
 @pytest.mark.asyncio
+async def test_a_folder_that_is_deleted_takes_its_files_along(client: LanguageClient, tmp_path: Path) -> None:
+    """VS Code tells of the folder, and of none of the files in it."""
+    folder = tmp_path / "ws/sub"
+    folder.mkdir()
+    file = folder / "lost.m4"
+    file.write_text("policy lost (HttpRequest r) on f -> web { r.SetTimeout(1s); }\n")
+
+    def tell(path: Path, how: types.FileChangeType) -> None:
+        client.workspace_did_change_watched_files(
+            types.DidChangeWatchedFilesParams([types.FileEvent(path.as_uri(), how)])
+        )
+
+    tell(file, types.FileChangeType.Created)
+    await until_diagnosed(client, file.as_uri(), ["dead-path"])
+    shutil.rmtree(folder)
+    tell(folder, types.FileChangeType.Deleted)
+    await until_diagnosed(client, file.as_uri(), [])
+
+
+@pytest.mark.asyncio
 async def test_completion_hover_and_definition(client: LanguageClient, tmp_path: Path) -> None:
     file = tmp_path / "ws/shop.m4"
     text = file.read_text()
