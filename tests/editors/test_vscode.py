@@ -145,6 +145,7 @@ def vscode(folder: Path, server: Path, package: Path, *options: str) -> Iterator
         "EXTENSIONS_GALLERY": "{}",  # keeps it off the network
         "M4_EXTENSIONS": str(extensions),
         "M4_DETECT": str(HERE / "detect"),
+        "M4_SPECS": str(ROOT / "specs"),
         "M4_SERVER_PID": str(pid),
     }
     port = int(addresses(1)[0].rpartition(":")[2])
@@ -200,7 +201,10 @@ def wait_until_it_answers(url: str, process: subprocess.Popen[str]) -> None:
 
 
 def test_providers_and_commands(driven: VsCode, workspace: Path) -> None:
-    output = driven.run("host", workspace)
+    try:
+        output = driven.run("host", workspace)
+    finally:
+        undeploy(workspace, Path(driven.environment["XDG_STATE_HOME"]))
     assert output.count("ok: ") == (HERE / "vscode/host/checks.cjs").read_text().count('  async "')
 
 

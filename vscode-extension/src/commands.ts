@@ -7,9 +7,9 @@ import * as path from "node:path";
 
 import * as vscode from "vscode";
 
+import { Answers } from "./answers";
 import { editing, Evaluations, policyAtCursor } from "./evaluate";
 import type { MapPanel } from "./map";
-import { Plans } from "./plan";
 import { Previews } from "./preview";
 import type { Server } from "./server";
 
@@ -26,13 +26,8 @@ interface Deployed {
   readonly text: string;
 }
 
-/** The answer of `m4.plan`. */
-interface Planned {
-  readonly text: string;
-}
-
-/** The answer of `m4.test`. */
-interface Tested {
+/** The answer of `m4.plan`, `m4.status` and `m4.test`. */
+interface Told {
   readonly text: string;
 }
 
@@ -40,7 +35,9 @@ export function registerCommands(server: Server, memory: vscode.Memento, map: Ma
   const report = vscode.window.createOutputChannel("M4");
   const evaluations = new Evaluations(server, memory);
   const previews = new Previews(server);
-  const plans = new Plans(async (uri) => (await server.ask<Planned>("m4.plan", uri))?.text);
+  const told = (what: string) => async (uri: string) => (await server.ask<Told>(what, uri))?.text;
+  const plans = new Answers("m4-plan", "Plan of", "There is no plan.", told("m4.plan"));
+  const statuses = new Answers("m4-status", "Status of", "Nothing is known of it.", told("m4.status"));
 
   const build = async (target: vscode.Uri): Promise<void> => {
     const built = await server.ask<Built>("m4.build", target.toString());
@@ -68,7 +65,7 @@ export function registerCommands(server: Server, memory: vscode.Memento, map: Ma
     showDeployed(await server.ask<Deployed>("m4.undeploy", target.toString()));
   };
   const test = async (target: vscode.Uri, ...title: string[]): Promise<void> => {
-    const tested = await server.ask<Tested>("m4.test", target.toString(), ...title);
+    const tested = await server.ask<Told>("m4.test", target.toString(), ...title);
     if (tested !== undefined) {
       report.appendLine(`${new Date().toLocaleTimeString()}  Tests\n${tested.text}`);
       report.show(true);
@@ -79,11 +76,13 @@ export function registerCommands(server: Server, memory: vscode.Memento, map: Ma
     report,
     evaluations,
     plans.register(),
+    statuses.register(),
     previews.register(),
     registerOnTarget("m4.ui.build", build),
     registerOnTarget("m4.ui.deploy", deploy),
     registerOnTarget("m4.ui.undeploy", undeploy),
     registerOnTarget("m4.ui.plan", (target) => plans.show(target)),
+    registerOnTarget("m4.ui.status", (target) => statuses.show(target)),
     registerOnTarget("m4.ui.test", test),
     registerOnTarget("m4.ui.evaluate", (target, policy, request) => evaluations.run(target, policy, request)),
     registerOnTarget("m4.ui.preview", (target, policy) => previews.show(target, policy)),

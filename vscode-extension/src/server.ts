@@ -8,7 +8,7 @@ import { findServer, type Search } from "./serverPath";
 const LANGUAGE = "m4";
 
 /** Commands of the server that an untrusted workspace may run: those that write nothing and start nothing. */
-const HARMLESS: ReadonlySet<string> = new Set(["m4.plan", "m4.test", "m4.evaluate", "m4.map", "m4.top"]);
+const HARMLESS: ReadonlySet<string> = new Set(["m4.plan", "m4.test", "m4.evaluate", "m4.map", "m4.status", "m4.top"]);
 
 /** So many unexpected ends in so long a time (milliseconds), and the server is not started again by itself. */
 const MAX_ENDS = 4;

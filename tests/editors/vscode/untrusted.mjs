@@ -16,7 +16,7 @@ export async function untrusted(page, text, within) {
   await rows.filter({ hasText: "M4: Restart server" }).waitFor();
   const offered = (await rows.allInnerTexts()).map((row) => row.split("\n")[0]).filter((row) => row.startsWith("M4: "));
   step(`not trusted: the palette offers ${offered.join(", ")}`);
-  check(offered.sort().join() === "M4: Clear evaluation,M4: Evaluate policy,M4: Restart server,M4: Run tests,M4: Show map,M4: Show plan", "nothing is offered that builds or deploys");
+  check(offered.sort().join() === "M4: Clear evaluation,M4: Evaluate policy,M4: Restart server,M4: Run tests,M4: Show map,M4: Show plan,M4: Show status", "nothing is offered that builds or deploys");
   await screenshot(page, "01-untrusted");
   await page.keyboard.press("Escape");
   await rows.first().waitFor({ state: "hidden" });

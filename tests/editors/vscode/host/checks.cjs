@@ -208,6 +208,50 @@ const checks = {
     await vscode.commands.executeCommand("workbench.action.closeAllEditors");
   },
 
+  async "what is deployed is shown in a document that cannot be changed"() {
+    const document = await show(inFolder("shop.m4"));
+    await vscode.commands.executeCommand("m4.ui.status");
+    const editor = await until("the status", () => vscode.window.visibleTextEditors.find((one) => one.document.uri.scheme === "m4-status"));
+    assert.strictEqual(editor.document.uri.path, "/Status of shop.m4");
+    assert.strictEqual(editor.document.getText().trim(), "nothing is deployed");
+    const deployed = await vscode.commands.executeCommand("m4.deploy", document.uri.toString(), "local");
+    assert.ok(deployed.ok, deployed.message);
+    try {
+      await vscode.commands.executeCommand("m4.ui.status", document.uri.toString());
+      await until("what runs", () => /envoy/.test(editor.document.getText()));
+    } finally {
+      await vscode.commands.executeCommand("m4.undeploy", document.uri.toString());
+    }
+    await vscode.commands.executeCommand("m4.ui.status", document.uri.toString());
+    await until("nothing", () => editor.document.getText().trim() === "nothing is deployed");
+    await vscode.commands.executeCommand("workbench.action.closeAllEditors");
+  },
+
+  async "what a dataplane does not take is shown after a save, unless the setting turns that off"() {
+    const own = inFolder("envoy");
+    fs.cpSync(path.join(process.env.M4_SPECS, "envoy"), own.fsPath, { recursive: true });
+    const template = await vscode.workspace.openTextDocument(vscode.Uri.joinPath(own, "envoy.yaml.j2"));
+    const rejected = () => vscode.languages.getDiagnostics(template.uri).filter((found) => found.code === "rejected-artifact");
+    const wanted = async (value) => {
+      await vscode.workspace.getConfiguration("m4").update("validateArtifacts", value, vscode.ConfigurationTarget.Workspace);
+    };
+    const at = place(template, "codec_type: AUTO", "codec_type: ".length);
+    const edit = new vscode.WorkspaceEdit();
+    edit.replace(template.uri, new vscode.Range(at, at.translate(0, "AUTO".length)), "HTTP17");
+    await vscode.workspace.applyEdit(edit);
+    assert.ok(await template.save());
+    const [found] = await until("what is refused", () => rejected().length > 0 && rejected());
+    assert.match(found.message, /HTTP17/);
+    assert.strictEqual(found.range.start.line, at.line);
+    await wanted(false);
+    await until("nothing is said any more", () => rejected().length === 0);
+    await wanted(undefined); // it is on if nobody has set it
+    await until("it is said again", () => rejected().length > 0);
+    fs.rmSync(own.fsPath, { recursive: true });
+    await until("what is not there is no more refused", () => rejected().length === 0);
+    await vscode.commands.executeCommand("workbench.action.closeAllEditors");
+  },
+
   async "only files of ours are claimed"() {
     const now = (uri) => vscode.workspace.textDocuments.find((document) => document.uri.path === uri.path)?.languageId;
     const samples = (kind) =>
