@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
-from m4c import project
 from m4c.paths.callpath import CallPath
 from m4c.placement.elements import elements
-from m4c.placement.plan import Plan, plan
+from m4c.placement.plan import plan
 from m4c.placement.simulate import simulate
-from m4c.semantics.model import Program
-from m4c.workspace import Workspace
-
-CHAIN = """
-services:
-  door: {entry: true, origin: false}
-  batch: {}
-  relay: {origin: false}
-  vault: {origin: false}
-calls: [[door, relay], [batch, relay], [relay, vault]]
-"""
-HEADER = 'mesh m { graph "g.graph.yaml"; dataplanes ebpf, envoy; }\n'
+from relayed import CHAIN, HEADER, loaded, where
 
 
 @pytest.fixture
 def load(tmp_path: Path):
-    def load(policies: str, graph: str = CHAIN, header: str = HEADER) -> Program:
-        (tmp_path / "g.graph.yaml").write_text(graph)
-        (tmp_path / "m.m4").write_text(header + policies)
-        workspace = Workspace([tmp_path])
-        assert not [p for p in workspace.problems() if p.code in ("syntax-error", "unknown-name", "type-mismatch")]
-        made = project.program(workspace.db, "m")
-        assert made is not None
-        return made
-
-    return load
-
-
-def where(made: Plan) -> list[tuple[str, str, str, str]]:
-    return [(p.policy, f"{p.hop[0] or 'outside'} -> {p.hop[1]}", p.service, p.dataplane) for p in made.operations]
+    return partial(loaded, tmp_path)
 
 
 LABEL = 'policy label (HttpRequest r) on outside -> door when r.header["x-group"] == "beta" { r.Mark("beta"); }\n'
@@ -80,7 +56,7 @@ def test_a_mark_is_lost_where_context_is_not_handed_on(load):
 
 
 def test_a_mark_that_nothing_can_note_is_refused_with_who_asks_for_it(load):
-    made = plan(load(LABEL + ASK, header='mesh m { graph "g.graph.yaml"; dataplanes ebpf; }\n'))
+    made = plan(load(LABEL + ASK, header=HEADER.replace(", envoy", "")))
     assert {u.policy for u in made.unenforceable} == {"label", "ask"}
     reasons = {reason for u in made.unenforceable if u.policy == "ask" for reason in u.reasons}
     assert 'nothing that can run on outside -> door notes what becomes of mark["beta"] there' in reasons

@@ -5,51 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
-from m4c import project
 from m4c.paths.callpath import CallPath
 from m4c.placement.assemble import Stop
 from m4c.placement.elements import elements
 from m4c.placement.plan import Plan, Planner, plan
 from m4c.placement.resolve import resolve
 from m4c.placement.simulate import simulate
-from m4c.semantics.model import Program
-from m4c.workspace import Workspace
-
-CHAIN = """
-services:
-  door: {entry: true, origin: false}
-  batch: {}
-  relay: {origin: false}
-  vault: {origin: false}
-calls: [[door, relay], [batch, relay], [relay, vault]]
-"""
-HEADER = 'mesh m { graph "g.graph.yaml"; dataplanes ebpf, envoy; %s }\n'
+from relayed import CHAIN, HEADER, loaded, where
 
 
 @pytest.fixture
 def load(tmp_path: Path):
-    def load(policies: str, graph: str = CHAIN, mesh: str = "", header: str = HEADER) -> Program:
-        (tmp_path / "g.graph.yaml").write_text(graph)
-        (tmp_path / "m.m4").write_text(header % mesh + policies)
-        workspace = Workspace([tmp_path])
-        bad = [p for p in workspace.problems() if p.code in ("syntax-error", "unknown-name", "type-mismatch")]
-        assert not bad
-        made = project.program(workspace.db, "m")
-        assert made is not None
-        return made
-
-    return load
+    return partial(loaded, tmp_path)
 
 
 def chosen(made: Plan) -> list[tuple[str, str]]:
     return [(e.service, e.dataplane) for e in made.elements]
-
-
-def where(made: Plan) -> list[tuple[str, str, str, str]]:
-    return [(p.policy, f"{p.hop[0] or 'outside'} -> {p.hop[1]}", p.service, p.dataplane) for p in made.operations]
 
 
 ISOLATE = "policy isolate (HttpRequest r) on batch -> * -> vault { r.DropRequest(); }\n"
@@ -477,6 +452,7 @@ def test_planning_can_be_stopped_anywhere_and_begun_again(load):
 
 def test_a_policy_on_connections_is_wanted_wherever_the_call_path_began(load):
     """The relay begins no chain itself, so no call path is `relay -> vault` alone."""
-    made = plan(load("policy p (TcpConnection c) on relay -> vault { c.DropConnection(); }"))
+    header = HEADER.replace(", envoy", "")
+    made = plan(load("policy p (TcpConnection c) on relay -> vault { c.DropConnection(); }", header=header))
     assert {(u.policy, u.hop) for u in made.unenforceable} == {("p", ("relay", "vault"))}
     assert made.unenforceable[0].path.services[-2:] == ("relay", "vault")
