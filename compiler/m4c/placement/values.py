@@ -18,7 +18,7 @@ from m4c.paths.callpath import Hop
 from m4c.paths.masks import bits
 from m4c.placement.model import Position
 from m4c.placement.rules import Effect
-from m4c.placement.vectors import Vector, Vectors
+from m4c.placement.vectors import Vector, Vectors, drained
 from m4c.semantics.model import Service
 
 Key: TypeAlias = int  # a value
@@ -249,13 +249,7 @@ class Values:
         checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         """Over silent hops everything goes on as it came."""
-        count = 0
-        while pending:
-            count += 1
-            if count % _CHECK == 0:
-                checkpoint()
-            caller = next(iter(pending))
-            news = pending.pop(caller)
+        for caller, news in drained(pending, checkpoint):
             for callee in onward.get(caller, ()):
                 self._go(caller, callee, news, held, pending)
 

@@ -11,9 +11,9 @@ an edit only services are looked at again at which such a component has come or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from m4c.paths.callpath import Hop, Version
 from m4c.paths.machine import lowest
@@ -27,6 +27,7 @@ Written: TypeAlias = "tuple[tuple[AttrKey, Value], ...]"  # what a hop writes to
 Marks: TypeAlias = frozenset[AttrKey]
 Vector: TypeAlias = int  # the classes of all components at one service
 
+_News = TypeVar("_News")
 _NONE: Marks = frozenset()
 NODE_LIMIT = 1_000_000  # vectors of all services before the context counts as too large
 _CHECK = 64  # services between two looks at whether to go on
@@ -341,15 +342,9 @@ class Vectors:
             for caller in self.callers[name]:
                 if caller not in found:
                     go(caller, name, self.at[caller])
-        count = 0
-        while fresh:
-            count += 1
-            if count % _CHECK == 0:
-                checkpoint()
-            name = next(iter(fresh))
-            new = list(fresh.pop(name))
+        for name, new in drained(fresh, checkpoint):
             for callee in self.callees[name]:
-                go(name, callee, new)
+                go(name, callee, list(new))
         for name, vectors in found.items():
             self.at[name] = self._ordered(name, vectors)
 
@@ -365,3 +360,14 @@ class Vectors:
             return sorted(said, reverse=True)
 
         return tuple(sorted(vectors, key=in_order))
+
+
+def drained(pending: dict[str, _News], checkpoint: Callable[[], None]) -> Iterator[tuple[str, _News]]:
+    """Takes what is pending, the oldest first, until nothing comes to it any more."""
+    count = 0
+    while pending:
+        count += 1
+        if count % _CHECK == 0:
+            checkpoint()
+        name = next(iter(pending))
+        yield name, pending.pop(name)
