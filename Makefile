@@ -13,7 +13,7 @@
 # make killed     a deployment killed at each of its steps, and what the next run made of it
 # They install what they need first; a second run skips what is there.
 
-.PHONY: demo test bench fuzz bench-dataplane law framing killed bench-docs setup-demo setup-test extension picture package clean
+.PHONY: demo test bench fuzz bench-dataplane law framing killed bench-docs setup-demo setup-test extension picture top-picture package clean
 
 demo: setup-demo
 	@.venv/bin/python -m m4deploy.demo examples/online-boutique --conflict examples/online-boutique-conflict $(ARGS)
@@ -79,6 +79,10 @@ picture: setup-test
 	@cp out/pictures/vscode-30-lens.png docs/images/vscode-lens.png
 	@cp out/pictures/vscode-14-what-if.png docs/images/vscode-deploy.png
 	@cp out/pictures/vscode-14-deployed.png docs/images/vscode-deployed.png
+
+# The picture of `m4 top`, for docs/howto/deploy.md
+top-picture: setup-demo
+	@.venv/bin/python scripts/top_picture.py
 
 # The Python package: dist/*.whl
 package:

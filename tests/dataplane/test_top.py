@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +15,12 @@ from envoy_kit import EACH_PROXY, compare, drop
 from local_kit import build
 from m4deploy import local
 from m4deploy.client import send
+from m4deploy.targets import unavailable
 from m4deploy.top import Sample, sample, text
 from ports import free_base
 from test_local import eventually
 
+ROOT = Path(__file__).resolve().parents[2]
 KERNEL = m4bpf.probe()
 NOBODY = {"counters": {}, "ended": {}, "tallies": {}, "denied": []}
 
@@ -98,6 +103,22 @@ def test_the_kernel_tells_what_it_refused(tmp_path: Path, state: Path) -> None:
     assert "frontend → cart" in shown
     assert "PUT /a" in shown
     assert json.loads(seen.as_json())["policies"][0]["policy"] == "p0"
+
+
+def test_the_picture_of_the_documentation_can_be_made_again(tmp_path: Path) -> None:
+    """With all that the example's mesh needs; what it shows is what the page's own picture shows."""
+    if lacking := unavailable(("ebpf", "envoy", "haproxy")):
+        pytest.skip("; ".join(lacking.values()))
+    made = tmp_path / "top.svg"
+    command = [sys.executable, str(ROOT / "scripts/top_picture.py"), "--out", str(made), "--seconds", "2"]
+    command += ["--base-port", str(free_base())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    new, old = (path.read_text("utf-8") for path in (made, ROOT / "docs/images/top.svg"))
+    assert "@font-face" not in new + old
+    hops = [set(re.findall(r"[a-z]+&#160;→&#160;[a-z-]+", picture)) for picture in (new, old)]
+    assert hops[0] == hops[1]
+    assert len(hops[0]) > 10
 
 
 def test_what_somebody_sends_does_not_reach_the_terminal() -> None:
