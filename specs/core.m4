@@ -29,8 +29,7 @@ entity TcpConnection {
     /// Lets the connection be made, against a mesh's `default … = deny`.
     operation AllowConnection() writes verdict = allow;
 
-    /// Refuses the connection: nobody answers who asks for it. One that stood before carries nothing more: requests on
-    /// it are refused, with 403.
+    /// Refuses the connection: nobody answers who asks for it.
     operation DropConnection() writes verdict = deny;
 
     /// Demands that both ends prove who they are, and encrypts what they say.

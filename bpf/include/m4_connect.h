@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
 // m4_connected puts the service's connections to its callees under control of m4_msg; m4_connect4 and m4_connect6 keep
-// the service from sending earlier.
+// the service from sending earlier, and from connecting where it may not.
 //
 // They hold for applications that use sockets as everybody does. One that wants to get around them can: by a send that
 // waits in another thread while the connection is made, and by urgent data (MSG_OOB), which its callee does not see.
@@ -20,6 +20,13 @@ static __always_inline int m4_may_connect(struct bpf_sock_addr *address, struct 
 {
     struct bpf_sock *sk = address->sk;
     remote->port = bpf_ntohs(address->user_port);
+    u32 *rule = bpf_map_lookup_elem(M4_MAP(m4_closed), remote);
+    if (rule && address->type == 1 /* SOCK_STREAM */) {
+        u64 *refused = bpf_map_lookup_elem(M4_MAP(m4_refused), rule);
+        if (refused)
+            __sync_fetch_and_add(refused, 1);
+        return 0;  // EPERM
+    }
     if (!sk || !bpf_map_lookup_elem(M4_MAP(m4_hops), remote))
         return 1;
     struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);

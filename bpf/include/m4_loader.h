@@ -25,7 +25,7 @@
 enum {
     M4_MAP_m4_hops = 1, M4_MAP_m4_sockets, M4_MAP_m4_conns, M4_MAP_m4_counts, M4_MAP_m4_works, M4_MAP_m4_refused,
     M4_MAP_m4_refusals, M4_MAP_m4_judges, M4_MAP_m4_sets, M4_MAP_m4_current, M4_MAP_m4_states, M4_MAP_m4_tables,
-    M4_MAP_m4_buckets, M4_MAP_m4_keeper,
+    M4_MAP_m4_buckets, M4_MAP_m4_keeper, M4_MAP_m4_closed,
 };
 
 #define M4_MAP(name) ((void *)bpf_pseudo_fd(1, M4_MAP_##name))

@@ -131,6 +131,10 @@ struct m4_remote {
 
 M4_DEFINE(m4_hops, HASH, struct m4_remote, u32, 4096, 0)
 
+// Where no connection may lead, with the rule that says so. The addresses of m4_hops, and those at which the service's own
+// proxy takes what is for them.
+M4_DEFINE(m4_closed, HASH, struct m4_remote, u32, 8192, 0)
+
 M4_DEFINE(m4_sockets, SOCKHASH, u64, u64, M4_SOCKETS, 0)
 
 M4_DEFINE(m4_conns, SK_STORAGE, int, struct m4_conn, 0, BPF_F_NO_PREALLOC)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,7 @@ class InForce:
     number: int
     sites: Sites
     counted: frozenset[tuple[str, str]]  # sites and policies
+    closed: Mapping[bytes, int]  # addresses to which nothing connects, with the number of what says so
 
 
 class Attached:
@@ -68,7 +69,7 @@ class Attached:
         self._changing = False
         self._object: Loaded | None = None
         self._verdict = self._sockets = 0
-        self._judge = InForce(None, 0, [], frozenset())
+        self._judge = InForce(None, 0, [], frozenset(), {})
         self._links: list[int] = []
         try:
             self._object = load(program, policies.callees)
@@ -92,11 +93,17 @@ class Attached:
 
     def _written(self, loaded: Loaded, number: int, policies: Policies) -> InForce:
         """Writes policies to a set that is not in force."""
-        counted = frozenset(rule.counted for hop in policies.hops for rule in hop.rules)
+        counted = frozenset[tuple[str, str]]().union(*(hop.counted for hop in policies.hops))
         self._give_numbers(counted)
         made = lay_out(policies, self._numbers.__getitem__, loaded.limits)
         libbpf.map_write(loaded.map("m4_sets"), struct.pack("=I", number), made)
-        return InForce(loaded, number, policies.sites, counted)
+        closed = {
+            address: self._numbers[hop.site, hop.closed_by]
+            for hop in policies.hops
+            if hop.closed_by is not None
+            for address in hop.closed
+        }
+        return InForce(loaded, number, policies.sites, counted, closed)
 
     def _give_numbers(self, counted: frozenset[tuple[str, str]]) -> None:
         """Each keeps its number for as long as there are enough: there are, for the policies in force and the next."""
@@ -156,18 +163,23 @@ class Attached:
 
     def use(self, new: InForce) -> None:
         """Put policies in force: one step for all connections, also in the middle of a request, whose head was judged
-        by those before."""
-        hops = self.descriptor("m4_hops")
+        by those before. Hops are closed before that step and opened behind it, so that nothing passes that neither
+        would let pass."""
+        closed, hops = self.descriptor("m4_closed"), self.descriptor("m4_hops")
         old, zero = self._judge, struct.pack("=I", 0)
         for address in _indices(old.sites).keys() - _indices(new.sites).keys():
             libbpf.map_delete(hops, address)
         if new.loaded is None:
             raise KernelError("the program is no longer attached")
+        for address, rule in new.closed.items():
+            libbpf.map_write(closed, address, struct.pack("=I", rule))
         libbpf.map_write(new.loaded.map("m4_current"), zero, struct.pack("=I", new.number))
         libbpf.map_write(self.descriptor("m4_judges"), zero, struct.pack("=I", new.loaded.program(_JUDGE)))
         self._judge, self._left = new, quiet.now() if old.loaded else 0.0
         for address, index in _indices(new.sites).items():
             libbpf.map_write(hops, address, struct.pack("=I", index))
+        for address in old.closed.keys() - new.closed.keys():
+            libbpf.map_delete(closed, address)
 
     @property
     def judged(self) -> InForce:
@@ -250,7 +262,7 @@ class Attached:
             if loaded is not None:
                 loaded.close()
         self._object, self._verdict, self._sockets = None, 0, 0
-        self._judge = InForce(None, 0, [], frozenset())
+        self._judge = InForce(None, 0, [], frozenset(), {})
         self._links = []
 
     def __enter__(self) -> Attached:

@@ -1,6 +1,10 @@
 """``hops.json``: where the hops of a service lead, and the policies on each, read into values.
 
-    {"callees": N, "hops": [{"site", "index", "remote": ["host:port", …], "rules": [RULE, …], "tags": TAGS}, …]}
+    {"callees": N, "hops": [{"site", "index", "remote": ["host:port", …], "closed": CLOSED, "rules": [RULE, …],
+    "tags": TAGS}, …]}
+
+CLOSED is None, or ``{"policy", "dial": ["host:port", …]}``: by that policy the service connects neither to *remote*
+nor, at *dial*, to its own proxy for that.
 
 RULE is ``{"policy", "when", "effect", "values"}``: the operation with the number *effect* of the compiled program is
 performed with the numbers *values* if the tree *when* holds; ``{"state": NAME}`` stands for the number of a state, and
@@ -15,7 +19,7 @@ import ipaddress
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +59,14 @@ class Hop:
     index: int
     rules: tuple[Rule, ...]
     tags: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+    closed_by: str | None = None  # the policy by which nothing connects to the addresses in `closed`
+    closed: tuple[bytes, ...] = ()
+
+    @property
+    def counted(self) -> frozenset[tuple[str, str]]:
+        """What refusals are counted by."""
+        rules = frozenset(rule.counted for rule in self.rules)
+        return rules if self.closed_by is None else rules | {(self.site, self.closed_by)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +121,12 @@ def _hop(hop: Mapping[str, Any]) -> Hop:
         Rule(site, str(r["policy"]), r["when"], int(r["effect"]), tuple(_number(v) for v in r["values"]))
         for r in hop.get("rules", ())
     ]
-    return Hop(site, int(hop["index"]), tuple(rules), hop.get("tags"))
+    found = Hop(site, int(hop["index"]), tuple(rules), hop.get("tags"))
+    closed = hop.get("closed")
+    if closed is None:
+        return found
+    addresses = tuple(remote_key(str(address)) for address in (*hop["remote"], *closed["dial"]))
+    return replace(found, closed_by=str(closed["policy"]), closed=addresses)
 
 
 def _number(value: Any) -> int | Part:

@@ -18,6 +18,7 @@ CGROUP_PROGRAMS = {
 # By all programs of a service, one after another.
 SHARED = (
     "m4_hops",
+    "m4_closed",
     "m4_sockets",
     "m4_conns",
     "m4_counts",

@@ -16,6 +16,10 @@ spec ebpf {
         operation Mark         at egress emits "mark.c.j2";
         operation Unmark       at egress emits "mark.c.j2";
     }
+    supports TcpConnection {
+        operation AllowConnection at egress emits "connection.c.j2";
+        operation DropConnection  at egress emits "connection.c.j2";
+    }
     supports Counter {
         operation Increment at egress emits "count.c.j2";
     }

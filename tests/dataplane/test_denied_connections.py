@@ -12,7 +12,7 @@ from m4c import project
 from m4c.cli import jobs
 from m4c.placement.plan import plan
 from m4c.workspace import Workspace
-from m4deploy import local, proof
+from m4deploy import client, local, proof
 from m4deploy.local import Deployment
 from m4deploy.processes import split_address
 from m4deploy.targets import unavailable
@@ -27,7 +27,7 @@ services:
 calls: [[web, cart], [job, cart], [cart, db], [web, db]]
 """
 MESH = 'mesh shop { graph "graph.yaml"; dataplanes %s; %s }\n'
-SETS = (("envoy",),)
+SETS = (("envoy",), ("ebpf",), ("ebpf", "envoy"))
 
 
 def ids(planes: tuple[str, ...]) -> str:
@@ -117,6 +117,24 @@ policy seen (HttpRequest r) on * -> web -> cart { r.SetHeader("x-seen", "1"); }
 policy here (HttpRequest r) on * -> web -> db when r.method == "PUT" { r.DropRequest(405); }
 """
 CLOSED = "policy closed (TcpConnection c) on web -> db { c.DropConnection(); }\n"
+
+
+def test_an_edit_in_the_kernel_is_in_force_for_the_next_connection(tmp_path: Path, state: Path) -> None:
+    planes = ("ebpf",)
+    needs(planes)
+    base = free_base()
+    refusal = STAYS[STAYS.index("policy here") :]
+    before = built(tmp_path / "open", planes, refusal, base)
+    after = built(tmp_path / "closed", planes, refusal + CLOSED, base)
+    deployment = local.deploy(before, state)
+    processes = [p["pid"] for p in (local.status(state) or {})["processes"]]
+    for out, reached in ((after, False), (before, True), (after, False)):
+        deployment = local.deploy(out, state)
+        seen = client.send(deployment, ["web", "db"], outside=True).hops
+        assert [hop.reached for hop in seen] == [True, reached]
+        assert reached or (seen[1].status, seen[1].denied_by) == (None, None)
+        assert client.send(deployment, ["web", "cart"], outside=True).status == 200
+    assert [p["pid"] for p in (local.status(state) or {})["processes"]] == processes
 
 
 def proxied(deployment: Deployment, caller: str, callee: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import m4bpf
 import pytest
+import test_kernel_connections
 import test_kernel_edits
 import test_kernel_loader
 from kernelkit import TRUE, Server, compare, deny, header, inside, kernel_group
@@ -17,10 +18,11 @@ from m4bpf import bcc
 from m4bpf.hops import read_policies
 from m4bpf.layout import FULL, SMALL, lay_out
 from m4bpf.loaded import load
+from test_kernel_connections import calling, pay, stock
 from test_kernel_edits import attached, counting, edit, rendered, server
 from test_kernel_loader import ALLOWED, DENIED, compiled, compiled_rules, status
 
-__all__ = ["attached", "compiled", "kernel_group", "server"]
+__all__ = ["attached", "calling", "compiled", "kernel_group", "pay", "server", "stock"]
 
 if not bcc.available():
     pytest.skip(f"{bcc.PYTHON} has no bcc (Debian: python3-bpfcc)", allow_module_level=True)
@@ -37,6 +39,9 @@ test_in_force = test_kernel_loader.test_it_is_in_force_for_the_cgroup_and_its_ho
 test_ip_versions = test_kernel_loader.test_ipv6_and_ipv4_through_an_ipv6_socket
 test_nothing_is_left = test_kernel_loader.test_close_leaves_nothing_behind
 test_replaced = test_kernel_loader.test_a_program_is_replaced_for_open_connections
+test_closed = test_kernel_connections.test_nobody_of_the_service_connects_on_a_closed_hop
+test_closed_later = test_kernel_connections.test_what_stood_before_carries_nothing_more
+test_closed_in_both_ip_versions = test_kernel_connections.test_ipv6_and_ipv4_through_an_ipv6_socket
 test_refusals = test_kernel_loader.test_refused_requests_are_counted_by_policy_and_told
 
 

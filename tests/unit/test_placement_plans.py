@@ -452,7 +452,9 @@ def test_planning_can_be_stopped_anywhere_and_begun_again(load):
 
 def test_a_policy_on_connections_is_wanted_wherever_the_call_path_began(load):
     """The relay begins no chain itself, so no call path is `relay -> vault` alone."""
-    header = HEADER.replace(", envoy", "")
-    made = plan(load("policy p (TcpConnection c) on relay -> vault { c.DropConnection(); }", header=header))
-    assert {(u.policy, u.hop) for u in made.unenforceable} == {("p", ("relay", "vault"))}
-    assert made.unenforceable[0].path.services[-2:] == ("relay", "vault")
+    made = plan(load("policy p (TcpConnection c) on relay -> vault { c.DropConnection(); }"))
+    assert made.unenforceable == ()
+    assert where(made) == [("p", "relay -> vault", "relay", "ebpf")]
+    beside = plan(load("policy p (TcpConnection c) on relay -> vault when c.port == 22 { c.DropConnection(); }"))
+    assert {(u.policy, u.hop) for u in beside.unenforceable} == {("p", ("relay", "vault"))}
+    assert beside.unenforceable[0].path.services[-2:] == ("relay", "vault")
