@@ -14,6 +14,18 @@ def beside(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 
 
+def apart(command: list[str]) -> list[str]:
+    """A command, where that is possible with a network of its own: a deployment then meets no port that is in use."""
+    for unshare in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
+        try:
+            tried = subprocess.run([*unshare, "ip", "link", "set", "lo", "up"], capture_output=True, check=False)
+        except FileNotFoundError:
+            break
+        if tried.returncode == 0:
+            return [*unshare, "sh", "-c", 'ip link set lo up && exec "$0" "$@"', *command]
+    return command
+
+
 def missing(what: str, target: str) -> NoReturn:
     """Skips a test whose editor is not installed, or fails it where everything has to be."""
     message = f"{what} is not installed; `make {target}` installs it"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,44 +11,27 @@ from typing import Any
 
 import pytest
 import pytest_lsp
-from editor_tools import undeploy
+from editor_tools import apart, undeploy
 from live_kit import Deployed
 from lsprotocol import types
 from m4deploy import local
 from pygls.exceptions import JsonRpcException
-from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
-from test_server_deploy import answering, deploy
+from pytest_lsp import ClientServerConfig, LanguageClient
+from session_kit import TRUSTED, answering, begin, deploy
 from views_kit import COMMAND, changed, opened, until
 
 HOME = tempfile.TemporaryDirectory(prefix="m4-cancel-")
 CANCELLED = -32800  # RequestCancelled
 
 
-def apart() -> list[str]:
-    """The server, where that is possible with a network of its own: a deployment then meets no port that is in use."""
-    for unshare in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
-        try:
-            tried = subprocess.run([*unshare, "ip", "link", "set", "lo", "up"], capture_output=True, check=False)
-        except FileNotFoundError:
-            break
-        if tried.returncode == 0:
-            return [*unshare, "sh", "-c", 'ip link set lo up && exec "$0" "$@"', *COMMAND]
-    return COMMAND
-
-
 ENVIRONMENT = {**os.environ, "XDG_STATE_HOME": HOME.name}
-CONFIG = ClientServerConfig(server_command=apart(), server_env=ENVIRONMENT, client_factory=answering)
+CONFIG = ClientServerConfig(server_command=apart(COMMAND), server_env=ENVIRONMENT, client_factory=answering)
 
 
 @pytest_lsp.fixture(config=CONFIG)
 async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[None]:
     (workspace / "even.m4").unlink()
-    folder = types.WorkspaceFolder(workspace.as_uri(), "ws")
-    able = client_capabilities("visual-studio-code")
-    trusted = {"trusted": True}
-    await lsp_client.initialize_session(
-        types.InitializeParams(able, workspace_folders=[folder], initialization_options=trusted)
-    )
+    await begin(lsp_client, workspace, TRUSTED)
     yield
     await lsp_client.shutdown_session()
     undeploy(workspace, Path(HOME.name))

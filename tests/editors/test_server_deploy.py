@@ -2,68 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_lsp
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
-from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
+from pytest_lsp import ClientServerConfig, LanguageClient
+from session_kit import TRUSTED, answering, begin, deploy
 from views_kit import COMMAND, changed, opened
 
-
-class Person:
-    """Who answers the server's questions: with the first of the answers that is offered, else with none."""
-
-    def __init__(self) -> None:
-        self.answers: list[str] = []
-        self.asked: list[tuple[str, list[str]]] = []
-        self.shown: list[tuple[str, str, types.Range | None]] = []
-
-    def answer(self, params: types.ShowMessageRequestParams) -> types.MessageActionItem | None:
-        offered = [a.title for a in params.actions or ()]
-        self.asked.append((params.message, offered))
-        wanted = self.answers.pop(0) if self.answers else ""
-        return next((a for a in params.actions or () if a.title.startswith(wanted) and wanted), None)
-
-    def show(self, params: types.ShowDocumentParams) -> types.ShowDocumentResult:
-        file = Path(params.uri.removeprefix("file://"))
-        self.shown.append((file.name, file.read_text(), params.selection))
-        return types.ShowDocumentResult(success=True)
-
-
-def answering() -> LanguageClient:
-    client = make_test_lsp_client()
-    client.person = person = Person()
-    client.protocol.fm.features[types.WINDOW_SHOW_MESSAGE_REQUEST] = person.answer
-    client.protocol.fm.features[types.WINDOW_SHOW_DOCUMENT] = person.show  # pytest-lsp only records what is to be shown
-    for method in (types.CLIENT_REGISTER_CAPABILITY, types.WORKSPACE_CODE_LENS_REFRESH):
-        client.feature(method)(lambda *_: None)
-    return client
+SPECS = Path(__file__).resolve().parents[2] / "specs"
 
 
 @pytest_lsp.fixture(config=ClientServerConfig(server_command=COMMAND, client_factory=answering))
 async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[None]:
     (workspace / "even.m4").unlink()
-    folder = types.WorkspaceFolder(workspace.as_uri(), "ws")
-    able = client_capabilities("visual-studio-code")
-    trusted = {"trusted": True}
-    await lsp_client.initialize_session(
-        types.InitializeParams(able, workspace_folders=[folder], initialization_options=trusted)
-    )
+    await begin(lsp_client, workspace, TRUSTED)
     yield
     await lsp_client.shutdown_session()
-
-
-async def deploy(client: LanguageClient, uri: str, *arguments: Any) -> dict[str, Any]:
-    params = types.ExecuteCommandParams("m4.deploy", [uri, *arguments])
-    found = await asyncio.wait_for(client.workspace_execute_command_async(params), 120)
-    assert isinstance(found, dict)
-    return found
 
 
 @pytest.mark.asyncio
@@ -157,3 +117,38 @@ async def test_cancelling_the_progress_leaves_everything_as_it_was(client: Langu
     features[types.PROGRESS] = keep
     person.answers = ["Deploy"]
     assert (await deploy(client, uri, "directory", str(workspace / "out"), "confirm"))["ok"] is True
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("right", "wrong", "code", "words"),
+    [
+        ("codec_type: AUTO", "codec_tipe: AUTO", "rejected-artifact", "Envoy rejects the configuration of e"),
+        ("codec_type: AUTO", "codec_type: {{ listener.nothing }}", "", "a template of `envoy` fails for `e`"),
+    ],
+    ids=["rejected", "failing"],
+)
+async def test_the_line_of_a_template_is_shown(
+    client: LanguageClient, workspace: Path, right: str, wrong: str, code: str, words: str
+) -> None:
+    shutil.copytree(SPECS / "envoy", workspace / "envoy")
+    template = workspace / "envoy/envoy.yaml.j2"
+    text = template.read_text()
+    template.write_text(text.replace(right, wrong))
+    uri, person = opened(client, workspace / "shop.m4"), client.person
+    person.answers = ["Into", "Show problem"]
+    found = await deploy(client, uri)
+    assert found["ok"] is False
+    assert found["message"].startswith(f"not deployed, nothing changed: {words}")
+    assert code in found["text"] and "envoy/envoy.yaml.j2:" in found["text"]
+    assert person.asked[-1] == (f"M4: {found['message']}", ["Show problem"])
+    ((name, _, at),) = person.shown
+    assert name == "envoy.yaml.j2"
+    assert at is not None and wrong in template.read_text().splitlines()[at.start.line]
+    assert not (workspace / "out").exists()
+
+    if code:  # scripts get the same, without anybody to ask
+        person.asked = []
+        found = await deploy(client, uri, "local")
+        assert found["ok"] is False and person.asked == []
+        assert f"error[{code}]" in found["text"] and "envoy/envoy.yaml.j2:" in found["text"]

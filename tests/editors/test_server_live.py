@@ -17,42 +17,24 @@ from live_kit import deployed, prepare
 from lsprotocol import types
 from m4deploy import local
 from pygls.exceptions import JsonRpcException
-from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
+from pytest_lsp import ClientServerConfig, LanguageClient
+from session_kit import TRUSTED, begin, command, quiet
 from views_kit import COMMAND
 
 HOME = tempfile.TemporaryDirectory(prefix="m4-live-")
 ENVIRONMENT = {**os.environ, "XDG_STATE_HOME": HOME.name}
 
 
-def quiet() -> LanguageClient:
-    client = make_test_lsp_client()
-    for method in (
-        types.WORKSPACE_CODE_LENS_REFRESH,
-        types.WORKSPACE_INLAY_HINT_REFRESH,
-        types.CLIENT_REGISTER_CAPABILITY,
-    ):
-        client.feature(method)(lambda *_: None)
-    return client
-
-
 @pytest_lsp.fixture(config=ClientServerConfig(server_command=COMMAND, server_env=ENVIRONMENT, client_factory=quiet))
 async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[None]:
     prepare(workspace)
-    folder = types.WorkspaceFolder(workspace.as_uri(), "ws")
-    able = client_capabilities("neovim")
-    trusted = {"trusted": True}
-    await lsp_client.initialize_session(
-        types.InitializeParams(able, workspace_folders=[folder], initialization_options=trusted)
-    )
+    await begin(lsp_client, workspace, TRUSTED, "neovim")
     yield
     await lsp_client.shutdown_session()
 
 
 async def top(client: LanguageClient, *arguments: Any) -> dict[str, Any]:
-    params = types.ExecuteCommandParams("m4.top", list(arguments))
-    found = await asyncio.wait_for(client.workspace_execute_command_async(params), 120)
-    assert isinstance(found, dict)
-    return found
+    return await command(client, "m4.top", *arguments)
 
 
 async def until(client: LanguageClient, uri: str, text: str) -> dict[str, Any]:

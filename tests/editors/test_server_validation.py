@@ -18,7 +18,8 @@ import pytest_lsp
 from lsprotocol import types
 from m4deploy.drivers.haproxy import binary
 from m4deploy.processes import born
-from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
+from pytest_lsp import ClientServerConfig, LanguageClient
+from session_kit import TRUSTED, begin, quiet
 from views_kit import changed, opened, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,16 +58,9 @@ def asked() -> Callable[[str], list[int]]:
     return said
 
 
-@pytest_lsp.fixture(config=ClientServerConfig(server_command=COMMAND))
+@pytest_lsp.fixture(config=ClientServerConfig(server_command=COMMAND, client_factory=quiet))
 async def client(lsp_client: LanguageClient) -> AsyncIterator[None]:
     """A client that has not begun its session."""
-
-    @lsp_client.feature(types.CLIENT_REGISTER_CAPABILITY)
-    @lsp_client.feature(types.WORKSPACE_CODE_LENS_REFRESH)
-    @lsp_client.feature(types.WORKSPACE_INLAY_HINT_REFRESH)
-    def agree(*_: object) -> None:
-        """The client tells what changes on the disk, and draws nothing."""
-
     yield
     if not lsp_client.stopped:
         await lsp_client.shutdown_session()
@@ -86,11 +80,8 @@ class Desk:
         )
         (self.folder / "policies.m4").write_text(POLICY)
 
-    async def begin(self, options: dict[str, Any]) -> None:
-        folder = types.WorkspaceFolder(self.folder.as_uri(), "shop")
-        able = client_capabilities("visual-studio-code")
-        params = types.InitializeParams(able, workspace_folders=[folder], initialization_options=options)
-        await self.client.initialize_session(params)
+    async def begin(self, options: Any = TRUSTED) -> None:
+        await begin(self.client, self.folder, options)
 
     def save(self, file: Path, old: str, new: str) -> None:
         text = file.read_text()
@@ -115,6 +106,10 @@ class Desk:
         ((uri, diagnostic),) = self.rejected()
         return Path(uri.removeprefix("file://")), diagnostic
 
+    def line(self, file: Path, diagnostic: types.Diagnostic) -> str:
+        """The line that a finding begins in."""
+        return file.read_text().splitlines()[diagnostic.range.start.line]
+
     async def mended(self) -> None:
         await until(lambda: not self.rejected())
 
@@ -135,14 +130,13 @@ async def test_a_template_whose_output_is_rejected_is_shown_when_it_is_saved(
 ) -> None:
     desk = Desk(client, tmp_path, dataplane)
     file = desk.spec / template
-    await desk.begin({"trusted": True})
+    await desk.begin()
     before = set(desk.folder.rglob("*"))
     desk.save(file, right, wrong)
     where, diagnostic = await desk.found()
     assert (where, diagnostic.code) == (file, "rejected-artifact")
     assert diagnostic.severity == types.DiagnosticSeverity.Error
-    line = file.read_text().splitlines()[diagnostic.range.start.line]
-    assert wrong.strip() in line
+    assert wrong.strip() in desk.line(file, diagnostic)
     assert diagnostic.range.start.line == diagnostic.range.end.line
     assert words in diagnostic.message and f"`{dataplane}` does not take what it would get" in diagnostic.message
     assert str(tmp_path) not in diagnostic.message and "/tmp" not in diagnostic.message
@@ -161,7 +155,7 @@ async def test_what_only_running_a_template_shows_is_told(client: LanguageClient
     file = desk.spec / "drop.yaml.j2"
     text = file.read_text()
     file.write_text(text.replace("{direct_response", "{{ rule.reason }}{direct_response"))
-    await desk.begin({"trusted": True})
+    await desk.begin()
     where, diagnostic = await desk.found()
     assert (where, diagnostic.code) == (file, "bad-template")
     assert "has no attribute 'reason'" in diagnostic.message
@@ -177,7 +171,7 @@ async def test_what_a_policy_hands_on_is_validated_when_it_is_saved(client: Lang
     file.write_text(
         text.replace("http-request return", "http-request {{ 'retern' if status[0] == 451 else 'return' }}")
     )
-    await desk.begin({"trusted": True})
+    await desk.begin()
     policies = desk.folder / "policies.m4"
     uri = opened(client, policies)
     text = policies.read_text().replace("418", "451")
@@ -185,8 +179,7 @@ async def test_what_a_policy_hands_on_is_validated_when_it_is_saved(client: Lang
     desk.save(policies, "418", "451")
     where, diagnostic = await desk.found()
     assert where == file and "'retern'" in diagnostic.message
-    line = file.read_text().splitlines()[diagnostic.range.start.line]
-    assert "retern" in line
+    assert "retern" in desk.line(file, diagnostic)
     changed(client, uri, 3, text.replace("451", "410"))
     desk.save(policies, "451", "410")
     await desk.mended()
@@ -229,7 +222,7 @@ async def test_what_is_saved_meanwhile_ends_the_validation_of_what_was_before(
 ) -> None:
     desk = Desk(client, tmp_path, "haproxy")
     file = desk.spec / "haproxy.cfg.j2"
-    await desk.begin({"trusted": True})
+    await desk.begin()
     uri = opened(client, desk.folder / "policies.m4")
     desk.save(file, "mode http\n", "mode http # SLOW\n")
     await until(lambda: asked("slow"))
@@ -247,7 +240,7 @@ async def test_nothing_goes_on_when_the_server_is_killed(
     client: LanguageClient, tmp_path: Path, asked: Callable[[str], list[int]]
 ) -> None:
     desk = Desk(client, tmp_path, "haproxy")
-    await desk.begin({"trusted": True})
+    await desk.begin()
     desk.save(desk.spec / "haproxy.cfg.j2", "mode http\n", "mode http # SLOW\n")
     await until(lambda: asked("slow"))
     (slow,) = asked("slow")

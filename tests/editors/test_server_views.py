@@ -13,6 +13,7 @@ import pytest_lsp
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
+from session_kit import TRUSTED, begin
 from views_kit import COMMAND, changed, opened, until
 
 WHOLE = types.Range(types.Position(0, 0), types.Position(1000, 0))
@@ -42,11 +43,7 @@ async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[N
     able = client_capabilities("visual-studio-code")
     assert able.workspace is not None
     redrawn = attrs.evolve(able.workspace, inlay_hint=types.InlayHintWorkspaceClientCapabilities(refresh_support=True))
-    folder = types.WorkspaceFolder(workspace.as_uri(), "ws")
-    able = attrs.evolve(able, workspace=redrawn)
-    trusted = {"trusted": True}
-    params = types.InitializeParams(able, workspace_folders=[folder], initialization_options=trusted)
-    await lsp_client.initialize_session(params)
+    await begin(lsp_client, workspace, TRUSTED, attrs.evolve(able, workspace=redrawn))
     yield
     await lsp_client.shutdown_session()
 

@@ -11,8 +11,8 @@ import pytest
 import pytest_lsp
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
-from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
-from test_server_deploy import answering
+from pytest_lsp import ClientServerConfig, LanguageClient
+from session_kit import answering, begin
 from views_kit import COMMAND, opened
 
 REFUSED = ("m4.build", "m4.preview", "m4.deploy", "m4.undeploy")
@@ -26,12 +26,8 @@ async def client(lsp_client: LanguageClient, workspace: Path) -> AsyncIterator[N
     await lsp_client.shutdown_session()
 
 
-async def begin(client: LanguageClient, workspace: Path, options: Any) -> str:
-    folder = types.WorkspaceFolder(workspace.as_uri(), "ws")
-    able = client_capabilities("visual-studio-code")
-    await client.initialize_session(
-        types.InitializeParams(able, workspace_folders=[folder], initialization_options=options)
-    )
+async def begun(client: LanguageClient, workspace: Path, options: Any) -> str:
+    await begin(client, workspace, options)
     return opened(client, workspace / "shop.m4")
 
 
@@ -51,7 +47,7 @@ async def emitters(client: LanguageClient, uri: str) -> list[str]:
 
 @pytest.mark.asyncio
 async def test_what_the_client_does_not_trust_is_only_looked_at(client: LanguageClient, workspace: Path) -> None:
-    uri = await begin(client, workspace, {"trusted": False})
+    uri = await begun(client, workspace, {"trusted": False})
     before = {p: p.read_bytes() for p in workspace.rglob("*") if p.is_file()}
     for command in REFUSED:
         with pytest.raises(JsonRpcException, match=f"`{command}` was not done: the workspace is not trusted") as e:
@@ -77,7 +73,7 @@ async def test_what_the_client_does_not_trust_is_only_looked_at(client: Language
 async def test_where_nobody_has_said_the_person_is_asked(
     client: LanguageClient, workspace: Path, options: dict[str, Any] | None
 ) -> None:
-    uri = await begin(client, workspace, options)
+    uri = await begun(client, workspace, options)
     with pytest.raises(JsonRpcException, match="not trusted"):
         await run(client, "m4.build", uri)
     ((question, offered),) = client.person.asked
