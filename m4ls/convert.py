@@ -79,10 +79,19 @@ def diagnostic(found: Diagnostic, convert: Converter) -> types.Diagnostic:
         message=found.message,
         severity=types.DiagnosticSeverity(int(found.severity)),
         code=found.code,
+        code_description=_described(found.code),
         source=SOURCE,
         related_information=related or None,
         tags=[types.DiagnosticTag.Unnecessary] if found.unnecessary else None,
     )
+
+
+def _described(code: str) -> types.CodeDescription | None:
+    """Leads from the code of a diagnostic to the page that explains it."""
+    from m4c.resources import page_of
+
+    page = page_of(code)
+    return types.CodeDescription(page.as_uri()) if page is not None else None
 
 
 def workspace_edit(

@@ -1,4 +1,5 @@
-"""What is shipped beside the code: the specs (in the package, or in the checkout), and the script of maps."""
+"""What is shipped beside the code: the specs and the pages on diagnostics (in the package, or in the checkout), and the
+script of maps."""
 
 from __future__ import annotations
 
@@ -14,6 +15,14 @@ def specs_dir() -> Path:
     here = Path(__file__).resolve().parent
     packaged = here / "_specs"
     return packaged if packaged.is_dir() else here.parents[1] / "specs"
+
+
+@cache
+def page_of(code: str) -> Path | None:
+    """The page on a diagnostic, where the pages are installed."""
+    here = Path(__file__).resolve().parent
+    found = (folder / f"diagnostics/{code}.md" for folder in (here / "_docs", here.parents[1] / "docs"))
+    return next((page for page in found if page.is_file()), None)
 
 
 def shipped_specs() -> dict[str, Path]:

@@ -81,6 +81,9 @@ async def test_a_contradiction_is_shown_at_both_policies_and_mended(client: Lang
     places = contradictions()
     for _, diagnostic in places:
         assert " -> " in diagnostic.message
+        assert diagnostic.code_description is not None
+        page = Path(diagnostic.code_description.href.removeprefix("file://"))
+        assert page.name == "contradiction.md" and page.read_text().startswith("<!--"), "what the code leads to"
     others = {Path(u).name: [r.message for r in d.related_information or ()] for u, d in places}
     assert others == {
         "even.m4": ["`send_some` writes route = { v1: 80%, v2: 20% }"],

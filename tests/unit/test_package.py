@@ -54,15 +54,16 @@ def test_the_commands_work_away_from_the_checkout(installed: Path) -> None:
 
 def test_specs_templates_and_kernel_sources_are_inside(installed: Path) -> None:
     script = (
-        "from m4c.resources import specs_dir; from m4bpf import include_dir; import m4ls, m4deploy;"
-        "print(specs_dir()); print(include_dir())"
+        "from m4c.resources import page_of, specs_dir; from m4bpf import include_dir; import m4ls, m4deploy;"
+        "print(specs_dir()); print(include_dir()); print(page_of('contradiction').parent)"
     )
     found = run(installed, "python", "-c", script)
     assert found.returncode == 0, found.stderr
-    specs, include = map(Path, found.stdout.split())
+    specs, include, pages = map(Path, found.stdout.split())
     for folder, names in (
         (specs, ("core.m4", "envoy/spec.m4", "envoy/envoy.yaml.j2", "ebpf/m4.bpf.c.j2")),
         (include, ("m4_msg.h",)),
+        (pages, ("contradiction.md", "../howto/findings.md")),
     ):
         assert folder.is_relative_to(installed / "env")
         assert [n for n in names if not (folder / n).is_file()] == []
