@@ -201,7 +201,7 @@ def _follow(leash: socket.socket, progress: Progress, state: Path, word: bytes) 
                 continue
             if "error" in message:
                 about = message["error"], message["detail"], message["hint"]
-                raise DeployError(*about, changed=message["changed"])
+                raise DeployError(*about, changed=message["changed"], words=message.get("words", ""))
             progress(message["progress"], message["fraction"])
     raise DeployError("The supervisor of the deployment ended unexpectedly.", tail(state / "supervisor.log"))
 

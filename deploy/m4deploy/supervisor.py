@@ -327,7 +327,11 @@ def _take_back(update: Update | None, folder: Path, error: BaseException, leash:
     except DeployError as again:
         failed.detail = f"{failed.detail}\nWhat ran before could not be put back: {again}".strip()
         failed.hint, failed.changed = "Deploy again, or end it with: m4 undeploy", True
-    leash.send(error=failed.message, detail=failed.detail, hint=failed.hint, changed=failed.changed)
+    _tell(leash, failed)
+
+
+def _tell(leash: Leash, error: DeployError) -> None:
+    leash.send(error=error.message, detail=error.detail, hint=error.hint, changed=error.changed, words=error.words)
 
 
 def main(state: Path, generation: str, leash_fd: int, lock_fd: int) -> int:
@@ -363,7 +367,7 @@ def _life(state: Path, generation: str, leash: Leash, lock_fd: int, wakeup: sock
         serve(state, restored.mesh, leash, wakeup)
         return 1
     except DeployError as error:
-        leash.send(error=error.message, detail=error.detail, hint=error.hint, changed=error.changed)
+        _tell(leash, error)
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
         leash.send(

@@ -12,9 +12,9 @@ was; if it is too late for that, as if it were not cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
@@ -28,10 +28,13 @@ from m4ls.telling import ask, optional, say, show, shows
 if TYPE_CHECKING:
     from m4c.cli.jobs import DeployResult, Prepared
     from m4c.cli.whatif import WhatIf
+    from m4c.semantics.problems import Problem
+    from m4c.workspace import Workspace
 
     from m4ls.server import M4Server
 
 T = TypeVar("T")
+Place: TypeAlias = tuple[str, types.Position]  # a file, and where in it
 LOCAL = "On this machine"
 DEPLOY, DIFFERENCES, CANCEL = "Deploy", "Show differences", "Cancel"
 PROBLEM = "Show problem"
@@ -45,11 +48,21 @@ class Stopped(JsonRpcException):
     CODE = -32800  # RequestCancelled
 
 
+class Told(Exception):
+    """Nothing is deployed; the person knows why, and was offered a look at the place. With the text of the answer."""
+
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+
+
 def register(server: M4Server) -> None:
     @server.command("m4.deploy")
     async def deploy(*given: Any) -> dict[str, Any]:
         try:
             return await _deploy(server, given)
+        except Told as told:
+            return {"ok": False, "message": str(told), "text": told.text}
         except Stopped:
             return _cancelled(server)
         except asyncio.CancelledError:
@@ -78,17 +91,16 @@ async def _deploy(server: M4Server, given: tuple[Any, ...]) -> dict[str, Any]:
         if target is None:
             return _cancelled(server)
     prepared = await _prepare(server, given, target, output, asked)
-    if isinstance(prepared, str):
-        return {"ok": False, "message": prepared, "text": ""}
     if asked and not await _confirmed(server, given, prepared):
         return _cancelled(server)
     async with Progress(server, f"Deploying ({target})", stops=True) as progress:
         step = _steps(progress)
 
-        def job(_: Target) -> DeployResult:
+        def job(about: Target) -> DeployResult:
             from m4c.cli.jobs import put
+            from m4c.cli.validation import explained
 
-            return put(prepared, step)
+            return explained(about.workspace, prepared, put(prepared, step))[0]
 
         return _deployed(server, await _to_its_end(server, "m4.deploy", given, job, progress))
 
@@ -105,11 +117,8 @@ async def _choose(server: M4Server, given: tuple[Any, ...], output: Path | None)
     return ("local", None) if chosen == LOCAL else ("directory", folder) if chosen == into else (None, None)
 
 
-async def _prepare(
-    server: M4Server, given: tuple[Any, ...], target: str, output: Path | None, asked: bool
-) -> Prepared | str:
-    """Plans and builds. Where somebody is there to ask, errors of the workspace are told, and the first one is shown:
-    then the message is returned."""
+async def _prepare(server: M4Server, given: tuple[Any, ...], target: str, output: Path | None, asked: bool) -> Prepared:
+    """Plans and builds. Where somebody is there to ask, what is wrong is told, and shown."""
 
     def job(about: Target) -> Prepared:
         from m4c.cli import jobs
@@ -120,25 +129,46 @@ async def _prepare(
         try:
             return await server.jobs.run("m4.deploy", given, job)
         except CommandFailed as failed:
-            problem = await server.jobs.run("m4.deploy", given, _first_error) if asked else None
+            place = await server.jobs.run("m4.deploy", given, lambda t: _first(t, target)) if asked else None
             error = failed
-    if problem is not None and shows(server):
-        message = f"not deployed, nothing changed: {error.message}"
-        if await ask(server, _ERROR, message, PROBLEM) == PROBLEM:
-            file, at = problem
-            await show(server, [Path(file)], types.Range(at, at))
-        return message
-    raise error
+    message, _, rest = f"not deployed, nothing changed: {error.message}".partition("\n")
+    if not await _shown(server, message, place):
+        raise error
+    raise Told(message, rest)
 
 
-def _first_error(target: Target) -> tuple[str, types.Position] | None:
+def _first(about: Target, target: str) -> Place | None:
+    """Where the first error of the workspace is; without one, the first template that fails."""
     from m4c.cli.common import errors
+    from m4c.cli.errors import UsageError
+    from m4c.cli.jobs import unavailable
+    from m4c.cli.validation import validate
 
-    wrong = errors(target.workspace, target.workspace.problems())
+    wrong = errors(about.workspace, about.workspace.problems())
     if not wrong:
+        try:
+            lacking = frozenset(unavailable(about.workspace, about.mesh) if target == "local" else ())
+            wrong = list(validate(about.workspace, about.mesh, {}, lacking=lacking).problems)
+        except UsageError:
+            return None
+    return _place(about.workspace, wrong)
+
+
+def _place(workspace: Workspace, problems: Sequence[Problem]) -> Place | None:
+    if not problems:
         return None
-    span = target.workspace.span(wrong[0].place)
+    span = workspace.span(problems[0].place)
     return span.file, types.Position(span.start_line, span.start_char)
+
+
+async def _shown(server: M4Server, message: str, place: Place | None) -> bool:
+    """Tells what is wrong and offers to show where, if the client can; whether it did."""
+    if place is None or not shows(server):
+        return False
+    if await ask(server, _ERROR, message, PROBLEM) == PROBLEM:
+        file, at = place
+        await show(server, [Path(file)], types.Range(at, at))
+    return True
 
 
 async def _confirmed(server: M4Server, given: tuple[Any, ...], prepared: Prepared) -> bool:
@@ -146,17 +176,22 @@ async def _confirmed(server: M4Server, given: tuple[Any, ...], prepared: Prepare
     async with Progress(server, "Validating", stops=True) as progress:
         step = _steps(progress)
 
-        def job(_: Target) -> tuple[WhatIf, DeployResult]:
+        def job(about: Target) -> tuple[WhatIf, DeployResult, Place | None]:
+            from m4c.cli.validation import explained
             from m4c.cli.whatif import validated, what_if
 
-            return what_if(prepared), validated(prepared, step)
+            found = what_if(prepared)
+            valid, problems = explained(about.workspace, prepared, validated(prepared, step))
+            return found, valid, _place(about.workspace, problems)
 
-        found, valid = await _to_its_end(server, "m4.deploy", given, job, progress)
+        found, valid, place = await _to_its_end(server, "m4.deploy", given, job, progress)
         if progress.stopped:
             raise asyncio.CancelledError
         if progress.cancelled:
             raise Stopped("the deployment was cancelled")
     if not valid.ok:
+        if await _shown(server, valid.message, place):
+            raise Told(valid.message, valid.text)
         raise CommandFailed("\n".join(filter(None, (valid.message, valid.text.strip()))))
     where = f"into {prepared.output}" if prepared.output is not None else "on this machine"
     question = f"deploy mesh `{prepared.mesh}` {where}? {found.summary}"

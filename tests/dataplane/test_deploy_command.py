@@ -70,7 +70,7 @@ def no_template(shop: Shop) -> None:
 
 
 def rejected_by_envoy(shop: Shop) -> None:
-    shop.change("envoy/envoy.yaml.j2", "codec_type: AUTO", "codec_tipe: AUTO")
+    shop.change("envoy/envoy.yaml.j2", "codec_type: AUTO  # HTTP/2", "codec_tipe: AUTO  # HTTP/2")
 
 
 def dead_after_the_start(shop: Shop) -> None:
@@ -110,13 +110,26 @@ def nothing_that_can_do_it(shop: Shop) -> None:
         (syntax_error_in_a_template, 2, ("bad-template in envoy/drop.yaml.j2:3", "`m4 check` shows them")),
         (reach_out_of_the_sandbox, 2, ("access to attribute '__class__'", "is unsafe", "envoy/drop.yaml.j2:")),
         (no_template, 2, ("missing-file in envoy/spec.m4:", "`m4 check` shows them")),
-        (rejected_by_envoy, 1, ("not deployed, nothing changed: Envoy rejects", "codec_tipe", "m4 build -o OUT")),
+        (
+            rejected_by_envoy,
+            1,
+            (
+                "not deployed, nothing changed: Envoy rejects",
+                "codec_tipe",
+                "--> envoy/envoy.yaml.j2:",
+                "`m4 build` writes",
+            ),
+        ),
         (
             dead_after_the_start,
             1,
             ("not deployed, nothing changed: envoy at cart rejects its configuration", "192.0.2.1"),
         ),
-        (no_c, 1, ("not deployed, nothing changed: ebpf at web", "does not compile", "error:", "m4 build -o OUT")),
+        (
+            no_c,
+            1,
+            ("not deployed, nothing changed: ebpf at web", "does not compile", "--> ebpf/m4.bpf.c.j2:", "this is no C"),
+        ),
         (refused_by_the_kernel, 1, ("not deployed, nothing changed: ebpf at web", "the kernel refuses", "m4_extra")),
         (a_contradiction, 2, ("contradiction in ", ".m4:1", "`m4 check` shows them")),
         (nothing_that_can_do_it, 2, ("unenforceable in policies.m4:1", "`m4 check` shows them")),

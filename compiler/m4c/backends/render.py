@@ -111,9 +111,14 @@ def render_some(
     return _build(program, made, files, wiring, base_port), tuple(failed)
 
 
-def given(program: Program, elements: Sequence[Mapping[str, Any]], element: Mapping[str, Any]) -> Mapping[str, Any]:
+def given(
+    program: Program,
+    elements: Sequence[Mapping[str, Any]],
+    element: Mapping[str, Any],
+    base_port: int = BASE_PORT,
+) -> Mapping[str, Any]:
     """What the templates of an element get: `elements` are all of the plan. Raises NoPortLeft."""
-    return _variables(element, _wired(program, elements, BASE_PORT))
+    return _variables(element, _wired(program, elements, base_port))
 
 
 def _build(

@@ -10,7 +10,7 @@ from pathlib import Path
 from m4c.cli import jobs
 from m4c.cli.common import choose_mesh, open_workspace
 from m4c.cli.errors import UsageError
-from m4c.cli.output import printable
+from m4c.cli.output import colored, printable
 from m4c.cli.whatif import what_if
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the signals that ask a command to end
@@ -32,11 +32,15 @@ def run(args: argparse.Namespace) -> int:
             if args.target == "directory" and not args.output:
                 raise UsageError("the target `directory` needs a folder: -o OUT")
             output = Path(args.output) if args.output else None
+            prepared = jobs.prepare(workspace, mesh, args.target, output, args.base_port)
             if args.what_if:
-                found = what_if(jobs.prepare(workspace, mesh, args.target, output, args.base_port))
-                print("\n".join(map(printable, found.text.splitlines())))
+                print("\n".join(map(printable, what_if(prepared).text.splitlines())))
                 return 0
-            result = jobs.deploy(workspace, mesh, args.target, _progress, output, args.base_port)
+            result = jobs.put(prepared, _progress)
+            if result.rejected:
+                from m4c.cli.validation import explained
+
+                result, _ = explained(workspace, prepared, result, colored(sys.stderr), args.base_port)
     stream = sys.stdout if result.ok or (args.command == "status" and not result.message) else sys.stderr
     for text in (result.message, result.text.rstrip()):
         if text:

@@ -46,6 +46,7 @@ class DeployResult:
     ok: bool
     message: str  # one line
     text: str  # the rest, for people
+    rejected: bool = False  # a dataplane does not take its artifacts: `validation.explained` finds what made them so
 
 
 def planned(workspace: Workspace, mesh: str) -> tuple[Program, Plan]:
@@ -299,7 +300,8 @@ class Targets(Protocol):
 
     @property
     def DeployError(self) -> type[Exception]:
-        """Its first line says what is wrong; the rest is what a tool said, and a way out. It has a field `changed`."""
+        """Its first line says what is wrong; the rest is what a tool said, and a way out. It has a field `changed`, and
+        `words` if a dataplane refuses its artifacts: what it says of them."""
 
     def unavailable(self, dataplanes: Iterable[str]) -> dict[str, str]: ...
 
@@ -373,21 +375,9 @@ def put(prepared: Prepared, progress: Progress) -> DeployResult:
         except targets.DeployError as e:
             message, rest = said(e)
             changed = "" if getattr(e, "changed", False) else ", nothing changed"
-            return DeployResult(False, f"not deployed{changed}: {message}", rest)
+            return DeployResult(False, f"not deployed{changed}: {message}", rest, is_refusal(e))
     notes = "".join(f"without {name}: {reason}\n" for name, reason in prepared.lacking.items())
     return DeployResult(True, f"mesh `{prepared.mesh}` is deployed to `{prepared.target}`", notes + text)
-
-
-def deploy(
-    workspace: Workspace,
-    mesh: str,
-    target: str,
-    progress: Progress,
-    output: Path | None = None,
-    base_port: int = BASE_PORT,
-) -> DeployResult:
-    """Builds and deploys. A failure leaves what ran before as it was."""
-    return put(prepare(workspace, mesh, target, output, base_port), progress)
 
 
 def unavailable(workspace: Workspace, mesh: str) -> dict[str, str]:
@@ -399,6 +389,11 @@ def unavailable(workspace: Workspace, mesh: str) -> dict[str, str]:
     if proxies <= lacking.keys():
         return {name: reason for name, reason in lacking.items() if proxies and name not in proxies}
     return lacking
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a deployment's error is that a dataplane does not take its artifacts."""
+    return bool(getattr(error, "words", ""))
 
 
 def said(error: Exception) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import hashlib
 import posixpath
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,8 +19,9 @@ from m4c.backends.render import Build, ElementFailure, RenderedFile, given, rend
 from m4c.backends.templates import line_of
 from m4c.backends.traces import Traced, blamed, traced
 from m4c.backends.wiring import BASE_PORT, NoPortLeft
-from m4c.cli.jobs import JobError, planned, provided, write
+from m4c.cli.jobs import DeployResult, JobError, Prepared, planned, provided, without, write
 from m4c.cli.output import counted
+from m4c.cli.text import render_text
 from m4c.placement.elements import elements
 from m4c.placement.plan import Plan
 from m4c.semantics.model import Place, Program
@@ -44,18 +45,24 @@ class Validated:
 
 
 def validate(
-    workspace: Workspace, mesh: str, known: Known, most: int | None = None, base_port: int = BASE_PORT
+    workspace: Workspace,
+    mesh: str,
+    known: Known,
+    most: int | None = None,
+    base_port: int = BASE_PORT,
+    lacking: frozenset[str] = frozenset(),
 ) -> Validated:
     """Renders the artifacts of a mesh and asks the dataplanes. `known`: what they have said before. `most`: so many
-    elements only, which need as much as possible of the specs. Raises JobError if there is no plan."""
-    program, plan = planned(workspace, mesh)
+    elements only, which need as much as possible of the specs. `lacking`: dataplanes to do without. Raises JobError if
+    there is no plan."""
+    program, plan = without(workspace, mesh, lacking) if lacking else planned(workspace, mesh)
     everything = elements(program, plan)
     chosen = everything if most is None else tuple(_various(everything))[:most]
     try:
         made, failed = render_some(program, everything, chosen, base_port)
     except NoPortLeft as e:
         raise JobError(f"{e}; choose a smaller --base-port") from None
-    asking = _Asking(workspace, program, plan, everything)
+    asking = _Asking(workspace, program, plan, everything, base_port)
     by_name = {(e["dataplane"], e["service"]): e for e in chosen}
     files: dict[tuple[str, str], list[RenderedFile]] = {}
     for file in made.files:
@@ -69,6 +76,18 @@ def validate(
             found.append(("" if not problem.place.decl else words, problem))
     silent = {dataplane for (dataplane, _), of in files.items() if _digest(of) not in said}
     return Validated(tuple(_merged(found)), said, tuple(sorted(silent)))
+
+
+def explained(
+    workspace: Workspace, prepared: Prepared, result: DeployResult, color: bool = False, base_port: int = BASE_PORT
+) -> tuple[DeployResult, tuple[Problem, ...]]:
+    """A deployment that failed, with what made the artifacts so that a dataplane does not take them, where that is
+    found: the lines of the templates."""
+    if not result.rejected:
+        return result, ()
+    found = validate(workspace, prepared.mesh, {}, base_port=base_port, lacking=frozenset(prepared.lacking)).problems
+    text = render_text(workspace, workspace.in_order(found), color)
+    return (replace(result, text=text) if found else result), found
 
 
 def _various(everything: Sequence[Element]) -> Iterator[Element]:
@@ -125,6 +144,7 @@ class _Asking:
     program: Program
     plan: Plan
     everything: Sequence[Element]
+    base_port: int
 
     def fails(self, element: Element, why: ElementFailure) -> Problem:
         """A template that cannot be rendered."""
@@ -137,7 +157,7 @@ class _Asking:
     def rejected(self, element: Element, files: Sequence[RenderedFile], words: str) -> Problem:
         """Artifacts that a dataplane does not take."""
         dataplane = self.program.dataplanes[element["dataplane"]]
-        variables = given(self.program, self.everything, element)
+        variables = given(self.program, self.everything, element, self.base_port)
         templates = {a.name: a.template for a in dataplane.artifacts}
         artifacts: dict[str, Traced] = {}
         for file in files:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m4c.backends.render import Build
-from m4c.cli.jobs import MANIFEST, WIRING, DeployResult, JobError, Prepared, Progress, provided, said, write
+from m4c.cli.jobs import MANIFEST, WIRING, DeployResult, JobError, Prepared, Progress, is_refusal, provided, said, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def validated(prepared: Prepared, progress: Progress) -> DeployResult:
             targets.validate(prepared.target, built, progress)
         except targets.DeployError as e:
             message, rest = said(e)
-            return DeployResult(False, f"not deployed, nothing changed: {message}", rest)
+            return DeployResult(False, f"not deployed, nothing changed: {message}", rest, is_refusal(e))
     return DeployResult(True, "the dataplanes take it", "")
 
 
