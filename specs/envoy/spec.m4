@@ -5,6 +5,7 @@ spec envoy {
     context reads, writes;
     peer egress, ingress;
     speaks "http", "http2", "grpc", "grpc-web";
+    speaks "tcp", "tls", "mongo", "mysql", "redis";  // as connections
     supports HttpRequest {
         reads method      with (== != in starts_with ends_with contains matches exists);
         reads target      with (== != in starts_with ends_with contains matches exists);

@@ -105,6 +105,7 @@ def site(side: str, peer: str, rules: list[dict[str, Any]], *, service: str = "c
         "caller": caller,
         "callee": callee,
         "entry": caller is None,
+        "requests": True,
         "versions": [],
         "rules": rules,
         "tags": None,

@@ -49,16 +49,16 @@ PROVEN = EVERYWHERE + "policy proven (TcpConnection c) on ? -> cart { c.RequireI
 OK = b"GET / HTTP/1.1\r\nhost: cart\r\nconnection: close\r\n\r\n"
 
 
-def write(folder: Path, policies: str) -> Path:
+def write(folder: Path, policies: str, graph: str = GRAPH) -> Path:
     folder.mkdir()
-    (folder / "graph.yaml").write_text(GRAPH)
+    (folder / "graph.yaml").write_text(graph)
     (folder / "shop.m4").write_text(MESH + policies)
     return folder
 
 
-def built(folder: Path, policies: str, base: int) -> Path:
+def built(folder: Path, policies: str, base: int, graph: str = GRAPH) -> Path:
     """What `m4 build` makes of some policies."""
-    command = [str(Path(sys.executable).with_name("m4")), "build", str(write(folder, policies))]
+    command = [str(Path(sys.executable).with_name("m4")), "build", str(write(folder, policies, graph))]
     done = subprocess.run(
         [*command, "-o", str(folder / "out"), "--base-port", str(base)], capture_output=True, text=True, check=False
     )
@@ -122,6 +122,25 @@ def test_only_the_caller_of_the_hop_is_let_in(tmp_path: Path, state: Path) -> No
         assert answer(at, tls) == b""
     assert answer(listener(here, "job", "cart"), context(ours, tmp_path, "spiffe://shop/job")) == b"HTTP/1.1 200 OK"
     assert answer(listener(here, "web", "db"), None) == b"HTTP/1.1 200 OK", "it is not asked for there"
+
+
+def test_a_connection_that_is_no_http_is_proven_too(tmp_path: Path, state: Path) -> None:
+    """Between the two Envoys what is sent is sealed, whatever it is, and it arrives as it was sent."""
+    graph = GRAPH.replace("db: {origin: false, versions: [v1, v2]}", "db: {origin: false, protocol: redis}")
+    policies = "policy proven (TcpConnection c) on cart -> db { c.RequireIdentity(); }\n"
+    deployment = local.deploy(built(tmp_path / "shop", policies, free_base(), graph), state)
+    seen = client.send(deployment, ["web", "cart", "db"], outside=True, headers=[("x-envoy-retries", "1")])
+    assert [(hop.reached, hop.status) for hop in seen.hops] == [(True, 200)] * 3
+    (folder,) = state.glob("generation-*/run/authority")
+    at = listener(deployment.built, "cart", "db")
+    for name, status in (("spiffe://shop/cart", b"HTTP/1.1 200 OK"), ("spiffe://shop/web", b""), (None, b"")):
+        assert answer(at, context(Authority(folder), tmp_path, name)) == status
+    assert answer(at, None) == b""
+    # What no proxy would pass on as HTTP, to a stand-in that hangs up by itself.
+    caller = context(Authority(folder), tmp_path, "spiffe://shop/cart")
+    with socket.create_connection(at, timeout=30) as plain, caller.wrap_socket(plain) as sealed:
+        sealed.sendall(b"PING\r\n\r\n")
+        assert b"400" not in b"".join(iter(lambda: sealed.recv(65536), b""))
 
 
 def test_keys_are_for_their_owner_and_go_with_the_deployment(tmp_path: Path, state: Path) -> None:

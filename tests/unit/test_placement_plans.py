@@ -156,6 +156,7 @@ def test_a_default_is_the_refusal_of_everything_else(load):
         "callee": "vault",
         "entry": False,
         "protocol": "http",
+        "requests": True,
         "versions": [],
         "rules": [
             {

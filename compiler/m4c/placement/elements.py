@@ -112,6 +112,7 @@ def _site(
         "callee": callee,
         "entry": caller is None,
         "protocol": program.graph.services[callee].protocol,
+        "requests": program.carries_context(program.graph.services[callee].protocol),
         "versions": versions,
         "rules": [_rule(program, number, run, letters, spec) for number, run in _asking_first(runs)],
         "tags": None if table is None else _tags(program, table, runs),

@@ -73,6 +73,8 @@ def take_apart(config: str) -> Files:
                 if each["typed_config"]["@type"] == _CONNECTIONS:
                     name, file, text = _take_routes(listener["name"], each["typed_config"], renamed)
                     files[file], routes[name] = text, file
+                else:
+                    each["typed_config"] = _renamed(each["typed_config"], renamed)
         listeners.append(listener)
     files[LISTENERS] = _resources(_LISTENER, listeners)
     files[CLUSTERS] = _resources("type.googleapis.com/envoy.config.cluster.v3.Cluster", clusters)
