@@ -114,6 +114,26 @@ async def test_a_contradiction_is_shown_at_both_policies_and_mended(client: Lang
 
 
 @pytest.mark.asyncio
+async def test_what_has_no_effect_is_said_to_be_unnecessary(client: LanguageClient, tmp_path: Path) -> None:
+    file = tmp_path / "ws/idle.m4"
+    file.write_text("policy first (HttpRequest r) on web -> f { r.SetTimeout(3s); }\n")
+    uri = opened(client, file)
+    twice = file.read_text() + "policy again (HttpRequest r) on web -> f { r.SetTimeout(3s); }\n"
+    change = types.TextDocumentContentChangeWholeDocument(twice)
+    document = types.VersionedTextDocumentIdentifier(version=2, uri=uri)
+    client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
+
+    def redundant() -> list[types.Diagnostic]:
+        return [d for d in client.diagnostics.get(uri, ()) if d.code == "redundant"]
+
+    await until(lambda: redundant(), lambda: f"there are {client.diagnostics.get(uri)}")
+    (found,) = redundant()
+    assert found.severity == types.DiagnosticSeverity.Hint
+    assert list(found.tags or ()) == [types.DiagnosticTag.Unnecessary]
+    assert found.range.start.line == 1
+
+
+@pytest.mark.asyncio
 async def test_everything_in_a_file_is_fixed_when_that_is_asked_for(client: LanguageClient, tmp_path: Path) -> None:
     file = tmp_path / "ws/more.m4"
     file.write_text(

@@ -177,6 +177,7 @@ def test_unsupported_ones_come_last(tmp_path: Path) -> None:
         ("policy p (HttpRequest r) on web when limiter.Ta$0ke() { }", ["condition Take();", "Supported by `bench`"]),
         ("state Token$0Bucket x(rate: 1/s, burst: 1);", ["state entity TokenBucket(rate: rate, burst: int)", "`Take`"]),
         ("state TokenBucket x(ra$0te: 1/s, burst: 1);", ["rate: rate", "A parameter of `TokenBucket`."]),
+        ('mesh b { graph "gra$0ph.yaml"; }', ["4 services, 3 calls", "outside at `web`", "by itself at `nightly`"]),
         ("policy p (HttpResponse p) on web when p.requ$0est.method == \"A\" { }", ["attribute request: HttpRequest;"]),
         ("policy p (HttpResponse p) on web when p.request.meth$0od == \"A\" { }", ["attribute method"]),
         ('policy p (HttpRequest r) on web when r.mark["be$0ta"] { }', ["travels", "by `label` on", "on `cart -> db`."]),

@@ -268,9 +268,34 @@ def _mesh(workspace: Workspace, found: Found) -> list[str]:
     policies = project.policy_names(db, mesh.name)
     facts = [f"- graph `{mesh.graph}`" if mesh.graph else "", f"- dataplanes {_ticked(mesh.dataplanes)}"]
     if graph is not None:
-        counts = f"{render.plural(len(graph.services), 'service')}, {render.plural(len(graph.calls), 'call')}"
-        facts.append(f"- {counts}, {len(policies)} {'policy' if len(policies) == 1 else 'policies'}")
+        facts.append(f"- {_counts(graph)}, {len(policies)} {'policy' if len(policies) == 1 else 'policies'}")
     return [render.code(f"mesh {mesh.name}"), _doc_of(workspace, found.symbol), "\n".join(f for f in facts if f)]
+
+
+def _counts(graph: Graph) -> str:
+    return f"{render.plural(len(graph.services), 'service')}, {render.plural(len(graph.calls), 'call')}"
+
+
+def _graph_file(workspace: Workspace, found: Found) -> list[str]:
+    """The path of a graph: how large it is, and where chains of requests begin."""
+    graph = project.mesh_graph(workspace.db, found.decl.partition(":")[2])
+    if graph is None:
+        return []
+    services = graph.services.values()
+    begins = {
+        "from outside": [s.name for s in services if s.entry],
+        "by itself": [s.name for s in services if s.origin],
+    }
+    facts = [
+        f"- chains begin {how} at {_ticked(names[:SHOWN_PATHS])}{_more(names)}"
+        for how, names in begins.items()
+        if names
+    ]
+    return [f"**graph of {_counts(graph)}**", "\n".join(facts)]
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - SHOWN_PATHS} more" if len(names) > SHOWN_PATHS else ""
 
 
 def _graph(workspace: Workspace, symbol: Symbol) -> Graph | None:
@@ -412,6 +437,7 @@ _PAGES: dict[str, Callable[[Workspace, Found], list[str]]] = {
     "enum value": _enum_value,
     "dataplane": _dataplane,
     "mesh": _mesh,
+    "graph": _graph_file,
     "service": _service,
     "version": _version,
     "group": _group,
