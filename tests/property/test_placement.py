@@ -170,6 +170,14 @@ def test_a_plan_with_marks_after_edits_costs_what_one_from_the_beginning_does(pr
     check_edits(program, versions)
 
 
+@given(worlds(most_services=5, most_policies=4, able=True, protocols=True), VERSIONS)
+@MANY
+def test_a_plan_for_several_protocols_after_edits_costs_what_one_from_the_beginning_does(
+    program: Program, versions: list[int]
+):
+    check_edits(program, versions)
+
+
 def check_edits(program: Program, versions: list[int]) -> None:
     """Each number says which policies there are, as bits."""
     planner = Planner()

@@ -38,6 +38,8 @@ class Graph:
         ("services:\n  web: {entry: true, or$0}\n", ["origin"]),
         ("services:\n  web: {entry: $0}\n", ["false", "true", "trusted"]),
         ("services:\n  web: {origin: $0\n", ["false", "true"]),
+        ("services:\n  web: {protocol: gr$0\n", ["grpc", "grpc-web"]),
+        ("services:\n  web:\n    protocol: redi$0\n", ["redis"]),
         ("services:\n  web:\n    ext$0\n", ["external"]),
         ("services:\n  web: {versions: [$0]}\n", []),
         ("services:\n  $0", []),  # a name that is made up

@@ -183,6 +183,8 @@ def test_what_policies_lead_to_is_expected_first(desk: Desk, text: str, first: l
         ('test "t" { request GET "/" on web; expect allow, status = 404, $0', {"timeout"}, {"allow", "status"}),
         ("mesh shop { group g = { web, cart, $0", set(), {"web", "cart"}),
         ('mesh m { propagate "x-team", "x-user", "$0', {"x-from"}, {"x-team", "x-user"}),
+        ('spec s { tier proxy; speaks "http", "grpc", "$0', {"http2", "redis"}, {"http", "grpc"}),
+        ('entity E { protocols "http", "grpc", "$0', {"http2", "redis"}, {"http", "grpc"}),
         ("spec s { supports HttpRequest { reads method, target, $0", {"header"}, {"method", "target"}),
         ("spec s { supports HttpRequest { operation X(a: int) writes status = a, timeout = b, $0", {"header"}, set()),
         ("spec s { supports HttpRequest { reads method with (== != $0", {"in"}, set()),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from m4c import project
 from m4c.backends.render import render
+from m4c.ide.hover import hover
 from m4c.paths.callpath import CallPath
 from m4c.placement.elements import elements
 from m4c.placement.plan import Plan, plan
@@ -166,3 +167,21 @@ def test_no_tag_comes_where_there_are_no_requests(tmp_path: Path) -> None:
     assert (
         "middle speaks redis, in which nothing carries the context that tells a -> relay -> middle" in problem.message
     )
+
+
+def test_hover_tells_who_speaks_what(tmp_path: Path) -> None:
+    case = Case(tmp_path, REFUSED, "ebpf, envoy")
+    files = {name: (tmp_path / name).as_posix() for name in ("g.yaml", "m.m4")}
+    text = (tmp_path / "m.m4").read_text()
+
+    def said(file: str, word: str, text: str) -> str:
+        found = hover(case.workspace, files[file], text.index(word) + 1)
+        assert found is not None
+        return found.text
+
+    assert "Speaks: `http`\n" in said("m.m4", "ebpf", text)
+    assert "Speaks: `http`, `http2`, `grpc`" in said("m.m4", "envoy", text)
+    assert "In `http`, `http2`, `https`, `grpc`, `grpc-web`" in said("m.m4", "HttpRequest", text)
+    assert "- speaks `grpc`, and `ebpf` does not" in said("m.m4", "pay when", text)
+    assert "does not" not in said("m.m4", "cart when", text)
+    assert "- speaks `redis`, and `ebpf` does not" in said("g.yaml", "cache:", GRAPH)

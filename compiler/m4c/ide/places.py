@@ -107,7 +107,7 @@ PLACES = (
     # specs
     Kind("(?:SUPPORTS|OVER) ", "NAME", names.entities),
     Kind("TIER ", "NAME", names.tiers),
-    Kind("(?:SPEAKS|PROTOCOLS) (?:string COMMA )*", "STRING", names.protocols),
+    Kind("(?:SPEAKS|PROTOCOLS) (?:string (?:COMMA )?)*", "STRING", names.protocols),
     Kind("PER ", "NAME", names.per, "SPEC"),
     Kind("READS (?:read (?:COMMA )?)*", "NAME", members.spec_attributes),
     Kind("OPERATION ", "NAME", members.spec_operations, "SPEC"),
