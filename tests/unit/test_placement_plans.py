@@ -162,6 +162,7 @@ def test_a_default_is_the_refusal_of_everything_else(load):
             {
                 "id": 1,
                 "policy": "default HttpRequest.verdict",
+                "entity": "HttpRequest",
                 "operation": "DropRequest",
                 "emits": "verdict.c.j2",
                 "args": {"status": 403},
@@ -186,6 +187,7 @@ def test_a_default_is_the_refusal_of_everything_else(load):
                 },
             }
         ],
+        "answers": [],
         "tags": None,
     }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from m4c.backends.wiring import BASE_PORT, Wiring, stops, wire
+from m4c.placement.elements import rules_of
 from m4c.semantics.model import Dataplane, Place, Program
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _files(program: Program, element: Mapping[str, Any], wiring: Mapping[str, Wi
 
 
 def _variables(element: Mapping[str, Any], wiring: Mapping[str, Wiring]) -> Mapping[str, Any]:
-    named = {s for site in element["sites"] for rule in site["rules"] for s in rule["services"]}
+    named = {s for rule in rules_of(element) for s in rule["services"]}
     others = {name: stops(wiring[name].app) for name in sorted(named)}
     return {**element, "wiring": {**wiring[element["service"]].plain(), "services": others}}
 
@@ -184,7 +185,7 @@ def _failure(e: TemplateFailure, dataplane: Dataplane, element: Mapping[str, Any
     """Why an element cannot be rendered. A template that one of its operations lacks is a mistake in the spec."""
     service = element["service"]
     if isinstance(e, Unnamed):
-        asked = {rule["operation"] for site in element["sites"] for rule in site["rules"] if rule["emits"] is None}
+        asked = {rule["operation"] for rule in rules_of(element) if rule["emits"] is None}
         lacking = (s for _, s in sorted(dataplane.operations.items()) if s.emits is None and s.operation in asked)
         operation = next(lacking, None)
         if operation is not None and operation.place is not None:

@@ -22,7 +22,7 @@ from m4c.backends.wiring import BASE_PORT, NoPortLeft
 from m4c.cli.jobs import DeployResult, JobError, Prepared, planned, provided, without, write
 from m4c.cli.output import counted
 from m4c.cli.text import render_text
-from m4c.placement.elements import elements
+from m4c.placement.elements import elements, rules_of
 from m4c.placement.plan import Plan
 from m4c.semantics.model import Place, Program
 from m4c.semantics.problems import Problem, Related
@@ -96,9 +96,8 @@ def _various(everything: Sequence[Element]) -> Iterator[Element]:
     later = []
     for element in everything:
         uses: set[tuple[str, ...]] = {(element["dataplane"],)}
-        for site in element["sites"]:
-            for rule in site["rules"]:
-                uses.add((element["dataplane"], str(rule["emits"]), rule["operation"], _kinds(rule["when"])))
+        for rule in rules_of(element):
+            uses.add((element["dataplane"], str(rule["emits"]), rule["operation"], _kinds(rule["when"])))
         if uses <= seen:
             later.append(element)
         else:
@@ -225,12 +224,11 @@ class _Asking:
         """The policies whose operations an element runs, each with the call: those of one template, if one is named."""
         policies = {p.name: p for p in self.program.policies}
         out: dict[tuple[str, Place], None] = {}
-        for site in element["sites"]:
-            for rule in site["rules"]:
-                if template is None or template.endswith(f"/{rule['emits']}"):
-                    for source in self.plan.runs[rule["id"] - 1].rule.sources:
-                        if not source.default:
-                            out[source.policy, policies[source.policy].calls[source.call].place] = None
+        for rule in rules_of(element):
+            if template is None or template.endswith(f"/{rule['emits']}"):
+                for source in self.plan.runs[rule["id"] - 1].rule.sources:
+                    if not source.default:
+                        out[source.policy, policies[source.policy].calls[source.call].place] = None
         return list(out)
 
 

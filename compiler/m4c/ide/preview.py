@@ -14,7 +14,7 @@ from typing import Any
 from m4c import project
 from m4c.backends.render import ElementFailure, RenderedFile, render_element
 from m4c.backends.wiring import NoPortLeft
-from m4c.placement.elements import elements
+from m4c.placement.elements import elements, rules_of
 from m4c.placement.plan import Plan
 from m4c.semantics.model import Place, Program
 from m4c.workspace import Span, Workspace
@@ -77,7 +77,7 @@ def _artifacts(
 ) -> Iterator[Artifact]:
     whole = render_element(program, everything, element)
     parts: dict[str, list[Part]] = {f.path: [] for f in whole}
-    rules = [rule["id"] for site in element["sites"] for rule in site["rules"]]
+    rules = [rule["id"] for rule in rules_of(element)]
     own = [n for n in rules if any(s.policy == policy and not s.default for s in plan.runs[n - 1].rule.sources)]
     for number in rules if len(rules) <= MOST else own:
         try:
@@ -92,7 +92,10 @@ def _artifacts(
 
 
 def _without(element: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-    sites = [{**s, "rules": [r for r in s["rules"] if r["id"] != number]} for s in element["sites"]]
+    sites = [
+        {**s, **{kind: [r for r in s[kind] if r["id"] != number] for kind in ("rules", "answers")}}
+        for s in element["sites"]
+    ]
     return {**element, "sites": sites}
 
 

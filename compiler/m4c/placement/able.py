@@ -6,8 +6,9 @@ from m4c.placement.rules import Rule
 from m4c.semantics.model import Atom, Dataplane, Side, StateAtom
 
 
-def what_lacks(rule: Rule, spec: Dataplane, side: Side, versioned: bool) -> str | None:
-    """What a dataplane lacks to run a rule on one side, whatever else is at its service."""
+def what_lacks(rule: Rule, spec: Dataplane, side: Side, versioned: bool, answers: bool) -> str | None:
+    """What a dataplane lacks to run a rule on one side, whatever else is at its service. `answers`: it is about what
+    comes back, so what a state is told there can be told only by what sees that."""
     operation = rule.operation
     known = spec.operations if rule.asks is None else spec.conditions
     supports = known.get((operation.entity, operation.name))
@@ -17,6 +18,8 @@ def what_lacks(rule: Rule, spec: Dataplane, side: Side, versioned: bool) -> str 
         return f"would have to run it at {rule.side}"
     if side not in supports.sides:
         return f"has no {operation.name} at {side}"
+    if answers and not _sees(spec, rule.entity, side):
+        return f"does not see {rule.entity} at {side}"
     if versioned and side == "egress":
         return "does not know at egress which version will answer"
     if rule.per is not None:
@@ -32,6 +35,13 @@ def what_lacks(rule: Rule, spec: Dataplane, side: Side, versioned: bool) -> str 
     if rule.marks and side not in spec.writes_context:
         return f"cannot write the context at {side}"
     return None
+
+
+def _sees(spec: Dataplane, entity: str, side: Side) -> bool:
+    """Whether a dataplane can read or do anything with an entity on one side."""
+    operations = (s.sides for (of, _), s in spec.operations.items() if of == entity)
+    reads = (r.sides for (of, _), r in spec.reads.items() if of == entity)
+    return any(side in sides for sides in (*operations, *reads))
 
 
 def _unreadable(spec: Dataplane, side: Side, atom: Atom | StateAtom) -> str | None:

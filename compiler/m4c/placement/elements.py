@@ -6,7 +6,7 @@ is added by whoever knows them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from m4c.paths.callpath import Hop, Letter, Version, callees, instances
@@ -34,6 +34,13 @@ CONTEXT_HEADER = "m4-ctx"
 ELEMENT = ("mesh", "service", "dataplane", "context", "sites")  # what there is of each element
 
 Json: TypeAlias = Any  # dictionaries and lists of strings, numbers, booleans and None
+
+
+def rules_of(element: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
+    """All rules of an element, for what comes along its hops and for what comes back."""
+    for site in element["sites"]:
+        yield from site["rules"]
+        yield from site["answers"]
 
 
 def elements(program: Program, plan: Plan) -> tuple[dict[str, Json], ...]:
@@ -114,9 +121,15 @@ def _site(
         "protocol": program.graph.services[callee].protocol,
         "requests": program.carries_context(program.graph.services[callee].protocol),
         "versions": versions,
-        "rules": [_rule(program, number, run, letters, spec) for number, run in _asking_first(runs)],
+        "rules": [_rule(program, n, run, letters, spec) for n, run in _asking_first(runs) if not _back(program, run)],
+        "answers": [_rule(program, n, run, letters, spec) for n, run in _asking_first(runs) if _back(program, run)],
         "tags": None if table is None else _tags(program, table, runs),
     }
+
+
+def _back(program: Program, run: Run) -> bool:
+    """Whether a rule is about what comes back."""
+    return program.entities[run.rule.entity].answers
 
 
 def _asking_first(runs: Sequence[tuple[int, Run]]) -> list[tuple[int, Run]]:
@@ -159,6 +172,7 @@ def _rule(program: Program, number: int, run: Run, letters: Sequence[Letter], sp
     return {
         "id": number,
         "policy": rule.sources[0].policy,
+        "entity": rule.entity,
         "operation": operation.name,
         "emits": (spec.operations if rule.asks is None else spec.conditions)[operation.entity, operation.name].emits,
         "state": _state(program, rule.of_state),
@@ -186,7 +200,7 @@ def _when(program: Program, run: Run, letters: Sequence[Letter]) -> dict[str, Js
     for tags, effect in run.when:
         parts = []
         for versions, cond in effect:
-            said = condition(program, cond)
+            said = condition(program, cond, run.rule.entity)
             if len(effect) > 1:
                 said = _all([{"kind": "version", "in": [v for v in versions if v is not None]}, said])
             parts.append(said)
@@ -200,21 +214,25 @@ def _when(program: Program, run: Run, letters: Sequence[Letter]) -> dict[str, Js
     return _any(alternatives)
 
 
-def condition(program: Program, cond: Cond) -> dict[str, Json]:
-    """A condition as plain data."""
+def condition(program: Program, cond: Cond, entity: str) -> dict[str, Json]:
+    """A condition about an entity as plain data. A comparison of something of what it answers has a `view`: the name of
+    the attribute that this is as a whole."""
     match cond:
         case Const(value):
             return {"kind": "true" if value else "false"}
         case Not(inner):
-            return {"kind": "not", "of": condition(program, inner)}
+            return {"kind": "not", "of": condition(program, inner, entity)}
         case And(parts):
-            return _all([condition(program, p) for p in parts])
+            return _all([condition(program, p, entity) for p in parts])
         case Or(parts):
-            return _any([condition(program, p) for p in parts])
+            return _any([condition(program, p, entity) for p in parts])
         case Atom(attr, op, value):
             kind = program.attribute(attr).type
+            views = program.entities[entity].views.items()
+            view = next(({"view": name} for name, of in views if of == attr.entity), {})
             return {
                 "kind": "compare",
+                **view,
                 "attribute": attr.attribute,
                 "key": attr.key,
                 "op": op,

@@ -233,7 +233,8 @@ class Problem:
         reads = frozenset(a if isinstance(a, StateAtom) else (a.attr, a.op) for a in rule.reads)
         operation = rule.operation
         tags = (rule.contextual, self._versioned(rule), bool(rule.marks))
-        return self._obstacles.setdefault((operation.entity, operation.name, rule.side, tags, reads, rule.per), {})
+        asked = (rule.entity, operation.entity, operation.name, rule.side, rule.per)
+        return self._obstacles.setdefault((*asked, tags, reads), {})
 
     def _obstacle_at(self, rule: Rule, position: Position, lacking: dict[tuple[str, Side], str | None]) -> str | None:
         if not self.speaks(position.at, rule.hop):
@@ -241,7 +242,8 @@ class Problem:
         side = position.side
         at = (position.at.dataplane, side)
         if at not in lacking:
-            lacking[at] = what_lacks(rule, self.dataplane(position.at), side, self._versioned(rule))
+            answers = self.program.entities[rule.entity].answers
+            lacking[at] = what_lacks(rule, self.dataplane(position.at), side, self._versioned(rule), answers)
         if lacking[at] is None and not self.knows_peer(position.at, side):
             return f"does not know the peer at {side}"
         if lacking[at] is None and rule.both_ends:

@@ -1,6 +1,6 @@
 """What has to stand before what on a hop.
 
-All conditions are about the request as it arrived, and a position sees what earlier ones wrote. So
+All conditions are about what arrived, and a position sees what earlier ones wrote. So
 
 - a reader stands no later than a writer, unless what is written cannot change its answer; what asks or changes a state
   that is kept for each value of something reads that. A reader that the language
@@ -10,18 +10,21 @@ All conditions are about the request as it arrived, and a position sees what ear
 - what shows even if the request ends stands no earlier than what may end it;
 - what ends the request stands no earlier than what asks or changes a state: that happens all the same;
 - what denies a connection stands no later than what is about what it carries: nothing of that happens.
+
+An answer comes back the other way: of two rules about it, the later one stands nearer to the caller. What it reads of
+the request is read where it stands, on the request's way; and what the mesh answers it must not see, so it stands no
+earlier than what may end the request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import TypeAlias
 
 from m4c.placement.athop import AtHop
 from m4c.placement.logic import substitute
-from m4c.placement.rules import Order, Source
+from m4c.placement.rules import Order, Rule
 from m4c.predicates.atoms import check_of, passes, view_of
 from m4c.semantics.effects import carriers
 from m4c.semantics.model import (
@@ -32,7 +35,6 @@ from m4c.semantics.model import (
     Program,
     StateAtom,
     Value,
-    Write,
     all_of,
     any_of,
     atoms,
@@ -42,81 +44,72 @@ from m4c.semantics.model import (
 Meet: TypeAlias = Callable[..., bool]  # can these conditions hold together on the hop?
 
 
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """What orders need to know of a rule."""
-
-    when: Cond
-    writes: tuple[Write, ...]
-    terminal: bool
-    outward: bool
-    sources: tuple[Source, ...]
-    counts: bool = False  # it asks or changes a state
-    per: AttrKey | None = None  # of which there is one for each value of this
-
-
-def orders_of(program: Program, here: AtHop, rules: Sequence[Ordered], meet: Meet) -> list[Order]:
-    """The orders between the rules of one hop, by their number on it."""
+def orders_of(program: Program, here: AtHop, conds: Sequence[Cond], rules: Sequence[Rule], meet: Meet) -> list[Order]:
+    """The orders between the rules of one hop, by their number on it. `conds`: when each of them holds."""
     added = [_added_to(program, rule) for rule in rules]
-    denied = set(_denied(program, here, rules))
-    found = {(i, j): False for i, j in denied if meet(rules[i].when, rules[j].when)}
+    answers = [program.entities[rule.entity].answers for rule in rules]
+    denied = set(_denied(program, rules))
+    found = {(i, j): False for i, j in denied if meet(conds[i], conds[j])}
     for i, rule in enumerate(rules):
-        found |= {(i, j): same for j, same in _readers(program, here, rules, i, added, meet)}
+        for j, same in _readers(program, here, conds, rules, i, added, meet):
+            found[(j, i) if answers[j] else (i, j)] = same
         written = {w.attr for w in rule.writes}
+        counts = rule.of_state is not None and not answers[i]
         for j, other in enumerate(rules):
             if (i, j) in denied or (j, i) in denied:
                 continue
-            behind = (written & added[j]) or (rule.terminal and other.outward)
-            if i != j and behind and meet(rule.when, other.when):
-                found.setdefault((i, j), False)
-            if i != j and rule.counts and other.terminal and meet(rule.when, other.when):
-                found.setdefault((i, j), False)
+            adds = bool(written & added[j])
+            ends = rule.terminal and (other.outward or answers[j])
+            if i != j and (adds or ends or (counts and other.terminal)) and meet(conds[i], conds[j]):
+                found.setdefault((j, i) if adds and answers[j] else (i, j), False)
     return [Order(i, j, same) for (i, j), same in found.items()]
 
 
-def _denied(program: Program, here: AtHop, rules: Sequence[Ordered]) -> Iterator[tuple[int, int]]:
+def _denied(program: Program, rules: Sequence[Rule]) -> Iterator[tuple[int, int]]:
     """The rules that deny a connection, each with those about what it carries."""
-    ends = [(i, r.writes[0].attr.entity) for i, r in enumerate(rules) if r.terminal]
-    ends = [(i, entity) for i, entity in ends if program.entities[entity].connection]
-    about = {policy.name: policy.entity for policy, _ in here.policies} if ends else {}
-    for i, entity in ends:
-        for j, rule in enumerate(rules):
-            source = rule.sources[0]
-            of = rule.writes[0].attr.entity if source.default else about[source.policy]
-            if any(e.name == entity for e in carriers(program.entities, of)):
-                yield i, j
+    for i, ending in enumerate(rules):
+        if ending.terminal and program.entities[ending.entity].connection:
+            for j, rule in enumerate(rules):
+                if any(e.name == ending.entity for e in carriers(program.entities, rule.entity)):
+                    yield i, j
 
 
-def _added_to(program: Program, rule: Ordered) -> set[AttrKey]:
+def _added_to(program: Program, rule: Rule) -> set[AttrKey]:
     """The attributes to whose values a rule adds when all else of the hop is done."""
     targets = ((w.attr, program.attribute(w.attr).added_to) for w in rule.writes)
     return {AttrKey(attr.entity, name, attr.key) for attr, name in targets if name is not None}
 
 
 def _readers(
-    program: Program, here: AtHop, rules: Sequence[Ordered], i: int, added: Sequence[set[AttrKey]], meet: Meet
+    program: Program,
+    here: AtHop,
+    conds: Sequence[Cond],
+    rules: Sequence[Rule],
+    i: int,
+    added: Sequence[set[AttrKey]],
+    meet: Meet,
 ) -> Iterator[tuple[int, bool]]:
     """The rules that must not stand before rule `i`, because they change what it reads; whether at the same place."""
-    reader = rules[i]
+    reader, when = rules[i], conds[i]
     schema = program.attribute
-    read = {view_of(a.attr, schema).source for a in atoms(reader.when) if isinstance(a, Atom) and a.attr.entity}
-    for j, other in enumerate(rules):
-        if j != i and added[j] & read and meet(other.when):
+    read = {view_of(a.attr, schema).source for a in atoms(when) if isinstance(a, Atom) and a.attr.entity}
+    for j in range(len(rules)):
+        if j != i and added[j] & read and meet(conds[j]):
             yield j, False
     writers = [j for j, r in enumerate(rules) if j != i and not r.terminal and any(w.attr in read for w in r.writes)]
     of_value = None if reader.per is None else view_of(reader.per, schema).source
     for j, other in enumerate(rules):
         changes = any(w.attr == of_value for w in other.writes) or of_value in added[j]
-        if j != i and changes and not other.terminal and meet(reader.when, other.when):
+        if j != i and changes and not other.terminal and meet(when, conds[j]):
             yield j, False
     said: set[int] = set()
     for chosen in (c for size in (1, 2) for c in combinations(writers, size)):
         if all(j in said for j in chosen):
             continue
         written = {w.attr: w.value for j in chosen for w in rules[j].writes}
-        changed = _after(program, reader.when, written)
-        differs = any_of(all_of(reader.when, negate(changed)), all_of(changed, negate(reader.when)))
-        if meet(differs, *(rules[j].when for j in chosen)):
+        changed = _after(program, when, written)
+        differs = any_of(all_of(when, negate(changed)), all_of(changed, negate(when)))
+        if meet(differs, *(conds[j] for j in chosen)):
             said |= set(chosen)
             for j in chosen:
                 later = (here.orders.after.get(b.policy, frozenset()) for b in reader.sources)

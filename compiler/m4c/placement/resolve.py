@@ -20,7 +20,7 @@ from m4c.paths.product import Situation, TooManyStates
 from m4c.placement.athop import AtHop, call_paths
 from m4c.placement.logic import Logic, fired_patterns, firing, with_firings
 from m4c.placement.marks import Marking, one_place, without_idle, written
-from m4c.placement.orders import Ordered, orders_of
+from m4c.placement.orders import orders_of
 from m4c.placement.patterns import Patterns
 from m4c.placement.rules import Case, Order, Rule, Source, Unenforceable, default_source, effect_of, writes_of
 from m4c.semantics.effects import Orders, orders
@@ -61,6 +61,7 @@ class _Wanted:
     """An operation on a hop, with its condition over firing and attributes."""
 
     when: Cond
+    entity: str  # what the policies are about
     operation: Operation
     args: tuple[tuple[str, Value], ...]
     writes: tuple[Write, ...]
@@ -199,15 +200,14 @@ class Resolver:
             patterns, cases = self._cases(w.when, here.hop)
             terminal = any(self._is_terminal(write) for write in w.writes)
             outward, both_ends = self._any(w, "outward"), self._any(w, "both_ends")
-            said = (here.hop, w.operation, w.args, w.writes, terminal, outward, w.side, w.sources, w.carries)
+            said = (here.hop, w.entity, w.operation, w.args, w.writes, terminal, outward, w.side, w.sources, w.carries)
             sealed = tuple(o for o in sealing if o != w.operation)
             marks = written(self.program, w.writes)
             rules.append(Rule(*said, patterns, cases, w.asks, both_ends, sealed, w.per, marks))
         if len(rules) < 2:
             return rules, []
-        pairs = zip(wanted, rules, strict=True)
-        made = [Ordered(w.when, r.writes, r.terminal, r.outward, r.sources, w.counts, w.per) for w, r in pairs]
-        tied = {(o.first, o.then): o for o in orders_of(self.program, here, made, partial(self._meet, here.hop))}
+        meet = partial(self._meet, here.hop)
+        tied = {(o.first, o.then): o for o in orders_of(self.program, here, [w.when for w in wanted], rules, meet)}
         for i, asking in enumerate(rules):  # the answer is known only where it was asked for
             for j, reader in enumerate(rules):
                 if i != j and asking.asks is not None and asking.asks in reader.reads:
@@ -261,6 +261,7 @@ class Resolver:
         carries = tuple(dict.fromkeys(Source(p.name, c.index) for p, c in silent if self._passive(c.writes)))
         return _Wanted(
             when,
+            policy.entity,
             operation,
             tuple((name, value) for name, value in args if value is not None),
             call.writes,
@@ -278,7 +279,7 @@ class Resolver:
         params = self.program.entities[state.kind].conditions[atom.condition].params
         asked = Operation(state.kind, atom.condition, params)
         per = self._per(policy, atom.state)
-        return _Wanted(when, asked, atom.args, (), policy.side, (source,), asks=atom, per=per)
+        return _Wanted(when, policy.entity, asked, atom.args, (), policy.side, (source,), asks=atom, per=per)
 
     def _per(self, policy: Policy, name: str) -> AttrKey | None:
         """What a state is kept for each value of."""
@@ -309,7 +310,8 @@ class Resolver:
                     )
                     return None
         carries = (Source(p.name, c.index) for p, c, _ in here.writers(default.attr) if self._passive(c.writes))
-        return _Wanted(when, operation, args, writes, operation.side, (source,), tuple(dict.fromkeys(carries)))
+        carried = tuple(dict.fromkeys(carries))
+        return _Wanted(when, default.attr.entity, operation, args, writes, operation.side, (source,), carried)
 
     def _realised(self, default: Default) -> tuple[Operation, tuple[tuple[str, Value], ...], tuple[Write, ...]] | None:
         """The operation, with arguments, that writes a default's value and otherwise only declared defaults.

@@ -76,6 +76,7 @@ class Rule:
     """
 
     hop: Hop
+    entity: str  # what the policies are about that ask for it
     operation: Operation
     args: tuple[tuple[str, Value], ...]
     writes: tuple[Write, ...]

@@ -1,20 +1,22 @@
 """The plan simulator: executes element dictionaries on a call path, and knows nothing else of the program.
 
 It is what a plan is held against the reference interpreter with: positions in order, conditions on the request as it
-arrives at each, the old tag, the tag functions, and applications that copy the tag (or do not).
+arrives at each, the old tag, the tag functions, and applications that copy the tag (or do not). What comes back meets
+the positions the other way round; of the request each of them knows what came to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from m4c.paths.callpath import CallPath, Hop
 from m4c.predicates.atoms import compare, cut_at, normal
 from m4c.semantics.model import Entity, Program
 
 Key = tuple[str, str | None]  # (attribute, key)
+Come: TypeAlias = tuple[Mapping[Key, Any], Mapping[Key, Any]]  # the request, as it came to a site, and the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Outcome:
     ran: tuple[tuple[str, str], ...]  # (policy, operation), once for each time it ran
     terminal: bool
     tag: int  # as the callee's application gets it
+    answer: Mapping[Key, Any] = field(default_factory=dict)  # the values written to what comes back
 
 
 def simulate(
@@ -38,8 +41,10 @@ def simulate(
     values: Mapping[Key, Any] | Sequence[Mapping[Key, Any]],
     tag: int = 0,
     answers: Mapping[str, bool] | None = None,
+    reply: Mapping[Key, Any] | None = None,
 ) -> list[Outcome]:
-    """The outcome of every hop of a call path. `answers`: of states, by what `asks` says; yes without one.
+    """The outcome of every hop of a call path. `answers`: of states, by what `asks` says; yes without one. `reply`:
+    what comes back from the callee of each hop.
 
     `values`: the request as it arrives at each hop (absent attributes left out), or one request for all hops. `tag`:
     what a request from outside carries. The chain goes on over hops that end the request: what is compared is each hop.
@@ -49,7 +54,8 @@ def simulate(
     carried = tag if path.outside else 0
     for i, prefix in enumerate(path.prefixes()):
         here = values if isinstance(values, Mapping) else values[i]
-        outcome = _hop(_sites(elements, tiers, prefix.hop), program, prefix, dict(here), carried, answers or {})
+        sites = _sites(elements, tiers, prefix.hop)
+        outcome = _hop(sites, program, prefix, dict(here), dict(reply or {}), carried, answers or {})
         outcomes.append(outcome)
         callee = program.graph.services[prefix.hop[1]]
         carried = outcome.tag if callee.propagates and program.carries_context(callee.protocol) else 0
@@ -76,6 +82,7 @@ def _hop(
     program: Program,
     path: CallPath,
     request: dict[Key, Any],
+    reply: dict[Key, Any],
     tag: int,
     answers: Mapping[str, bool],
 ) -> Outcome:
@@ -84,21 +91,13 @@ def _hop(
     ran: list[tuple[str, str]] = []
     told: dict[Key, Any] = {}  # of states and connections, which the request's end does not change
     terminal = False
+    met: list[tuple[Mapping[str, Any], Mapping[Key, Any], int]] = []  # the sites, with what came to each
     for site in sites:
+        met.append((site, dict(request), tag))
         marking = set[int]()  # what marks is no part of the request, and counts however it ends
         if not terminal:
-            asked: dict[str, bool] = {}
-            holding = []
-            for r in site["rules"]:
-                if _true(r["when"], r, program, path, request, tag, asked):
-                    holding.append(r)
-                    if r["asks"] is not None:
-                        asked[r["asks"]["asked"]] = answers.get(r["asks"]["asked"], True)
-            for rule in (r for r in holding if r["state"] is not None):
-                ran.append((rule["policy"], rule["operation"]))
-                for w in rule["writes"]:
-                    key = (f"{rule['state']['name']}.{w['attribute']}", w["key"])
-                    told[key] = told.get(key, 0) + w["value"]
+            holding = _holding(site["rules"], program, path, (request, reply), tag, answers)
+            ran += _tell(holding, told)
             marking = {r["id"] for r in holding}
             holding = [r for r in holding if r["state"] is None]
             for rule in (r for r in holding if _of_carrier(r, program)):
@@ -117,11 +116,49 @@ def _hop(
                     _write(rule, program, seen, set())
             _apply(writes, program, request)
         else:
-            marking = {r["id"] for r in site["rules"] if _true(r["when"], r, program, path, request, tag, {})}
+            come = (request, reply)
+            marking = {r["id"] for r in site["rules"] if _true(r["when"], r, program, path, come, tag, {})}
         tag = _updated(
             site["tags"], path, tag, marking
         )  # also behind a refusal: the chain is followed regardless of it
-    return Outcome(path.hop, writes | told, tuple(ran), terminal, tag)
+    answer: dict[Key, Any] = {}
+    for site, came, carried in reversed(met) if not terminal else ():
+        holding = _holding(site["answers"], program, path, (came, reply), carried, answers)
+        ran += _tell(holding, told)
+        before = set(answer)
+        for rule in (r for r in holding if r["state"] is None):
+            ran.append((rule["policy"], rule["operation"]))
+            _write(rule, program, answer, before)
+        _apply(answer, program, reply)
+    return Outcome(path.hop, writes | told, tuple(ran), terminal, tag, answer)
+
+
+def _holding(
+    rules: Sequence[Mapping[str, Any]],
+    program: Program,
+    path: CallPath,
+    come: Come,
+    tag: int,
+    answers: Mapping[str, bool],
+) -> list[Mapping[str, Any]]:
+    """The rules of a site that hold, with the states asked of which that depends."""
+    asked: dict[str, bool] = {}
+    holding = []
+    for r in rules:
+        if _true(r["when"], r, program, path, come, tag, asked):
+            holding.append(r)
+            if r["asks"] is not None:
+                asked[r["asks"]["asked"]] = answers.get(r["asks"]["asked"], True)
+    return holding
+
+
+def _tell(holding: Sequence[Mapping[str, Any]], told: dict[Key, Any]) -> list[tuple[str, str]]:
+    """Adds up what rules tell states; those that ran."""
+    for rule in (r for r in holding if r["state"] is not None):
+        for w in rule["writes"]:
+            key = (f"{rule['state']['name']}.{w['attribute']}", w["key"])
+            told[key] = told.get(key, 0) + w["value"]
+    return [(r["policy"], r["operation"]) for r in holding if r["state"] is not None]
 
 
 def _write(rule: Mapping[str, Any], program: Program, writes: dict[Key, Any], before: Collection[Key]) -> None:
@@ -157,9 +194,7 @@ def _of_carrier(rule: Mapping[str, Any], program: Program) -> bool:
 
 def _entity(rule: Mapping[str, Any], program: Program) -> Entity:
     """What a rule's conditions are about."""
-    if rule["state"] is not None:
-        return program.entities[next(p.entity for p in program.policies if p.name == rule["policy"])]
-    return next(e for e in program.entities.values() if rule["operation"] in e.operations)
+    return program.entities[rule["entity"]]
 
 
 def _updated(tags: Mapping[str, Any] | None, path: CallPath, tag: int, holding: Collection[int]) -> int:
@@ -179,12 +214,12 @@ def _true(
     rule: Mapping[str, Any],
     program: Program,
     path: CallPath,
-    request: Mapping[Key, Any],
+    come: Come,
     tag: int,
     asked: Mapping[str, bool],
 ) -> bool:
     def true(part: Mapping[str, Any]) -> bool:
-        return _true(part, rule, program, path, request, tag, asked)
+        return _true(part, rule, program, path, come, tag, asked)
 
     match cond["kind"]:
         case "true":
@@ -204,13 +239,16 @@ def _true(
         case "state":  # who was not asked decides nothing
             return asked.get(cond["asked"], False)
         case "compare":
-            return _compares(cond, rule, program, request)
+            return _compares(cond, rule, program, come)
         case kind:
             raise ValueError(f"no condition is of kind {kind!r}")
 
 
-def _compares(cond: Mapping[str, Any], rule: Mapping[str, Any], program: Program, request: Mapping[Key, Any]) -> bool:
+def _compares(cond: Mapping[str, Any], rule: Mapping[str, Any], program: Program, come: Come) -> bool:
     entity = _entity(rule, program)
+    values = come[entity.answers and "view" not in cond]
+    if "view" in cond:
+        entity = program.entities[entity.views[cond["view"]]]
     attribute = entity.attributes[cond["attribute"]]
     key: Key = (cond["attribute"], cond["key"])
     cuts: list[str] = []
@@ -218,7 +256,7 @@ def _compares(cond: Mapping[str, Any], rule: Mapping[str, Any], program: Program
         source, cut = attribute.derived
         attribute, key = entity.attributes[source], (source, None)
         cuts.insert(0, cut)
-    value = request.get(key)
+    value = values.get(key)
     if value is None:
         return False
     wanted = tuple(cond["value"]) if isinstance(cond["value"], list) else cond["value"]

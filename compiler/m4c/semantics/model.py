@@ -131,6 +131,11 @@ class Entity:
     doc: str = ""
     place: Place | None = field(default=None, compare=False)
 
+    @property
+    def answers(self) -> bool:
+        """Whether it comes back for another one."""
+        return bool(self.views)
+
 
 SIDES: tuple[Side, Side] = ("egress", "ingress")  # in the order in which a request meets them
 
