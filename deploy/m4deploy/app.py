@@ -5,10 +5,12 @@ header `x-m4-demo` (base64 of JSON) makes it call the next service of a path fir
 request with the given method, target, headers and body, and of the incoming request only the context header, if the
 service hands that on at all. The answer to that call is nested in its own.
 
-    x-m4-demo: {"path": [service, …], "method", "target", "headers": [[name, value], …], "body": str, "delay": seconds}
+    x-m4-demo: {"path": [service, …], "method", "target", "headers": [[name, value], …], "body": str, "delay": seconds,
+                "answer": {"status": int, "headers": [[name, value], …]}}
 
-The last service of the path waits for `delay`. A second listener, a Unix socket outside the mesh, takes the same JSON
-as the body of a POST and starts such a chain here, as a service does that acts by itself.
+The last service of the path waits for `delay`. Every service answers as `answer` says, if that is there. A second
+listener, a Unix socket outside the mesh, takes the same JSON as the body of a POST and starts such a chain here, as a
+service does that acts by itself.
 
 The module runs as a script under `python -I -S` and imports nothing but the standard library, to start fast.
 Bytes of requests are Latin-1 in JSON, so every byte survives.
@@ -29,8 +31,17 @@ DEMO_HEADER = "x-m4-demo"
 DENIED_HEADER = "x-m4-denied-by"
 ANSWERED_HEADER = "x-m4-answered-by"  # redirects and other answers of a dataplane's own
 MAX_HEAD = 1 << 20
+_BEGIN = '{"service": '
 
-Answer = Callable[["Message"], Awaitable[bytes]]
+Answer = Callable[["Message"], Awaitable["Reply"]]
+
+
+class Reply(NamedTuple):
+    """What a request is answered with."""
+
+    body: bytes
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Message(NamedTuple):
@@ -78,9 +89,11 @@ async def serve_connection(answer: Answer, reader: asyncio.StreamReader, writer:
     """Answers the requests of one connection, one after the other, until it ends."""
     try:
         while (request := await read_message(reader)) is not None:
-            body = await answer(request)
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % len(body))
-            writer.write(b"\r\n" + body)
+            reply = await answer(request)
+            writer.write(b"HTTP/1.1 %d %s\r\n" % (reply.status, b"OK" if reply.status == 200 else b""))
+            for name, value in (("content-type", "application/json"), *reply.headers):
+                writer.write(f"{name}: {value}\r\n".encode("latin-1"))
+            writer.write(b"content-length: %d\r\n\r\n" % len(reply.body) + reply.body)
             await writer.drain()
             if (request.header("connection") or "").lower() == "close":
                 break
@@ -101,7 +114,7 @@ async def call(address: str, chain: dict[str, Any], context: tuple[str, str] | N
     body = (chain.get("body") or "").encode("latin-1")
     if body:
         headers.append(("content-length", str(len(body))))
-    if chain["path"][1:] or chain.get("delay"):
+    if chain["path"][1:] or chain.get("delay") or chain.get("answer"):
         rest = {**chain, "path": chain["path"][1:]}
         headers.append((DEMO_HEADER, base64.b64encode(json.dumps(rest).encode()).decode()))
     lines = [f"{chain['method']} {chain['target']} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""]
@@ -122,13 +135,17 @@ async def call(address: str, chain: dict[str, Any], context: tuple[str, str] | N
     text = reply.body.decode("latin-1")
     denied_by = reply.header(DENIED_HEADER)
     by_mesh = denied_by or reply.header(ANSWERED_HEADER)
-    answered = by_mesh is None and (reply.header("content-type") or "") == "application/json"
     return {
         "status": int(reply.start[1]),
         "denied_by": denied_by,
         "headers": reply.headers,
-        "body": json.loads(text) if answered else text,
+        "body": text if by_mesh else told(text),
     }
+
+
+def told(text: str) -> Any:
+    """The body of an answer: what a stand-in application says, whatever the header says of it; any other as it is."""
+    return json.loads(text) if text.startswith(_BEGIN) else text
 
 
 def make_answers(config: dict[str, Any]) -> tuple[Answer, Answer]:
@@ -146,11 +163,12 @@ def make_answers(config: dict[str, Any]) -> tuple[Answer, Answer]:
             return {"error": f"{config['service']} does not call {chain['path'][0]}"}
         return await call(next(dial[chain["path"][0]]), chain, context)
 
-    async def serve(request: Message) -> bytes:
+    async def serve(request: Message) -> Reply:
         demo = request.header(DEMO_HEADER)
+        chain = {} if demo is None else json.loads(base64.b64decode(demo))
         handed_on = request.header(config["context"]) if config["propagates"] else None
         context = None if handed_on is None else (config["context"], handed_on)
-        answer = {
+        says = {
             "service": config["service"],
             "version": config["version"],
             "request": {
@@ -159,12 +177,14 @@ def make_answers(config: dict[str, Any]) -> tuple[Answer, Answer]:
                 "headers": [field for field in request.headers if field[0].lower() != DEMO_HEADER],
                 "body": request.body.decode("latin-1"),
             },
-            "next": None if demo is None else await go_on(json.loads(base64.b64decode(demo)), context),
+            "next": await go_on(chain, context) if chain else None,
         }
-        return json.dumps(answer).encode()
+        as_told = chain.get("answer") or {}
+        headers = tuple((name, value) for name, value in as_told.get("headers", ()))
+        return Reply(json.dumps(says).encode(), as_told.get("status", 200), headers)
 
-    async def start(request: Message) -> bytes:
-        return json.dumps({"next": await go_on(json.loads(request.body), None)}).encode()
+    async def start(request: Message) -> Reply:
+        return Reply(json.dumps({"next": await go_on(json.loads(request.body), None)}).encode())
 
     return serve, start
 
@@ -177,8 +197,9 @@ async def run(config: dict[str, Any]) -> None:
         return lambda reader, writer: serve_connection(answer, reader, writer)
 
     host, port = config["listen"].rsplit(":", 1)
-    server = await asyncio.start_server(connection(serve), host.strip("[]"), int(port), limit=MAX_HEAD)
+    # First: who finds the address of the mesh open finds this one open too.
     await asyncio.start_unix_server(connection(start), config["control"], limit=MAX_HEAD)
+    server = await asyncio.start_server(connection(serve), host.strip("[]"), int(port), limit=MAX_HEAD)
     await server.serve_forever()
 
 

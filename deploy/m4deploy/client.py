@@ -7,15 +7,16 @@ import http.client
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from m4deploy.app import ANSWERED_HEADER, DEMO_HEADER, DENIED_HEADER
+from m4deploy.app import ANSWERED_HEADER, DEMO_HEADER, DENIED_HEADER, told
 from m4deploy.errors import DeployError
 from m4deploy.local import Deployment
 from m4deploy.processes import split_address
 from m4deploy.state import connect
 
 Headers = Sequence[tuple[str, str]]
+Answer: TypeAlias = tuple[int, Headers]  # status and header fields
 _SECONDS = 60.0
 
 
@@ -29,16 +30,20 @@ class Seen:
     body: str
 
     def header(self, name: str) -> str | None:
-        """The value of a header field, repeated ones joined by a comma."""
-        values = [value for key, value in self.headers if key.lower() == name.lower()]
-        return ",".join(values) if values else None
+        return header(self.headers, name)
+
+
+def header(fields: Headers, name: str) -> str | None:
+    """The value of a header field, repeated ones joined by a comma."""
+    values = [value for key, value in fields if key.lower() == name.lower()]
+    return ",".join(values) if values else None
 
 
 @dataclass(frozen=True, slots=True)
 class HopSeen:
     """What became of one hop: `request`, `version` are the callee's, None if it was not reached or did not answer.
 
-    `status` is what the caller got, None if there was no answer at all (`error` says why).
+    `status` and `headers` are what the caller got, without a status if there was no answer at all (`error` says why).
     """
 
     hop: tuple[str | None, str]
@@ -48,6 +53,7 @@ class HopSeen:
     version: str | None = None
     request: Seen | None = None
     error: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,44 +83,49 @@ def send(
     body: str = "",
     delay: float = 0.0,
     version: str | None = None,
+    answer: Answer | None = None,
 ) -> Observed:
     """Sends requests along `path`, the services in order: from outside to its first one, or by that one itself.
 
     Every hop's request has the same method, target, headers and body, and what the service before hands on. `version`:
-    which version of the first service starts a chain by itself. The last service answers after `delay` seconds.
+    which version of the first service starts a chain by itself. The last service answers after `delay` seconds, and all
+    of them as `answer` says.
     """
     if not path or (len(path) == 1 and not outside):
         raise ValueError("a path needs a hop")
     chain = {"method": method, "target": target, "headers": [list(h) for h in headers], "body": body, "delay": delay}
+    if answer is not None:
+        chain["answer"] = {"status": answer[0], "headers": [list(h) for h in answer[1]]}
     if outside:
         entries = deployment.built.services[path[0]]["entry"]
         if not entries:
             raise DeployError(f"{path[0]} is no entry: no request from outside can reach it.")
-        answer = _from_outside(entries[0], {**chain, "path": list(path[1:])})
+        reply = _from_outside(entries[0], {**chain, "path": list(path[1:])})
         callers: list[str | None] = [None, *path[:-1]]
         callees = list(path)
     else:
-        answer = _by_itself(deployment, path[0], version, {**chain, "path": list(path[1:])})
+        reply = _by_itself(deployment, path[0], version, {**chain, "path": list(path[1:])})
         callers, callees = list(path[:-1]), list(path[1:])
     hops = []
     for hop in zip(callers, callees, strict=True):
-        hops.append(_hop(hop, answer))
-        inner = answer.get("body") if hops[-1].reached else None
+        hops.append(_hop(hop, reply))
+        inner = reply.get("body") if hops[-1].reached else None
         following = inner.get("next") if isinstance(inner, Mapping) else None
         if following is None:
             break
-        answer = following
+        reply = following
     return Observed(tuple(hops))
 
 
-def _hop(hop: tuple[str | None, str], answer: Mapping[str, Any]) -> HopSeen:
-    body = answer.get("body")
+def _hop(hop: tuple[str | None, str], reply: Mapping[str, Any]) -> HopSeen:
+    body = reply.get("body")
     if not isinstance(body, Mapping) or "request" not in body:
-        return HopSeen(hop, False, answer.get("status"), answer.get("denied_by"), error=answer.get("error"))
+        return HopSeen(hop, False, reply.get("status"), reply.get("denied_by"), error=reply.get("error"))
     request = body["request"]
     fields = tuple((name, value) for name, value in request["headers"])
     seen = Seen(request["method"], request["target"], fields, request["body"])
-    return HopSeen(hop, True, answer["status"], None, body["version"], seen)
+    came = tuple((name, value) for name, value in reply["headers"])
+    return HopSeen(hop, True, reply["status"], None, body["version"], seen, headers=came)
 
 
 def _from_outside(address: str, chain: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +141,7 @@ def _from_outside(address: str, chain: Mapping[str, Any]) -> dict[str, Any]:
         body = chain["body"].encode("latin-1")
         if body:
             connection.putheader("content-length", str(len(body)))
-        if chain["path"] or chain["delay"]:
+        if chain["path"] or chain["delay"] or "answer" in chain:
             connection.putheader(DEMO_HEADER, base64.b64encode(json.dumps(chain).encode()).decode())
         connection.endheaders(body or None)
         reply = connection.getresponse()
@@ -141,8 +152,8 @@ def _from_outside(address: str, chain: Mapping[str, Any]) -> dict[str, Any]:
         connection.close()
     denied_by = reply.getheader(DENIED_HEADER)
     by_mesh = denied_by or reply.getheader(ANSWERED_HEADER)
-    answered = by_mesh is None and reply.getheader("content-type") == "application/json"
-    return {"status": reply.status, "denied_by": denied_by, "body": json.loads(text) if answered else text}
+    body = text if by_mesh else told(text)
+    return {"status": reply.status, "denied_by": denied_by, "headers": reply.getheaders(), "body": body}
 
 
 def _by_itself(deployment: Deployment, service: str, version: str | None, chain: Mapping[str, Any]) -> dict[str, Any]:

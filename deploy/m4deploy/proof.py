@@ -32,7 +32,7 @@ from m4c.semantics.model import (
     negate,
 )
 
-from m4deploy.client import HopSeen, Observed, send
+from m4deploy.client import Headers, HopSeen, Observed, header, send
 from m4deploy.local import Deployment
 
 REPEATS = 300  # requests that a split is judged by
@@ -44,7 +44,9 @@ ROUTE, TIMEOUT = "route", "timeout"
 STATUSES = ("redirect_status", "answer_status", "status")  # of an end of the request, the most telling first
 UNANSWERED = "no answer"  # to what had no connection
 FAULT = "fault_status"  # drawn, so that one request shows nothing of it
-ENTITY = "HttpRequest"
+ENTITY, ANSWER = "HttpRequest", "HttpResponse"
+STATUS = "status"
+BODILESS = (204, 205, 304)  # an answer of these says nothing of who made it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,21 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0  # seconds that the last service takes
     repeats: int = 1
+    status: int = 200  # of what each service answers
+    answer: tuple[tuple[str, str], ...] = ()  # header fields of that
 
     def __str__(self) -> str:
         parts = [self.method, self.target, *(f"{k}: {v}" for k, v in self.headers)]
+        if (self.status, self.answer) != (200, ()):
+            parts += ["answered", str(self.status), *(f"{k}: {v}" for k, v in self.answer)]
         parts += [f"(takes {self.delay:g} s)"] if self.delay else []
         return " ".join(parts) + (f" × {self.repeats}" if self.repeats > 1 else "")
 
     def values(self) -> dict[AttrKey, Value]:
         out: dict[AttrKey, Value] = {AttrKey(ENTITY, METHOD): self.method, AttrKey(ENTITY, TARGET): self.target}
         out |= {AttrKey(ENTITY, HEADER, k.lower()): v for k, v in self.headers}
+        out[AttrKey(ANSWER, STATUS)] = self.status
+        out |= {AttrKey(ANSWER, HEADER, k): v for k, v in _joined(self.answer).items()}
         return out
 
 
@@ -132,7 +140,7 @@ def _around(program: Program, policy: Policy, before: tuple[Policy, ...]) -> Ite
 def _request(program: Program, cond: Cond) -> Request | None:
     """A plain request that meets a condition, with a usual method if one does; None if no client can send one."""
     usual = (all_of(cond, Atom(AttrKey(ENTITY, METHOD), "==", m)) for m in ("GET", "POST", "PUT", "DELETE"))
-    prefer = {AttrKey(ENTITY, TARGET): "/"}
+    prefer: dict[AttrKey, Value] = {AttrKey(ENTITY, TARGET): "/", AttrKey(ANSWER, STATUS): 200}
     for attempt in (*usual, cond):
         found = satisfy(attempt, program.attribute, program.enums, prefer)
         if found is not None:
@@ -140,12 +148,18 @@ def _request(program: Program, cond: Cond) -> Request | None:
     else:
         return None
     values = found.attributes
-    headers = tuple((a.key, str(v)) for a, v in sorted(values.items()) if a.attribute == HEADER and a.key)
+    sent, answered = (
+        tuple((a.key, str(v)) for a, v in sorted(values.items()) if (a.entity, a.attribute) == (of, HEADER) and a.key)
+        for of in (ENTITY, ANSWER)
+    )
+    status = values.get(AttrKey(ANSWER, STATUS), 200)
+    if not isinstance(status, int) or status in BODILESS:
+        return None
     method = str(values.get(AttrKey(ENTITY, METHOD), "GET"))
     target = str(values.get(AttrKey(ENTITY, TARGET), "/"))
     if not target.startswith("/") or any(c <= " " or c == "#" or c > "~" for c in target):
         return None
-    return Request(method, target, headers)
+    return Request(method, target, sent, status=status, answer=answered)
 
 
 def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, request: Request) -> Row:
@@ -159,6 +173,7 @@ def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, 
             target=request.target,
             headers=request.headers,
             delay=request.delay,
+            answer=None if (request.status, request.answer) == (200, ()) else (request.status, request.answer),
         )
         for _ in range(request.repeats)
     ]
@@ -169,6 +184,8 @@ def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, 
         return _shares_row(path, request, expected, seen, by)
     wanted = _expected_text(expected, request)
     got, same = _seen_text(expected, seen[0], request)
+    answered, came, as_they_should = _answers(program, path, seen[0], request)
+    wanted, got, same = wanted + answered, got + came, same and as_they_should
     if seen[0].denied_by is not None:
         same &= any(each.startswith(f"{seen[0].denied_by} at ") for each in by.split(", "))
     return Row(path, request, wanted, got, by, same and wanted == got)
@@ -185,7 +202,7 @@ def _as_it_went(path: CallPath, seen: Observed) -> CallPath:
 def _by(plan: Plan, expected: Trace) -> str:
     """Where the operations of the policies that fired, and of defaults, run on the hops of a path."""
     out: dict[str, None] = {}
-    for hop in expected.hops:
+    for hop in (*expected.hops, *expected.answers):
         for o in plan.operations:
             fired = {name for each in (hop, *hop.carriers) for name in each.fired}
             acted = o.policy in fired or (o.default and hop.terminal)
@@ -208,14 +225,16 @@ def _expected_text(expected: Trace, request: Request) -> str:
     limit = last.value(TIMEOUT)
     if request.delay and isinstance(limit, int) and limit / 1e9 < request.delay:
         return f"504{where}"
-    return "200" + _headers_text({k: v or "absent" for k, v in _written(last, request).items()})
+    written = _written(last, request.headers)
+    return str(request.status) + _headers_text({k: v or "absent" for k, v in written.items()})
 
 
-def _written(hop: HopResult, request: Request) -> dict[str, str | None]:
-    """The header fields that a hop writes; None for one that it removes. What it appends comes in any order: sorted."""
+def _written(hop: HopResult, fields: Headers) -> dict[str, str | None]:
+    """The header fields that a hop writes to some that came; None for one that it removes. What it appends comes in any
+    order: sorted."""
     headers = {a.key or "": v for a, v in hop.writes.items() if a.attribute == HEADER}
     out = {k: None if isinstance(v, Absent) else str(v) for k, v in headers.items()}
-    arrived = {k.lower(): v for k, v in request.headers}
+    arrived = _joined(fields)
     for attr, added in hop.writes.items():
         if attr.attribute == ADDED and isinstance(added, tuple):
             key = attr.key or ""
@@ -230,9 +249,9 @@ def _sorted(value: str) -> str:
     return ",".join(sorted(part for part in value.split(",") if part.strip()))
 
 
-def _as_sent(hop: HopResult, header: str, value: str | None) -> str | None:
+def _as_sent(hop: HopResult, name: str, value: str | None) -> str | None:
     """A header field as it was seen, in the order of `_written`."""
-    added = any(a.attribute == ADDED and a.key == header for a in hop.writes)
+    added = any(a.attribute == ADDED and a.key == name for a in hop.writes)
     return _sorted(value) if added and value is not None else value
 
 
@@ -251,16 +270,43 @@ def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, 
             continue
         same &= not result.terminal and observed.request.method == request.method
         same &= observed.request.target == (result.value(TARGET) or request.target)
-        wanted = {k.lower(): v for k, v in request.headers} | _written(result, request)
+        wanted = _joined(request.headers) | _written(result, request.headers)
         same &= all(_as_sent(result, k, observed.request.header(k)) == v for k, v in wanted.items())
         route = _route(result)
         same &= not route or observed.version in route
     if not hop.reached or hop.request is None:
         unanswered = UNANSWERED if any(c.terminal for c in last.carriers) else hop.error
         return f"{hop.status or unanswered}{where}", same
-    keys = list(_written(last, request)) if same else []
+    keys = list(_written(last, request.headers)) if same else []
     shown = {k: _as_sent(last, k, hop.request.header(k)) or "absent" for k in keys}
     return f"{hop.status}" + _headers_text(shown), same
+
+
+def _answers(program: Program, path: CallPath, seen: Observed, request: Request) -> tuple[str, str, bool]:
+    """What should become of what comes back on the last hop that something comes back on, and what did; and whether
+    what came back on each hop is as it should be."""
+    wanted = got = ""
+    same = True
+    for prefix, hop in zip(path.prefixes(), seen.hops, strict=False):
+        if not hop.reached:
+            continue
+        back = trace(program, prefix, request.values(), ENTITY).answers
+        answer = next((a for a in back if a.entity == ANSWER), None)
+        written = {} if answer is None else _written(answer, request.answer)
+        fields = _joined(request.answer) | written
+        came = {k: header(hop.headers, k) for k in fields}
+        if answer is not None:
+            came = {k: _as_sent(answer, k, v) for k, v in came.items()}
+        same &= hop.status == request.status and came == fields
+        wanted = _headers_text({f"back {k}": fields[k] or "absent" for k in written})
+        got = _headers_text({f"back {k}": came[k] or "absent" for k in written})
+    return wanted, got, same
+
+
+def _joined(fields: Headers) -> dict[str, str]:
+    """Header fields by name, repeated ones joined by a comma."""
+    names = dict.fromkeys(name.lower() for name, _ in fields)
+    return {name: header(fields, name) or "" for name in names}
 
 
 def _shares_row(path: CallPath, request: Request, expected: Trace, seen: list[Observed], by: str) -> Row:

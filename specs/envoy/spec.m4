@@ -32,6 +32,14 @@ spec envoy {
         operation Mark              emits "mark.yaml.j2";
         operation Unmark            emits "mark.yaml.j2";
     }
+    supports HttpResponse {
+        reads status with (== != < <= > >= in) at ingress;
+        reads header with (== != in starts_with ends_with contains matches exists) at ingress;
+        operation SetHeader    at ingress emits "set_header.yaml.j2";
+        operation AppendHeader at ingress emits "append_header.yaml.j2";
+        operation RemoveHeader at ingress emits "remove_header.yaml.j2";
+        operation LogSample    at ingress emits "log.yaml.j2";
+    }
     supports TcpConnection {
         operation AllowConnection at egress emits "allow.yaml.j2";
         operation DropConnection  at egress emits "close.yaml.j2";

@@ -68,6 +68,7 @@ def rule_of(
     return {
         "id": ident,
         "policy": f"p{ident}",
+        "entity": "HttpRequest",
         "operation": operation,
         "emits": schema.dataplanes["envoy"].operations["HttpRequest", operation].emits,
         "args": full,
@@ -108,6 +109,7 @@ def site(side: str, peer: str, rules: list[dict[str, Any]], *, service: str = "c
         "requests": True,
         "versions": [],
         "rules": rules,
+        "answers": [],
         "tags": None,
         **more,
     }

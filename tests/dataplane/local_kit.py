@@ -63,6 +63,7 @@ def build(out: Path, elements: Sequence[tuple[str, str]], rules: Rules, base_por
                     "requests": True,
                     "versions": list(GRAPH.services[callee].versions),
                     "rules": here.get("rules", []),
+                    "answers": [],
                     "tags": here.get("tags"),
                 }
             )

@@ -30,6 +30,7 @@ def test_requests_get_what_the_interpreter_says() -> None:
     assert TRIED.meshes >= 12, TRIED
     assert 0 < TRIED.ended < TRIED.requests, TRIED
     assert TRIED.counted > 0, TRIED
+    assert TRIED.answered > 0, TRIED
     assert set(TRIED.acted) == {name for some in SETS for name in some}, TRIED
 
 

@@ -492,5 +492,5 @@ async def test_the_stand_in_round_robins_and_copies_only_the_context() -> None:
 
     chain = {"path": ["b"], "method": "GET", "target": "/", "headers": []}
     order = Message(["POST", "/", "HTTP/1.1"], [], json.dumps(chain).encode())
-    errors = [json.loads(await start(order))["next"]["error"] for _ in range(4)]
+    errors = [json.loads((await start(order)).body)["next"]["error"] for _ in range(4)]
     assert [error.split(": ")[0] for error in errors] == [address, "127.0.0.1:1"] * 2

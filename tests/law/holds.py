@@ -7,8 +7,9 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from m4c.cli import jobs
 from m4c.paths.callpath import CallPath
 from m4c.placement.elements import elements
 from m4c.placement.simulate import simulate
-from m4c.reference import trace
+from m4c.reference import Trace, trace
 from m4c.semantics.model import ABSENT, STATE, AttrKey, Program
 from m4deploy import local
-from m4deploy.proof import ENTITY, Request, Row, check, requests
+from m4deploy.proof import ANSWER, ENTITY, Request, Row, check, requests
 
 from tests.law.worlds import World, sound
 
@@ -32,6 +33,7 @@ class Tried:
     requests: int = 0
     by: Counter[str] = field(default_factory=Counter)  # requests by the dataplanes of the mesh
     ended: int = 0  # requests that something ended
+    answered: int = 0  # answers of which something was made
     counted: int = 0  # by counters, in all
     acted: Counter[str] = field(default_factory=Counter)  # operations in the plans, by dataplane
 
@@ -40,6 +42,7 @@ class Tried:
         acted = ", ".join(f"{name} {n}" for name, n in sorted(self.acted.items()))
         return (
             f"{self.requests} requests in {self.meshes} meshes ({by}), of which {self.ended} were ended; "
+            f"something was made of {self.answered} answers; "
             f"{self.counted} counted; "
             f"operations placed: {acted}"
         )
@@ -73,17 +76,29 @@ def hold(world: World, base_port: int, tried: Tried) -> None:
                 row = check(program, plan, deployment, path, request)
                 if not row.same:
                     raise Broken(f"{_told(row)}\n\n{_text(world)}")
-                for hop in trace(program, row.path, request.values(), ENTITY).hops:
+                happened = trace(program, row.path, request.values(), ENTITY)
+                back = [a for p in _passed(program, row.path, request) for a in p.answers[:1]]
+                for hop in (*happened.hops, *back):
                     for attr, value in hop.writes.items():
                         if attr.entity.startswith(STATE):
                             counted[attr.entity.removeprefix(STATE)] += value * request.repeats  # type: ignore[operator]
                 tried.requests += request.repeats
-                tried.ended += any(h.terminal for h in trace(program, path, request.values(), ENTITY).hops)
+                tried.ended += happened.terminal
+                tried.answered += sum(bool(a.writes) for a in back)
                 tried.by[" and ".join(world.dataplanes)] += request.repeats
             _counted(deployment, counted, world)
             tried.counted += sum(map(abs, counted.values()))
         tried.meshes += len(world.parts)
         tried.acted += Counter(o.dataplane for o in plan.operations)
+
+
+def _passed(program: Program, path: CallPath, request: Request) -> Iterator[Trace]:
+    """What happens up to each hop that a request passes: with what comes back on it first among the answers."""
+    for prefix in path.prefixes():
+        found = trace(program, prefix, request.values(), ENTITY)
+        if found.terminal:
+            return
+        yield found
 
 
 def _counted(deployment: local.Deployment, expected: Mapping[str, int], world: World) -> None:
@@ -104,11 +119,25 @@ def _simulated(
     program: Program, made: Sequence[Mapping[str, Any]], path: CallPath, request: Request, world: World
 ) -> None:
     """What the plan does on every hop until something ends the request, without any dataplane."""
-    values = {(a.attribute, a.key): value for a, value in request.values().items()}
+    given = request.values().items()
+    values, reply = ({(a.attribute, a.key): v for a, v in given if a.entity == of} for of in (ENTITY, ANSWER))
     expected = trace(program, path, request.values(), ENTITY).hops
-    for said, done in zip(expected, simulate(made, program, path, values), strict=False):
-        results = (said, *(c for c in said.carriers if not c.terminal))  # what a denied one says, the request says too
-        written = {a: v for r in results for a, v in r.writes.items() if not program.attribute(a).travels}
+    backs = [found.answers[:1] for found in _passed(program, path, request)]
+    done_on = simulate(made, program, path, values, reply=reply)
+    for said, back, done in zip_longest(expected, backs, done_on[: len(expected)], fillvalue=()):
+        answered = {(a.attribute, a.key): v for b in back for a, v in b.writes.items() if a.entity == ANSWER}
+        placed = {key: _value(v) for key, v in done.answer.items()}
+        if answered != placed:
+            where = f"simulated on {said.hop} of {path}, {request}"
+            raise Broken(f"{where}: made of the answer {placed}, not {answered}\n\n{_text(world)}")
+        connections = (c for c in said.carriers if not c.terminal)  # what a denied one says, the request says too
+        results = (said, *connections, *back)
+        written: dict[AttrKey, Any] = {}
+        for attr, value in (item for r in results for item in r.writes.items()):
+            if attr.entity.startswith(STATE):
+                written[attr] = written.get(attr, 0) + value
+            elif attr.entity != ANSWER and not program.attribute(attr).travels:
+                written[attr] = value
         entities = [r.entity for r in results]
         placed = {_attribute(program, entities, n, key): _value(v) for (n, key), v in done.writes.items()}
         for attr in written.keys() | placed.keys():  # what is the default need not be written

@@ -21,6 +21,8 @@ from m4deploy.targets import unavailable
 HEADERS = ("x-a", "x-b", "x-c")
 VALUES = ("1", "2", "on", "gold-7", "gold")
 METHODS = ("GET", "POST", "PUT", "DELETE")
+STATUSES = (200, 201, 404, 500, 503)  # of answers
+BACK = ("x-a", "x-b", "set-cookie")  # header fields of answers
 TARGETS = ("/", "/cart", "/cart/7?x=1", "/admin", "/admin?y=/cart", "/a%2Fb")
 COUNTERS = ("hits", "points")
 MARKS = ("beta", "load")
@@ -111,15 +113,6 @@ ATOMS = st.one_of(
     st.builds('r.header[{}] matches r"{}"'.format, ARGUMENT, st.sampled_from(("gold(-[0-9]+)?", "[0-9]*", ".+"))),
     st.builds('r.mark["{}"]'.format, st.sampled_from(MARKS)),
 )
-CONDITIONS = st.recursive(
-    ATOMS,
-    lambda inner: st.one_of(
-        st.builds("!({})".format, inner),
-        st.builds("({} && {})".format, inner, inner),
-        st.builds("({} || {})".format, inner, inner),
-    ),
-    max_leaves=3,
-)
 DENIALS = st.one_of(st.just("r.DropRequest()"), st.builds("r.DropRequest({})".format, st.sampled_from((401, 404, 418))))
 ANSWERS = st.one_of(
     st.builds('r.Redirect("/moved", {})'.format, st.sampled_from((301, 307))),
@@ -135,6 +128,34 @@ CHANGES = st.one_of(
     st.just("r.LogSample(1%)"),
     st.builds("{}.Increment({})".format, st.sampled_from(COUNTERS), st.sampled_from((1, 2, 7, -3))),
 )
+ANSWER_ATOMS = st.one_of(
+    st.builds("p.status {} {}".format, st.sampled_from(("==", "<", ">=", "!=")), st.sampled_from(STATUSES)),
+    st.builds("p.status in [{}, {}]".format, st.sampled_from(STATUSES), st.sampled_from(STATUSES)),
+    st.builds('exists p.header["{}"]'.format, st.sampled_from(BACK)),
+    st.builds('p.header["{}"] == {}'.format, st.sampled_from(BACK), VALUE),
+    st.builds('p.header["{}"] contains ","'.format, st.sampled_from(BACK)),
+    ATOMS.map(lambda atom: atom.replace("r.", "p.request.")),
+)
+CHANGES_BACK = st.one_of(
+    st.builds('p.SetHeader("{}", {})'.format, st.sampled_from(BACK), VALUE),
+    st.builds('p.AppendHeader("{}", {})'.format, st.sampled_from(BACK), VALUE),
+    st.builds('p.RemoveHeader("{}")'.format, st.sampled_from(BACK)),
+    st.just("p.LogSample(1%)"),
+    st.builds("{}.Increment({})".format, st.sampled_from(COUNTERS), st.sampled_from((1, 2))),
+)
+
+
+def conditions(of: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.recursive(
+        of,
+        lambda inner: st.one_of(
+            st.builds("!({})".format, inner),
+            st.builds("({} && {})".format, inner, inner),
+            st.builds("({} || {})".format, inner, inner),
+        ),
+        max_leaves=3,
+    )
+
 
 CONNECTION = st.one_of(
     st.tuples(st.just("TcpConnection"), st.just("c.RequireIdentity()")),
@@ -169,12 +190,22 @@ def policies(draw: st.DrawFn, name: str, others: list[str], names: list[str], ve
     calls = [draw(draw(st.sampled_from(kinds)))]
     if draw(st.integers(0, 2)) == 0:
         calls.append(draw(CHANGES))
-    when = f"\n    when {draw(CONDITIONS)}" if draw(st.booleans()) else ""
+    when = f"\n    when {draw(conditions(ATOMS))}" if draw(st.booleans()) else ""
     over = f"\n    overrides {draw(st.sampled_from(others))}" if others and draw(st.integers(0, 3)) == 0 else ""
     body = "".join(f"    {call};\n" for call in calls)
     if draw(st.integers(0, 4)) == 0:
-        body = f"    if ({draw(CONDITIONS)}) {{\n{textwrap.indent(body, '    ')}    }}\n"
+        body = f"    if ({draw(conditions(ATOMS))}) {{\n{textwrap.indent(body, '    ')}    }}\n"
     return f"policy {name} (HttpRequest r)\n    on {pattern}{when}{over}\n{{\n{body}}}\n"
+
+
+@st.composite
+def answers(draw: st.DrawFn, name: str, others: list[str], names: list[str]) -> str:
+    """A policy over some services about what comes back, which may override another."""
+    calls = draw(st.lists(CHANGES_BACK, min_size=1, max_size=2))
+    when = f"\n    when {draw(conditions(ANSWER_ATOMS))}" if draw(st.integers(0, 3)) else ""
+    over = f"\n    overrides {draw(st.sampled_from(others))}" if others and draw(st.booleans()) else ""
+    body = "".join(f"    {call};\n" for call in calls)
+    return f"policy {name} (HttpResponse p)\n    on {draw(steps(names))}{when}{over}\n{{\n{body}}}\n"
 
 
 @st.composite
@@ -200,6 +231,10 @@ def parts(draw: st.DrawFn, number: int) -> Part:
     for i in range(draw(st.integers(1, 4))):
         name = f"p{number}_{i}"
         found[name] = draw(policies(name, list(found), names, versions))
+    named = list[str]()
+    for i in range(draw(st.sampled_from((0, 0, 0, 1, 2, 3)))):
+        found[f"b{number}_{i}"] = draw(answers(f"b{number}_{i}", named, names))
+        named.append(f"b{number}_{i}")
     for i in range(draw(st.sampled_from((0, 0, 1, 2)))):
         ends = draw(st.sampled_from(sorted(calls)))
         about, call = draw(CONNECTION)
@@ -218,6 +253,8 @@ REQUESTS = st.builds(
     st.sampled_from(METHODS),
     st.sampled_from(TARGETS),
     st.dictionaries(st.sampled_from(HEADERS), st.sampled_from(VALUES), max_size=3).map(lambda d: tuple(d.items())),
+    status=st.sampled_from(STATUSES),
+    answer=st.lists(st.tuples(st.sampled_from(BACK), st.sampled_from(VALUES)), max_size=3).map(tuple),
 )
 
 
