@@ -423,7 +423,7 @@ def plan_problems(db: Database, mesh_name: str) -> tuple[Problem, ...]:
         entity = checked.mesh.defaults[u.call].attr.entity if u.default else policies[u.policy].entity
         message = f"{who} cannot be enforced on {u.path}: {'; '.join(u.reasons)}"
         names_ = () if u.default else (u.policy,)
-        related = _about_protocol(db, whole, u.hop[1])
+        related = _about_protocol(db, whole, u.hop[1], entity)
         out[key] = Problem("unenforceable", message, place, related, names_, Witness(path, hop, entity, ()))
     if not found.optimal:
         message = f"the plan costs at most {found.gap:.1%} more than the cheapest one; the solver ran out of time"
@@ -431,19 +431,23 @@ def plan_problems(db: Database, mesh_name: str) -> tuple[Problem, ...]:
     return tuple(out.values())
 
 
-def _about_protocol(db: Database, program: Program, callee: str) -> tuple[Related, ...]:
-    """Where a callee is that some dataplane does not understand, and what to do about it."""
+def _about_protocol(db: Database, program: Program, callee: str, entity: str) -> tuple[Related, ...]:
+    """Where a callee is that not everybody understands, or that knows no such entity, and what to do about it."""
     protocol = program.graph.services[callee].protocol
     speaking = [n for n, d in program.dataplanes.items() if protocol in d.speaks]
     file = graph_file(db, program.mesh.name)
     loaded = graph(db, file) if file is not None else None
     at = dict(loaded.services_at).get(callee) if loaded is not None else None
-    if at is None or len(speaking) == len(program.dataplanes):
+    there_are = program.entities[entity].protocols
+    bare = there_are is not None and protocol not in there_are
+    if at is None or (len(speaking) == len(program.dataplanes) and not bare):
         return ()
     known = schema(db).protocols
     meant = nearest(protocol, known) if protocol not in known else None
     if meant is not None:
         said = f"; did you mean `{meant}`?"
+    elif bare:
+        said = f", in which there is no {entity}: leave this service out of the pattern, or correct `protocol:`"
     elif speaking:
         said = f", and of the mesh's dataplanes only {' and '.join(f'`{n}`' for n in speaking)}"
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,8 @@ def test_where_there_are_no_requests_nobody_judges_them(tmp_path: Path, body: st
     assert case.elements() == []
     (problem,) = case.refused()
     assert problem.message.endswith("cache speaks redis, and in that there is no HttpRequest")
+    (related,) = problem.related
+    assert related.message.endswith("leave this service out of the pattern, or correct `protocol:`")
 
 
 RELAYS = """
@@ -185,3 +188,21 @@ def test_hover_tells_who_speaks_what(tmp_path: Path) -> None:
     assert "- speaks `grpc`, and `ebpf` does not" in said("m.m4", "pay when", text)
     assert "does not" not in said("m.m4", "cart when", text)
     assert "- speaks `redis`, and `ebpf` does not" in said("g.yaml", "cache:", GRAPH)
+
+
+def test_online_boutique_as_it_speaks_in_reality(tmp_path: Path) -> None:
+    """gRPC, but for the frontend; its store is a Redis, about which no policy on requests can be."""
+    example = Path(__file__).resolve().parents[2] / "examples/online-boutique"
+    graph = (example / "boutique.graph.yaml").read_text()
+    graph = re.sub(r"(?m)^(  \w+service: \{)", r"\1protocol: grpc, ", graph)
+    graph = re.sub(r"(?m)^(  redis-cart: \{)", r"\1protocol: redis, ", graph)
+    assert graph.count("grpc") == 9
+    (tmp_path / "boutique.graph.yaml").write_text(graph)
+    (tmp_path / "boutique.m4").write_text((example / "boutique.m4").read_text())
+    workspace = Workspace([tmp_path])
+    (refused,) = project.plan_problems(workspace.db, "boutique")
+    assert refused.policies == ("no_admin",)
+    made = project.plan(workspace.db, "boutique")
+    assert made is not None
+    chosen = [("checkoutservice", "envoy"), ("frontend", "haproxy"), ("recommendationservice", "envoy")]
+    assert ([(e.service, e.dataplane) for e in made.elements], made.cost, made.baseline_cost) == (chosen, 125, 300)

@@ -136,7 +136,7 @@ def _build(
                 "versions": list(s.versions),
                 "entry": s.entry,
                 "origin": s.origin,
-                "propagates": s.propagates,
+                "propagates": s.propagates and program.carries_context(s.protocol),
             }
             for s in program.graph.services.values()
         },

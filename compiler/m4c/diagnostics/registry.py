@@ -193,9 +193,11 @@ RULES: dict[str, Rule] = {
             "unenforceable",
             "No dataplane can do this here",
             _E,
-            "No dataplane of the mesh, at any place where it may stand, can read or write what the policy needs; or "
-            "the context of the call path is lost on the way.",
-            "Add a dataplane to the mesh, lift a `place` restriction, or let the service hand the context on.",
+            "No dataplane of the mesh, at any place where it may stand, can read or write what the policy needs, or "
+            "speaks what the service does (`protocol:` in the graph); or the context of the call path is lost on the "
+            "way.",
+            "Add a dataplane to the mesh, lift a `place` restriction, correct `protocol:`, leave the service out of "
+            "the pattern, or let the service hand the context on.",
         ),
         Rule(
             "override-cycle",
