@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from envoy_kit import Bench, Client
+from envoy_kit import EACH_PROXY, Bench, Client
 from m4c.cli import jobs
 from m4c.workspace import Workspace
 from m4deploy.processes import split_address
 from m4deploy.targets import unavailable
 from ports import free_base
 
-pytestmark = pytest.mark.skipif(bool(unavailable(["envoy"])), reason="Envoy is not installed")
+needs_envoy = pytest.mark.skipif(bool(unavailable(["envoy"])), reason="Envoy is not installed")
 
 GRAPH = """
 services:
@@ -29,7 +29,7 @@ services:
   db: {origin: false}
 calls: [[web, cart], [web, db]]
 """
-MESH = 'mesh shop { graph "graph.yaml"; dataplanes envoy; }\n'
+MESH = 'mesh shop { graph "graph.yaml"; dataplanes %s; }\n'
 SEEN = 'policy seen (HttpRequest r) on * -> web -> ? at egress { r.SetHeader("x-seen", "1"); }\n'
 
 
@@ -98,10 +98,10 @@ class Web:
 
 
 @contextmanager
-def web(folder: Path, policies: str, *, without: str = "") -> Iterator[Web]:
+def web(folder: Path, policies: str, *, without: str = "", dataplane: str = "envoy") -> Iterator[Web]:
     """`without`: where nothing is to be."""
     (folder / "graph.yaml").write_text(GRAPH)
-    (folder / "shop.m4").write_text(MESH + SEEN + policies)
+    (folder / "shop.m4").write_text(MESH % dataplane + SEEN + policies)
     ws = Workspace([folder])
     assert {p.code for p in ws.problems()} <= {"merged", "redundant"}
     built = jobs.write(jobs.rendered(ws, "shop", base_port=free_base()), folder / "built").folder
@@ -113,8 +113,12 @@ def web(folder: Path, policies: str, *, without: str = "") -> Iterator[Web]:
         for name in apps.keys() - {without}:
             servers[name] = Server(apps[name])
             bench.stack.callback(servers[name].close)
-        text = (built / "envoy" / "web" / "envoy.yaml").read_text()
-        bench.envoy(text, services["web"]["listen"][0]["address"])
+        files = {p.name: p.read_text() for p in (built / dataplane / "web").iterdir()}
+        address = services["web"]["listen"][0]["address"]
+        if dataplane == "envoy":
+            bench.envoy(files["envoy.yaml"], address)
+        else:
+            bench.haproxy(files, address)
         yield Web(servers, {name: services["web"]["dial"][name][0] for name in apps}, apps)
 
 
@@ -125,6 +129,7 @@ def wait_for(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@needs_envoy
 def test_a_connection_carries_so_many_requests_at_most(tmp_path: Path) -> None:
     policies = """
         policy few (HttpConnection c) on ? -> cart { c.SetMaxRequests(3); }
@@ -140,6 +145,7 @@ def test_a_connection_carries_so_many_requests_at_most(tmp_path: Path) -> None:
             assert not any(b"connection:" in head.lower() for c in connections for head in c.heads)
 
 
+@needs_envoy
 def test_a_connection_is_closed_when_no_request_came_for_so_long(tmp_path: Path) -> None:
     with web(tmp_path, "policy idle (HttpConnection c) on ? -> cart { c.SetIdleTimeout(400ms); }") as here:
         client, other = here.client("cart"), here.client("db")
@@ -153,6 +159,7 @@ def test_a_connection_is_closed_when_no_request_came_for_so_long(tmp_path: Path)
         assert here.servers["db"].connections == [kept], "it is not asked for there"
 
 
+@needs_envoy
 def test_a_request_in_flight_keeps_its_connection(tmp_path: Path) -> None:
     with web(tmp_path, "policy idle (HttpConnection c) on ? -> cart { c.SetIdleTimeout(100ms); }") as here:
         server = here.servers["cart"]
@@ -175,14 +182,15 @@ def deaf(address: str) -> Iterator[None]:
             one.close()
 
 
+@pytest.mark.parametrize("dataplane", EACH_PROXY)
 @pytest.mark.parametrize(("limit", "least", "most"), [("300ms", 0.27, 4.5), ("7s", 6.0, 60)])
 def test_a_connection_that_does_not_stand_in_time_is_given_up(
-    tmp_path: Path, limit: str, least: float, most: float
+    tmp_path: Path, dataplane: str, limit: str, least: float, most: float
 ) -> None:
     policies = f"""
         policy soon (TcpConnection c) on ? -> cart {{ c.SetConnectTimeout({limit}); }}
         policy late (TcpConnection c) on web -> cart {{ c.SetConnectTimeout(1h); }}"""
-    with web(tmp_path, policies, without="cart") as here, deaf(here.apps["cart"]):
+    with web(tmp_path, policies, without="cart", dataplane=dataplane) as here, deaf(here.apps["cart"]):
         begin = time.monotonic()
         assert here.client("cart").send().status == 503
         assert least < time.monotonic() - begin < most

@@ -27,7 +27,7 @@ services:
 calls: [[web, cart], [job, cart], [cart, db], [web, db]]
 """
 MESH = 'mesh shop { graph "graph.yaml"; dataplanes %s; %s }\n'
-SETS = (("envoy",), ("ebpf",), ("ebpf", "envoy"))
+SETS = (("envoy",), ("haproxy",), ("ebpf",), ("ebpf", "haproxy", "envoy"))
 
 
 def ids(planes: tuple[str, ...]) -> str:
@@ -141,8 +141,14 @@ def proxied(deployment: Deployment, caller: str, callee: str) -> str:
     return str(deployment.built.services[caller]["dial"][callee][0])
 
 
-def test_an_edit_at_a_proxy_refuses_what_comes_on_connections_that_stand(tmp_path: Path, state: Path) -> None:
-    planes = ("envoy",)
+@pytest.mark.parametrize(
+    ("dataplane", "status", "denied_by"), [("envoy", 403, "envoy"), ("haproxy", 200, None)], ids=["envoy", "haproxy"]
+)
+def test_an_edit_at_a_proxy_ends_connections_that_stand(
+    tmp_path: Path, state: Path, dataplane: str, status: int, denied_by: str | None
+) -> None:
+    """HAProxy's next answer is one under the policies of before."""
+    planes = (dataplane,)
     needs(planes)
     base = free_base()
     before = built(tmp_path / "open", planes, STAYS, base)
@@ -155,7 +161,8 @@ def test_an_edit_at_a_proxy_refuses_what_comes_on_connections_that_stand(tmp_pat
         assert standing.send().status == 200
         local.deploy(after, state)
         reply = standing.send()
-        assert (reply.status, reply.header("x-m4-denied-by")) == (403, "envoy")
+        assert (reply.status, reply.header("x-m4-denied-by")) == (status, denied_by)
+        assert reply.header("connection") == "close"
         assert answer(address) == b""
         assert answer(proxied(deployment, "web", "cart")).startswith(b"HTTP/1.1 200")
         local.deploy(before, state)
