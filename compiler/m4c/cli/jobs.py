@@ -19,8 +19,11 @@ from m4c.cli.errors import UsageError
 from m4c.cli.output import counted, excerpt
 from m4c.cli.paths import relative
 from m4c.cli.plugins import plugin
-from m4c.placement.assemble import Stop
+from m4c.ide.journeys import said_of
+from m4c.paths.callpath import Hop
+from m4c.placement.assemble import Stop, shown
 from m4c.placement.elements import elements
+from m4c.placement.journey import journeys
 from m4c.placement.plan import Plan
 from m4c.placement.whatif import where_policies_match
 from m4c.semantics.model import Place, Program
@@ -204,7 +207,9 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 def plan_json(workspace: Workspace, mesh: str) -> dict[str, Any]:
     """The JSON of the command line's contract."""
-    _, plan = planned(workspace, mesh)
+    program, plan = planned(workspace, mesh)
+    found = journeys(program, plan)
+    of_tag, of_marks = found[:1], found[1:]
     return {
         "cost": plan.cost,
         "baseline_cost": plan.baseline_cost,
@@ -225,13 +230,29 @@ def plan_json(workspace: Workspace, mesh: str) -> dict[str, Any]:
             "bits": plan.context.bits,
             "updates": [_stop(s) for s in plan.context.updates],
             "reads": [_stop(s) for s in plan.context.reads],
+            "travels": [_ends(hop) for journey in of_tag for hop in journey.along],
+            "strips": [_stop(t.at) for journey in of_tag for t in journey.strips],
+            "marks": [
+                {
+                    "mark": str(journey.mark),
+                    "tags": list(journey.tags),
+                    "writes": [{**_stop(t.at), "policies": list(t.policies)} for t in journey.writes],
+                    "travels": [_ends(hop) for hop in journey.along],
+                    "reads": [{**_stop(t.at), "policies": list(t.policies)} for t in journey.reads],
+                    "strips": [_stop(t.at) for t in journey.strips],
+                }
+                for journey in of_marks
+            ],
         },
     }
 
 
+def _ends(hop: Hop) -> list[str]:
+    return [hop[0] or "outside", hop[1]]
+
+
 def _stop(stop: Stop) -> dict[str, Any]:
-    hop = [stop.hop[0] or "outside", stop.hop[1]]
-    return {"hop": hop, "side": stop.side, "service": stop.service, "dataplane": stop.dataplane}
+    return {"hop": _ends(stop.hop), "side": stop.side, "service": stop.service, "dataplane": stop.dataplane}
 
 
 def plan_text(workspace: Workspace, mesh: str) -> str:
@@ -258,7 +279,7 @@ def describe(program: Program, plan: Plan) -> str:
         here = (element.service, element.dataplane)
         lines.append(f"\n{element.service}: {element.dataplane}")
         runs = {
-            f"    {o.policy}: {o.operation} at {o.side} of {_hop(o.hop)}": None
+            f"    {o.policy}: {o.operation} at {o.side} of {shown(o.hop)}": None
             for o in plan.operations
             if (o.service, o.dataplane) == here
         }
@@ -273,11 +294,12 @@ def describe(program: Program, plan: Plan) -> str:
         marks = sorted({str(w.attr) for run in plan.runs for w in run.rule.marks})
         what = " and ".join(["call paths", *marks])
         lines.append(f"{what} are told apart by a context tag of {counted(plan.context.bits, 'bit')}")
+        for journey in journeys(program, plan):
+            if journey.mark is not None:
+                lines.append(f"    {journey.mark}")
+            indent = "    " if journey.mark is None else "        "
+            lines += [indent + line for line in said_of(journey, plan.context.bits)]
     return "\n".join(lines) + "\n"
-
-
-def _hop(hop: tuple[str | None, str]) -> str:
-    return f"{hop[0] or 'outside'} -> {hop[1]}"
 
 
 # --- deployments ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from m4c.cli.errors import UsageError
 from m4c.cli.output import counted
 from m4c.cli.whatif import changes, listed, summary
 from m4c.diagnostics.registry import rule
+from m4c.ide.journeys import at_service
+from m4c.placement.journey import journeys
 from m4c.placement.model import Candidate
 from m4c.placement.plan import Plan
 from m4c.placement.whatif import changed, difference, why
@@ -111,11 +113,13 @@ def text_of_why(program: Program, plan: Plan, service: str) -> str:
     """Why there is what there is at a service."""
     _known(service, program.graph.services, "service of the graph")
     lines: list[str] = []
+    travelling = journeys(program, plan)
     for found in why(program, plan, service):
         lines.append(f"{service}: {found.element.dataplane}")
         for need in found.needs:
             lines.append(f"    {need.what}")
             lines += [f"        {said}" for said in need.otherwise]
+        lines += [f"    {said}" for journey in travelling for said in at_service(journey, service)]
         if found.cost is None:
             lines += [f"    without it this could not be enforced: {said}" for said in found.lost]
         else:

@@ -10,7 +10,7 @@ from m4c.analysis.effects import names_version
 from m4c.ide import render
 from m4c.ide.graphfile import graph_key_at, is_graph
 from m4c.ide.marks import life
-from m4c.ide.plans import element_lines, plan_lines
+from m4c.ide.plans import element_lines, mark_lines, plan_lines
 from m4c.ide.symbols import Found, Symbol, declarations, symbol_at
 from m4c.ide.usage import keys_used
 from m4c.paths.callpath import Hop
@@ -126,7 +126,8 @@ def _key(workspace: Workspace, found: Found) -> list[str]:
     reading = [p for p in program.policies if any(attr in _read(c) for c in (p.when, *(c.guard for c in p.calls)))]
     declared = render.code(f"{attr}: {attribute.type}{' travels' if attribute.travels else ''}")
     if attribute.travels and mesh is not None:
-        return [declared, *_travelling(workspace, mesh, writing, reading)]
+        planned = mark_lines(workspace, mesh, attr)
+        return [declared, *_travelling(workspace, mesh, writing, reading), *planned]
     facts = [f"Written by {_ticked(p.name for p in writing)}." if writing else "No policy writes it."]
     facts += [f"Read by {_ticked(p.name for p in reading)}."] if reading else []
     return [declared, " ".join(facts)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from m4c import project
+from m4c.ide.journeys import as_tag, said_of
 from m4c.ide.render import plural
 from m4c.ide.survey import MeshSurvey, Survey, matching, places
 from m4c.semantics.model import Operation, Param, StateCondition
@@ -74,12 +75,21 @@ def _runs(known: MeshSurvey, decl: t.PolicyDecl) -> Iterator[Hint]:
                 f"{r.dataplane} at {r.service}, {r.side} of {r.hop[0] or 'outside'} -> {r.hop[1]}": None for r in runs
             }
             yield Hint("runs", call.end, places(runs), "\n".join(lines))
+            yield from _marked(known, decl.name.text, call.end, index)
 
 
 def _tag(known: MeshSurvey, name: t.Name) -> Iterator[Hint]:
     if known.bits:
-        about = "What travels with requests, so that sites can tell call paths apart"
-        yield Hint("tag", name.end, f"tag of {plural(known.bits, 'bit')}", about)
+        about = ["What travels with requests, so that sites can tell call paths apart"]
+        about += [line for journey in known.journeys[:1] for line in said_of(journey, known.bits)]
+        yield Hint("tag", name.end, f"tag of {plural(known.bits, 'bit')}", "\n".join(about))
+
+
+def _marked(known: MeshSurvey, policy: str, at: int, call: int) -> Iterator[Hint]:
+    """What the tag is where a call writes a mark."""
+    for journey in known.journeys:
+        if journey.mark is not None and any((policy, call) in touch.calls for touch in journey.writes):
+            yield Hint("tag", at, as_tag(journey, known.bits), "\n".join(said_of(journey, known.bits)))
 
 
 def _calls(body: Sequence[t.Statement]) -> Iterator[t.CallStatement]:

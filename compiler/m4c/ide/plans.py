@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from m4c import project
+from m4c.ide.journeys import said_of
+from m4c.placement.journey import journeys
 from m4c.placement.whatif import Serves
+from m4c.semantics.model import AttrKey
 from m4c.workspace import Workspace
 
 
@@ -18,6 +21,17 @@ def plan_lines(workspace: Workspace, mesh: str, policy: str) -> list[str]:
         if o.policy == policy and not o.default
     }
     return list(lines)
+
+
+def mark_lines(workspace: Workspace, mesh: str, mark: AttrKey) -> list[str]:
+    """What the plan makes of a mark: which tags say it, who writes and reads it, where it is stripped; empty without a
+    plan."""
+    program, plan = project.program(workspace.db, mesh), project.plan(workspace.db, mesh)
+    if program is None or plan is None:
+        return []
+    found = [j for j in journeys(program, plan) if j.mark == mark]
+    lines = ["In the plan:\n" + "\n".join(f"- {line}" for line in said_of(j, plan.context.bits)) for j in found]
+    return lines if lines or plan.unenforceable else ["In the plan nobody has to note it."]
 
 
 _SHOWN = 3  # reasons, and policies, of one element

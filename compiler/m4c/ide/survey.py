@@ -18,6 +18,7 @@ from m4c.paths.callpath import Hop
 from m4c.paths.pattern import compile_pattern
 from m4c.paths.product import count_paths
 from m4c.placement.assemble import Element
+from m4c.placement.journey import Journey, journeys
 from m4c.semantics.model import Graph, Pattern, Side
 from m4c.workspace import Workspace
 
@@ -58,6 +59,7 @@ class MeshSurvey:
     graph: Graph | None
     policies: Mapping[str, Facts]
     tests: tuple[tuple[str, str], ...]
+    journeys: tuple[Journey, ...] = ()  # of the tag, and of each mark
 
     def of(self, policy: str) -> Facts:
         return self.policies.get(policy, _NOTHING)
@@ -99,7 +101,8 @@ def _survey(db: Database, mesh: str) -> MeshSurvey:
     tests = tuple((ref.file, ref.key) for ref in project.test_refs(db, mesh))
     if plan is None:
         return MeshSurvey(False, 0, (), graph, facts, tests)
-    return MeshSurvey(True, plan.context.bits, plan.elements, graph, facts, tests)
+    travelling = journeys(program, plan) if program is not None else ()
+    return MeshSurvey(True, plan.context.bits, plan.elements, graph, facts, tests, travelling)
 
 
 # --- call paths -------------------------------------------------------------------------------------------------------
