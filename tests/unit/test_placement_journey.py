@@ -132,7 +132,8 @@ def test_a_mark_that_nobody_has_to_note_is_said_to_be(load, tmp_path: Path):
 
 def test_the_table_of_four_applications_is_what_their_plans_say():
     """Columns: services, elements, cost, and for two baselines how many sidecars and their cost, and what is saved."""
-    rows = re.findall(r"^\| ([A-Z]\w+ ?\w+) \|((?: [\d ,a-z]+ \|){7})$", (ROOT / "docs/plans.md").read_text("utf-8"), re.M)
+    page = (ROOT / "docs/plans.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([A-Z]\w+ ?\w+) \|((?: [\d ,a-z]+ \|){7})$", page, re.M)
     assert len(rows) == 4
     for name, cells in rows:
         workspace = Workspace([ROOT / "examples" / name.lower().replace(" ", "-")])
