@@ -315,6 +315,9 @@ def test_only_our_files_are_claimed(start: Any) -> None:
         for sample in samples:
             editor.edit(sample)
             assert editor.nvim.eval("&filetype") in filetypes, sample
+            if kind == "gnu":
+                assert editor.lua("return #vim.lsp.get_clients({ bufnr = 0 })") == 0, "nothing is asked about it"
+                assert editor.diagnostics() == []
 
 
 def test_a_new_file_is_claimed_when_it_tells_what_it_is(start: Any, workspace: Path) -> None:

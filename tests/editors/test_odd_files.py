@@ -10,16 +10,19 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_lsp
 from lsprotocol import types
 from m4c.syntax.printer import format_text
 from protocol_desk import Desk
+from pygls.exceptions import JsonRpcException
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
 
 HERE = Path(__file__).parent
 PROFILES = [(p, e) for p in ("visual-studio-code", "neovim") for e in ("utf-8", "utf-16", "utf-32")]
+FAILED = -32803  # the protocol's RequestFailed
 
 TEXT = """/// Ö, é and 😀.
 policy "é 😀" (HttpRequest r) on e -> f
@@ -205,3 +208,97 @@ async def _edits(desk: Desk, name: str) -> list[types.TextEdit]:
     options = types.FormattingOptions(tab_size=4, insert_spaces=True)
     params = types.DocumentFormattingParams(desk.document(name), options)
     return list(await desk.client.text_document_formatting_async(params) or ())
+
+
+SHOP = (HERE / "workspace/shop.m4").read_text()
+GATE = (
+    'spec gate { tier proxy; cost 1; supports HttpRequest { operation SetHeader emits ; operation No emits "x.j2"; }\n'
+)
+# What a workspace lacks: the files that make it so (None: it is not there), and what is found in each then.
+LACKING: dict[str, tuple[dict[str, str | None], dict[str, list[str]]]] = {
+    "no file of the graph": ({"shop.graph.yaml": None}, {"shop.m4": ["missing-file"]}),
+    "no graph": ({"shop.m4": SHOP.replace('    graph "shop.graph.yaml";\n', "")}, {"shop.m4": ["missing-declaration"]}),
+    "a graph that is none": ({"shop.graph.yaml": "services: [\n"}, {"shop.graph.yaml": ["bad-graph"]}),
+    "an empty graph": ({"shop.graph.yaml": ""}, {"shop.graph.yaml": ["bad-graph"]}),
+    "no spec": ({"shop.m4": SHOP.replace("ebpf, envoy", "gate")}, {"shop.m4": ["unknown-name"]}),
+    "no dataplane": (
+        {"shop.m4": SHOP.replace("    dataplanes ebpf, envoy;\n", "")},
+        {"shop.m4": ["missing-declaration"]},
+    ),
+    "a broken spec": (
+        {"shop.m4": SHOP.replace("ebpf, envoy", "gate"), "gate.m4": GATE},
+        {"gate.m4": ["syntax-error", "syntax-error", "unknown-name", "missing-file"], "shop.m4": ["unenforceable"] * 2},
+    ),
+    "imports that go round": (
+        {"a.m4": 'import "b.m4";\n', "b.m4": 'import "a.m4";\nimport "b.m4";\nimport "none.m4";\n'},
+        {"a.m4": [], "b.m4": ["missing-file"]},
+    ),
+    "an empty file": ({"empty.m4": ""}, {"empty.m4": [], "shop.m4": []}),
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("client", (PROFILES[1], PROFILES[3]), ids=" in ".join, indirect=True)  # as they come
+@pytest.mark.parametrize(("files", "codes"), LACKING.values(), ids=LACKING.keys())
+async def test_what_a_workspace_lacks_is_said_and_the_rest_is_answered(
+    desk: Desk, files: dict[str, str | None], codes: dict[str, list[str]]
+) -> None:
+    changes = [types.FileEvent(desk.uri("even.m4"), types.FileChangeType.Deleted)]
+    (desk.folder / "even.m4").unlink()
+    for name, text in files.items():
+        if text is None:
+            (desk.folder / name).unlink()
+        else:
+            (desk.folder / name).write_text(text)
+        changes.append(types.FileEvent(desk.uri(name), types.FileChangeType.Changed))
+    desk.client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams(changes))
+    for name in {"shop.m4", *files} - {name for name, text in files.items() if text is None}:
+        desk.open(name)
+    for name, wanted in codes.items():
+        await found(desk, name, wanted)
+
+    where = desk.where("shop.m4", "policy lab")
+    hover = await desk.client.text_document_hover_async(types.HoverParams(*where))
+    assert hover is not None and isinstance(hover.contents, types.MarkupContent)
+    assert "What everybody is told." in hover.contents.value
+    document, position = desk.where("shop.m4", "{\n    r.SetH")
+    items = await desk.client.text_document_completion_async(types.CompletionParams(document, position))
+    assert "SetHeader" in [i.label for i in (items.items if items else ())], "which core.m4 declares"
+    renamed = await desk.client.text_document_rename_async(types.RenameParams(*where, new_name="told"))
+    assert desk.edited(renamed)["shop.m4"] == desk.texts["shop.m4"].replace("policy label", "policy told")
+    assert await _edits(desk, "shop.m4") == []
+    for name in desk.texts.keys() & {"shop.m4", *files}:
+        for line in range(0, desk.texts[name].count("\n") + 1, 3):
+            await _everything(desk, name, types.Position(line, 8))
+
+
+async def _everything(desk: Desk, name: str, at: types.Position) -> None:
+    """Asks all that can be asked about a place: there is an answer to each, or a reason for people."""
+    here, whole = desk.document(name), types.Range(types.Position(0, 0), types.Position(99, 0))
+    context = types.ReferenceContext(include_declaration=True)
+    asked: tuple[tuple[str, Any], ...] = (
+        ("completion", types.CompletionParams(here, at)),
+        ("hover", types.HoverParams(here, at)),
+        ("signatureHelp", types.SignatureHelpParams(here, at)),
+        ("definition", types.DefinitionParams(here, at)),
+        ("typeDefinition", types.TypeDefinitionParams(here, at)),
+        ("implementation", types.ImplementationParams(here, at)),
+        ("references", types.ReferenceParams(context, here, at)),
+        ("documentHighlight", types.DocumentHighlightParams(here, at)),
+        ("prepareRename", types.PrepareRenameParams(here, at)),
+        ("prepareCallHierarchy", types.CallHierarchyPrepareParams(here, at)),
+        ("selectionRange", types.SelectionRangeParams(here, [at])),
+        ("codeAction", types.CodeActionParams(here, types.Range(at, at), types.CodeActionContext([]))),
+        ("codeLens", types.CodeLensParams(here)),
+        ("inlayHint", types.InlayHintParams(here, whole)),
+        ("semanticTokens/full", types.SemanticTokensParams(here)),
+        ("documentSymbol", types.DocumentSymbolParams(here)),
+        ("foldingRange", types.FoldingRangeParams(here)),
+        ("documentLink", types.DocumentLinkParams(here)),
+    )
+    for method, params in asked:
+        try:
+            await desk.client.protocol.send_request_async(f"textDocument/{method}", params)
+        except JsonRpcException as refused:
+            assert (refused.code, method) == (FAILED, "prepareRename"), f"{method} at {name}:{at}: {refused}"
+            assert not refused.message.startswith("the language server failed")

@@ -265,6 +265,9 @@ const checks = {
     // The extension looked at these before, in the order in which they were opened.
     for (const uri of samples("gnu")) {
       assert.ok(now(uri) !== undefined && now(uri) !== "m4", uri.path);
+      assert.deepStrictEqual(vscode.languages.getDiagnostics(uri), [], uri.path);
+      const edits = await vscode.commands.executeCommand("vscode.executeFormatDocumentProvider", uri, { tabSize: 4, insertSpaces: true });
+      assert.deepStrictEqual(edits ?? [], [], uri.path);
     }
     await vscode.commands.executeCommand("workbench.action.closeAllEditors");
   },
