@@ -60,6 +60,17 @@ class M4Protocol(LanguageServerProtocol):
         """The ids of what has no answer yet, of either side."""
         return self._request_futures
 
+    def _execute_handler(self, msg_id: str | int, *args: Any, **kwargs: Any) -> None:
+        """pygls would keep what notifications have started for as long as the session lasts."""
+        super()._execute_handler(msg_id, *args, **kwargs)
+        started = self._request_futures.get(msg_id)
+        if started is not None:
+            started.add_done_callback(lambda done: self._forget(msg_id, done))
+
+    def _forget(self, msg_id: str | int, done: object) -> None:
+        if self._request_futures.get(msg_id) is done:
+            del self._request_futures[msg_id]
+
     def refuse(self, identity: str | int | None, error: JsonRpcException) -> None:
         """Answers a message that is none, or comes at the wrong time; without an id if it has none that can be read."""
         answer = {"code": error.code, "message": error.message}

@@ -264,6 +264,8 @@ def test_build_writes_artifacts(start: Any, workspace: Path) -> None:
     assert editor.lua("return vim.g.asked") == 1
     editor.nvim.command("M4Trust!")
     assert editor.lua("return require('m4.trust').of(...)", str(workspace)) is None
+    editor.lua("vim.g.m4_trusted = { ... }", str(workspace.parent))
+    assert editor.lua("return require('m4.trust').of(...)", str(workspace)) is True, "all folders in that one"
     written = re.search(r"wrote (\d+) files into (\S+)", editor.messages())
     assert written and int(written[1]) > 0
     assert list(Path(written[2]).rglob("*.yaml"))
