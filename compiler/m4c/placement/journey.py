@@ -12,6 +12,7 @@ from itertools import chain
 
 from m4c.paths.callpath import Hop, callees
 from m4c.placement.assemble import Run, Stop
+from m4c.placement.model import Position
 from m4c.placement.plan import Plan
 from m4c.placement.tags import Table, Update
 from m4c.semantics.model import Atom, AttrKey, Policy, Program, Side, atoms
@@ -112,17 +113,21 @@ def _constant(table: Table) -> bool:
 
 
 def _touches(tables: Iterable[Table]) -> tuple[Touch, ...]:
-    found = (Stop(t.hop, t.position.side, t.position.at.service, t.position.at.dataplane) for t in tables)
-    return tuple(Touch(stop) for stop in dict.fromkeys(found))
+    return tuple([Touch(_stop(t.hop, t.position)) for t in tables])
 
 
 def _read_by(runs: Sequence[Run]) -> tuple[Touch, ...]:
-    by: dict[Stop, dict[tuple[str, int], None]] = {}
+    by: dict[tuple[Hop, int], tuple[Stop, dict[tuple[str, int], None]]] = {}  # by the identity of positions
     for run in runs:
-        at = run.position
-        stop = Stop(run.rule.hop, at.side, at.at.service, at.at.dataplane)
-        by.setdefault(stop, {}).update(dict.fromkeys(_calls(run)))
-    return tuple(Touch(stop, tuple(calls)) for stop, calls in by.items())
+        key = run.rule.hop, id(run.position)
+        if key not in by:
+            by[key] = _stop(run.rule.hop, run.position), {}
+        by[key][1].update(dict.fromkeys(_calls(run)))
+    return tuple([Touch(stop, tuple(calls)) for stop, calls in by.values()])
+
+
+def _stop(hop: Hop, position: Position) -> Stop:
+    return Stop(hop, position.side, position.at.service, position.at.dataplane)
 
 
 # --- hops -------------------------------------------------------------------------------------------------------------
