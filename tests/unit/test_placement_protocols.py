@@ -80,6 +80,8 @@ def test_a_proxy_is_passed_by_where_it_does_not_speak(tmp_path: Path) -> None:
     assert wiring["web"]["dial"]["cart"] == [listener["address"]]
     assert wiring["web"]["dial"]["pay"] == [*wiring["pay"]["app"].values()]
     assert wiring["web"]["entry"] == [*wiring["web"]["app"].values()], "what comes in is gRPC"
+    hands_on = {name: of["propagates"] for name, of in json.loads(built.wiring)["graph"]["services"].items()}
+    assert hands_on == {"web": True, "cart": True, "pay": True, "cache": False}, "to Redis comes no header"
 
 
 def test_what_nobody_understands_is_said(tmp_path: Path) -> None:
