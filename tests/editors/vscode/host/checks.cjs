@@ -22,7 +22,9 @@ async function until(what, condition) {
 
 const folder = () => vscode.workspace.workspaceFolders[0].uri;
 const inFolder = (name) => vscode.Uri.joinPath(folder(), name);
-const contradictions = (uri) => vscode.languages.getDiagnostics(uri).filter((found) => found.code === "contradiction");
+// The findings of a code; what leads to the page that explains it is a part of the code.
+const findings = (uri, code) => vscode.languages.getDiagnostics(uri).filter((found) => found.code?.value === code);
+const contradictions = (uri) => findings(uri, "contradiction");
 
 async function show(uri) {
   const document = await vscode.workspace.openTextDocument(uri);
@@ -59,6 +61,8 @@ const checks = {
     const [here] = await until("the conflict", () => contradictions(document.uri).length === 1 && contradictions(document.uri));
     assert.strictEqual(here.severity, vscode.DiagnosticSeverity.Error);
     assert.strictEqual(here.source, "m4");
+    assert.ok(here.code.target.path.endsWith("/diagnostics/contradiction.md"));
+    assert.ok(fs.existsSync(here.code.target.fsPath));
     assert.match(here.message, /even/);
     assert.match(here.message, /e -> f/);
     assert.strictEqual(here.relatedInformation[0].location.uri.path, inFolder("even.m4").path);
@@ -231,7 +235,7 @@ const checks = {
     const own = inFolder("envoy");
     fs.cpSync(path.join(process.env.M4_SPECS, "envoy"), own.fsPath, { recursive: true });
     const template = await vscode.workspace.openTextDocument(vscode.Uri.joinPath(own, "envoy.yaml.j2"));
-    const rejected = () => vscode.languages.getDiagnostics(template.uri).filter((found) => found.code === "rejected-artifact");
+    const rejected = () => findings(template.uri, "rejected-artifact");
     const wanted = async (value) => {
       await vscode.workspace.getConfiguration("m4").update("validateArtifacts", value, vscode.ConfigurationTarget.Workspace);
     };
