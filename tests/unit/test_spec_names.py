@@ -34,6 +34,7 @@ EDITORS = [
 # Identifiers that are words of their own in the code, whatever attributes are called.
 WORDS = {
     "header": "an option of `m4 trace`",
+    "mark": "any attribute that travels, whatever it is called",
     "method": "an option of `m4 trace`; a method of the editors' protocol",
     "peer": "the keyword `peer` of specs; the other end of a listener",
     "request": "what an input is, in general; a method of the editors' protocol",
@@ -72,6 +73,9 @@ STRINGS = {
     ("compiler/m4c/diagnostics/registry.py", "header"): "the code `overwritten-header`",
     ("compiler/m4c/files.py", "target"): "a folder that build tools make",
     ("m4ls/features/commands.py", "status"): "the command `m4.status`",
+    ("compiler/m4c/cli/jobs.py", "mark"): "any attribute that travels, in `m4 plan --format json`",
+    ("vscode-extension/src/commands.ts", "status"): "the command `m4.status`",
+    ("vscode-extension/src/server.ts", "status"): "the command `m4.status`",
     ("m4ls/messages.py", "method"): "a field of the messages of the editors' protocol",
     ("compiler/m4c/ide/refactor.py", "Split"): "the verb, at the start of a title",
 }
@@ -244,8 +248,9 @@ def test_every_exception_is_needed() -> None:
     """What no longer occurs leaves the list."""
     used: set[tuple[str, str]] = set()
     words: set[str] = set()
-    for p in PYTHON:
-        for word in python_words(p.read_text("utf-8")):
+    for p in (*PYTHON, *TYPESCRIPT):
+        words_of = python_words if p.suffix == ".py" else typescript_words
+        for word in words_of(p.read_text("utf-8")):
             hits = {n.text for n in NAMES if names(word, n)}
             if word.string:
                 used |= {(relative(p), text) for text in hits}
