@@ -185,7 +185,7 @@ def test_what_would_steer_the_terminal_is_shown(tmp_path: Path) -> None:
 
 def test_paths_with_strange_characters(tmp_path: Path) -> None:
     names = ["a b.m4", "100%.m4", "é😀.m4", "a,b:c.m4", "#x?.m4"]
-    folder = shop(tmp_path, "", **dict.fromkeys(names, "nonsense"))
+    folder = shop(tmp_path, "", **dict.fromkeys(names, "nonsense;"))
     (run,) = hold(m4("check", ".", "--format", "sarif", cwd=folder).json, "sarif")["runs"]
     uris = [r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in run["results"]]
     assert sorted(map(unquote, uris)) == sorted(names)
@@ -202,7 +202,7 @@ def test_paths_with_strange_characters(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     folder = shop(tmp_path)
-    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.m4")).write_text("nonsense")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.m4")).write_text("nonsense;")
     for form in ("text", "json", "sarif", "github"):
         done = process("check", ".", "--format", form, cwd=folder)
         assert done.code == 1
