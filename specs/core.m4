@@ -23,7 +23,8 @@ entity TcpConnection {
     /// How long the caller waits until the connection stands. Of several, the shortest.
     attribute connect_timeout: duration merge min;
 
-    /// How many connections at most the caller holds to the callee at a time. Of several, the smallest.
+    /// How many connections at most the caller holds at a time to the callee, to each version of it. Of several, the
+    /// smallest.
     attribute max_connections: int in 1.. merge min;
 
     /// Lets the connection be made, against a mesh's `default … = deny`.
@@ -38,7 +39,7 @@ entity TcpConnection {
     /// Gives up when the connection does not stand in time; requests that wait for it are answered 503.
     operation SetConnectTimeout(limit: duration) at egress writes connect_timeout = limit;
 
-    /// Holds so many connections at most; a request that would need one more is answered 503.
+    /// Holds so many connections at most; a request that would need one more waits for one.
     operation SetMaxConnections(count: int) at egress writes max_connections = count;
 }
 

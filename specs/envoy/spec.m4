@@ -5,7 +5,7 @@ spec envoy {
     context reads, writes;
     peer egress, ingress;
     speaks "http", "http2", "grpc", "grpc-web";
-    speaks "tcp", "tls", "mongo", "mysql", "redis";  // as connections
+    speaks "tcp", "tls", "mongo", "mysql", "redis"; // as connections
     supports HttpRequest {
         reads method      with (== != in starts_with ends_with contains matches exists);
         reads target      with (== != in starts_with ends_with contains matches exists);
@@ -41,10 +41,11 @@ spec envoy {
         operation LogSample    at ingress emits "log.yaml.j2";
     }
     supports TcpConnection {
-        operation AllowConnection at egress emits "allow.yaml.j2";
-        operation DropConnection  at egress emits "close.yaml.j2";
+        operation AllowConnection   at egress emits "allow.yaml.j2";
+        operation DropConnection    at egress emits "close.yaml.j2";
         operation RequireIdentity   emits "identity.yaml.j2";
         operation SetConnectTimeout emits "connect_timeout.yaml.j2";
+        operation SetMaxConnections emits "max_connections.yaml.j2";
     }
     supports HttpConnection {
         operation SetMaxRequests emits "max_requests.yaml.j2";

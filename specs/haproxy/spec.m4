@@ -29,9 +29,9 @@ spec haproxy {
         operation Unmark        emits "mark.cfg.j2";
     }
     supports TcpConnection {
-        operation AllowConnection at egress emits "allow.cfg.j2";
-        operation DropConnection  at egress emits "close.cfg.j2";
-        operation SetConnectTimeout         emits "connect_timeout.cfg.j2";
+        operation AllowConnection   at egress emits "allow.cfg.j2";
+        operation DropConnection    at egress emits "close.cfg.j2";
+        operation SetConnectTimeout emits "connect_timeout.cfg.j2";
     }
     artifact "haproxy.cfg" from "haproxy.cfg.j2" per service;
     artifact "m4.lua" from "m4.lua.j2" per service;

@@ -27,7 +27,8 @@ services:
   web: {entry: true, origin: false}
   cart: {origin: false}
   db: {origin: false}
-calls: [[web, cart], [web, db]]
+  pay: {origin: false, versions: [v1, v2]}
+calls: [[web, cart], [web, db], [web, pay]]
 """
 MESH = 'mesh shop { graph "graph.yaml"; dataplanes %s; }\n'
 SEEN = 'policy seen (HttpRequest r) on * -> web -> ? at egress { r.SetHeader("x-seen", "1"); }\n'
@@ -108,7 +109,8 @@ def web(folder: Path, policies: str, *, without: str = "", dataplane: str = "env
     services = json.loads((built / "wiring.json").read_text())["services"]
     (folder / "run").mkdir()
     with Bench(folder / "run") as bench:
-        apps = {name: services[name]["app"][""] for name in ("cart", "db")}
+        called = {name: services[name]["app"] for name in ("cart", "db", "pay")}
+        apps = {f"{name}:{v}" if v else name: at for name, versions in called.items() for v, at in versions.items()}
         servers = {}
         for name in apps.keys() - {without}:
             servers[name] = Server(apps[name])
@@ -119,7 +121,7 @@ def web(folder: Path, policies: str, *, without: str = "", dataplane: str = "env
             bench.envoy(files["envoy.yaml"], address)
         else:
             bench.haproxy(files, address)
-        yield Web(servers, {name: services["web"]["dial"][name][0] for name in apps}, apps)
+        yield Web(servers, {name: services["web"]["dial"][name][0] for name in called}, apps)
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
@@ -166,6 +168,52 @@ def test_a_request_in_flight_keeps_its_connection(tmp_path: Path) -> None:
         threading.Timer(0.5, server.let.set).start()
         assert here.client("cart").send("/held").status == 200
         assert len(server.connections) == 1
+
+
+@contextmanager
+def asking(clients: list[Client], headers: list[tuple[str, str]]) -> Iterator[list[int]]:
+    """Asks for `/held` on each connection at the same time; all have their answers in the end."""
+    statuses: list[int] = []
+    threads = [threading.Thread(target=lambda c=c: statuses.append(c.send("/held", headers).status)) for c in clients]
+    for thread in threads:
+        thread.start()
+    yield statuses
+    for thread in threads:
+        thread.join(60)
+
+
+@needs_envoy
+def test_no_more_connections_are_held_than_so_many(tmp_path: Path) -> None:
+    """Requests for which there is none wait for one. Where nothing is asked for, there is one for each."""
+    with web(tmp_path, "policy few (TcpConnection c) on ? -> cart { c.SetMaxConnections(2); }") as here:
+        for callee, most in (("cart", 2), ("db", 6)):
+            server = here.servers[callee]
+            with asking([here.client(callee) for _ in range(6)], []) as statuses:
+                wait_for(lambda server=server, most=most: sum(len(c.heads) for c in server.connections) == most)
+                assert not statuses
+                server.let.set()
+            assert statuses == [200] * 6
+            assert len(server.connections) == most
+
+
+@needs_envoy
+def test_connections_to_a_version_are_counted_together(tmp_path: Path) -> None:
+    """Also where some requests are sent to it by a policy, and others by chance."""
+    policies = """
+        policy few (TcpConnection c) on web -> pay { c.SetMaxConnections(1); }
+        policy canary (HttpRequest r) on * -> pay when exists r.header["x-canary"] { r.Split({ v1: 100%, v2: 0% }); }"""
+    with web(tmp_path, policies) as here:
+        servers = [here.servers["pay:v1"], here.servers["pay:v2"]]
+        by_chance, canaries = ([here.client("pay") for _ in range(12)] for _ in range(2))
+        with asking(by_chance, []) as one, asking(canaries, [("x-canary", "1")]) as other:
+            wait_for(lambda: bool(servers[0].connections))
+            for server in servers:
+                server.let.set()
+        assert one == other == [200] * 12
+        heads = [sum(len(c.heads) for c in s.connections) for s in servers]
+        assert sum(heads) == 24
+        assert heads[0] >= 12
+        assert [len(s.connections) for s in servers] == [1, 1 if heads[1] else 0]
 
 
 @contextmanager
