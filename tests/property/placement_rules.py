@@ -23,7 +23,7 @@ from m4c.semantics.model import (
     Policy,
     Program,
 )
-from placement_worlds import ALPHABET, ATTRIBUTES, HEADERS
+from placement_worlds import ALPHABET, ATTRIBUTES, HEADERS, E
 
 
 def one_matches(one, letter) -> bool:
@@ -52,18 +52,18 @@ def matches(pattern: Pattern, path: CallPath) -> bool:
     return (path.outside or not pattern.outside) and rest(0, 0)
 
 
-def true(cond, request: dict) -> bool:
+def true(cond, request: dict, entity: str = E) -> bool:
     match cond:
         case Const(value):
             return value
         case Not(inner):
-            return not true(inner, request)
+            return not true(inner, request, entity)
         case And(parts):
-            return all(true(p, request) for p in parts)
+            return all(true(p, request, entity) for p in parts)
         case Or(parts):
-            return any(true(p, request) for p in parts)
+            return any(true(p, request, entity) for p in parts)
         case Atom(attr, op, value):
-            have = request.get((attr.attribute, attr.key))
+            have = request.get((attr.attribute, attr.key) if attr.entity == entity else (attr.entity, attr.key))
             if have is None or have is ABSENT:
                 return False
             return {"==": lambda: have == value, "in": lambda: have in value, "exists": lambda: True}[op]()
@@ -89,11 +89,12 @@ def reachable(edges: dict, start: str) -> set:
 
 
 class Rules:
-    """Rules 1 to 5 on one input."""
+    """Rules 1 to 5 on one input. What an answer answers is among its values by the name of its entity in place of the
+    attribute's: there is only one attribute to ask for."""
 
-    def __init__(self, program: Program, path: CallPath) -> None:
-        self.program, self.path = program, path
-        self.firing = [p for p in program.policies if matches(p.pattern, path)]
+    def __init__(self, program: Program, path: CallPath, entity: str = E) -> None:
+        self.program, self.path, self.entity = program, path, entity
+        self.firing = [p for p in program.policies if p.entity == entity and matches(p.pattern, path)]
         overrides = {p.name: p.overrides for p in program.policies}
         after = {p.name: p.after for p in program.policies}
         self.over = {p.name: reachable(overrides, p.name) for p in program.policies}
@@ -104,9 +105,10 @@ class Rules:
         if before:
             values, _ = self.values(before, request)
             request = request | values
-        if not true(p.when, request):
+        if not true(p.when, request, self.entity):
             return []
-        return [c for c in p.calls if true(c.guard, request) and not (c.side == "egress" and self.path.hop[0] is None)]
+        here = [c for c in p.calls if not (c.side == "egress" and self.path.hop[0] is None)]
+        return [c for c in here if true(c.guard, request, self.entity)]
 
     def values(self, policies: list[Policy], request: dict) -> tuple[dict, bool]:
         asked = [(p, c) for p in policies for c in self.requests(p, request)]
@@ -136,7 +138,7 @@ class Rules:
     def run(self, request: dict) -> Result:
         out, wrong = self.values(self.firing, request)
         for d in self.program.mesh.defaults:
-            if matches(d.pattern, self.path):
+            if d.attr.entity == self.entity and matches(d.pattern, self.path):
                 out.setdefault((d.attr.attribute, d.attr.key), d.value)
         for p in self.firing:  # does what one writes change what another asks for?
             changed = request | {

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from m4c.paths.callpath import callees
 from m4c.semantics.model import (
     ABSENT,
+    SIDES,
     TRUE,
     And,
     AnyOne,
@@ -91,6 +92,15 @@ OPERATIONS = {
     "Seal": Operation(E, "Seal", (), None, (WriteDecl("sealed", value=True),)),
     "Retry": Operation(E, "Retry", (Param("n", INT),), None, (WriteDecl("retries", value="n", value_is_param=True),)),
 }
+A = "Answer"  # what comes back for a request: some of the same
+BACK = ("Set", "Unset", "Add", "Log")
+ANSWER = Entity(
+    A,
+    None,
+    {name: replace(ATTRIBUTES[name], entity=A) for name in ("header", "more", "log")},
+    {name: replace(OPERATIONS[name], entity=A) for name in BACK},
+    views={"request": E},
+)
 HEADERS = ("a", "b")
 MARKS = ("m", "n")
 ALPHABET = (None, "0", "1")
@@ -108,17 +118,17 @@ def mark(name: str) -> Atom:
     return Atom(AttrKey(E, "mark", name), "==", True)
 
 
-def call(index: int, operation: str, guard=TRUE, side=None, **args) -> OpCall:
+def call(index: int, operation: str, guard=TRUE, side=None, entity=E, **args) -> OpCall:
     op = OPERATIONS[operation]
     full = {p.name: args.get(p.name, p.default) for p in op.params}
     writes = tuple(
         Write(
-            AttrKey(E, w.attribute, full[w.key] if w.key_is_param else w.key),
+            AttrKey(entity, w.attribute, full[w.key] if w.key_is_param else w.key),
             w.given(full),
         )
         for w in op.writes
     )
-    return OpCall(index, E, operation, tuple(full.items()), guard, writes, op.side or side, NOWHERE)
+    return OpCall(index, entity, operation, tuple(full.items()), guard, writes, op.side or side, NOWHERE)
 
 
 def policy(name: str, pattern: Pattern, *calls: OpCall, when=TRUE, overrides=(), after=()) -> Policy:
@@ -350,6 +360,56 @@ def random_world(
         services = {n: replace(s, rps=dice.one(2.5, 20.0)) if s.entry else s for n, s in services.items()}
     made = world(services, pairs, policies, planes, defaults, **more)
     return speaking(dice, made) if protocols else made
+
+
+def answering(dice: Dice, program: Program) -> Program:
+    """A program with policies about answers, mostly on one hop, with what could get into their way there, and
+    dataplanes that may be able to run them."""
+    hop = dice.one(*program.graph.calls)
+    on = Pattern((Step(AnyOne(), star=True), Step(Named(hop.caller)), Step(Named(hop.callee))))
+
+    def side():
+        return dice.one(None, None, "ingress", "egress")
+
+    policies: list[Policy] = []
+    for i in range(dice.one(0, 1, 1)):
+        asked = dice.one(
+            call(0, "Drop", side=side(), status=403), call(0, "Set", side=side(), name=dice.one(*HEADERS), value="1")
+        )
+        policies.append(policy(f"A{i}", on, asked, when=dice.one(TRUE, atom("a"), Not(atom("b")))))
+    for i in range(dice.one(1, 1, 2, 3)):
+        conds = [atom(dice.one(*HEADERS), value=dice.one("0", "1")) for _ in range(2)]
+        conds += [Atom(AttrKey(A, a.attr.attribute, a.attr.key), a.op, a.value) for a in conds]
+        one, other = dice.one(*conds), dice.one(*conds)
+        when = dice.one(TRUE, one, one, one, Not(one), And((one, Not(other))), Or((one, other)))
+        body = []
+        for n in range(dice.one(1, 2)):
+            operation, args = dice.one(
+                ("Set", {"name": dice.one(*HEADERS), "value": "1"}),
+                ("Set", {"name": dice.one(*HEADERS), "value": "1"}),
+                ("Unset", {"name": "b"}),
+                ("Add", {"name": dice.one(*HEADERS), "value": dice.one("0", "1")}),
+                ("Log", {"n": 1}),
+            )
+            body.append(call(n, operation, TRUE, side(), A, **args))
+        before = [p.name for p in policies if p.entity == A]
+        over, after = ([n for n in before if dice.chance(share)] for share in (50, 50))
+        pattern = on if dice.chance(75) else random_pattern(dice, program.graph)
+        policies.append(replace(policy(f"B{i}", pattern, *body, when=when, overrides=over, after=after), entity=A))
+    planes = {}
+    for name, plane in program.dataplanes.items():
+        sides = {op: dice.one(SIDES, SIDES, SIDES, ("ingress",), ("egress",)) for op in BACK if dice.chance(85)}
+        operations = {(A, op): Supports(op, f"{op}.j2", where) for op, where in sides.items()}
+        reads = {(A, "header"): Reads("header", None, dice.one(SIDES, SIDES, ("ingress",)))}
+        both = {**plane.operations, **operations}, {**plane.reads, **reads}
+        planes[name] = replace(plane, operations=both[0], reads=both[1])
+    entities = {**program.entities, A: ANSWER}
+    return replace(program, policies=(*program.policies, *policies), dataplanes=planes, entities=entities)
+
+
+def answered(**more):
+    """Worlds with policies about answers."""
+    return st.integers(0, 2**32).map(lambda seed: answering(Dice(seed + 1), random_world(seed, **more)))
 
 
 def speaking(dice: Dice, program: Program) -> Program:

@@ -91,9 +91,11 @@ def _hop(
     ran: list[tuple[str, str]] = []
     told: dict[Key, Any] = {}  # of states and connections, which the request's end does not change
     terminal = False
-    met: list[tuple[Mapping[str, Any], Mapping[Key, Any], int]] = []  # the sites, with what came to each
+    met: list[
+        tuple[Mapping[str, Any], Mapping[Key, Any], int]
+    ] = []  # the sites that send it on, with what came to each
     for site in sites:
-        met.append((site, dict(request), tag))
+        came = (site, dict(request), tag)
         marking = set[int]()  # what marks is no part of the request, and counts however it ends
         if not terminal:
             holding = _holding(site["rules"], program, path, (request, reply), tag, answers)
@@ -118,12 +120,14 @@ def _hop(
         else:
             come = (request, reply)
             marking = {r["id"] for r in site["rules"] if _true(r["when"], r, program, path, come, tag, {})}
+        if not terminal:
+            met.append(came)
         tag = _updated(
             site["tags"], path, tag, marking
         )  # also behind a refusal: the chain is followed regardless of it
     answer: dict[Key, Any] = {}
-    for site, came, carried in reversed(met) if not terminal else ():
-        holding = _holding(site["answers"], program, path, (came, reply), carried, answers)
+    for site, asked, carried in reversed(met):  # they would take for the callee's what one behind them answers itself
+        holding = _holding(site["answers"], program, path, (asked, reply), carried, answers)
         ran += _tell(holding, told)
         before = set(answer)
         for rule in (r for r in holding if r["state"] is None):

@@ -30,10 +30,7 @@ class Spoken:
     def absent(self, program: Program, rule: Rule) -> str | None:
         """Why there is nothing on its hop that a rule could be about, if so."""
         callee = rule.hop[1]
-        entity, protocol = program.entities[rule.operation.entity], self.services[callee].protocol
-        if entity.state:  # it is told of what its policy is about
-            asking = next(p for p in program.policies if p.name == rule.sources[0].policy)
-            entity = program.entities[asking.entity]
+        entity, protocol = program.entities[rule.entity], self.services[callee].protocol
         if entity.protocols is None or protocol in entity.protocols:
             return None
         return f"{callee} speaks {protocol}, and in that there is no {entity.name}"
