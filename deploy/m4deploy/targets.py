@@ -77,9 +77,9 @@ def running(target: str, state: Path, output: Path | None) -> Path | None:
     return found.built.folder if found is not None else None
 
 
-def validate(target: str, built: Path, progress: Progress) -> None:
+def validate(target: str, built: Path, progress: Progress) -> dict[str, str]:
     """Has each dataplane validate what it would get, and changes nothing. Raises DeployError. A folder is for other
-    machines, so what this one cannot run is not validated for it."""
+    machines, so what this one cannot run is not validated for it: which dataplanes that are, each with the reason."""
     from m4deploy.built import read_built
     from m4deploy.drivers import driver
 
@@ -92,6 +92,7 @@ def validate(target: str, built: Path, progress: Progress) -> None:
         progress(f"Validating {element}", number / len(mine))
         with tempfile.TemporaryDirectory(prefix="m4-validate-") as folder:
             drivers[element.dataplane].validate(element, Path(folder))
+    return skipped
 
 
 def verdicts(built: Path) -> Iterator[tuple[str, str, str | None]]:
@@ -143,8 +144,12 @@ def deploy(target: str, built: Path, state: Path, output: Path | None, progress:
     if target == "directory":
         from m4deploy import directory
 
-        directory.deploy(built, _folder(output))
-        return f"The artifacts are in {output}.\n"
+        folder = _folder(output)
+        directory.current(folder)
+        skipped = validate(target, built, progress)
+        directory.deploy(built, folder)
+        notes = [f"not validated, as {name} cannot run here: {reason}\n" for name, reason in sorted(skipped.items())]
+        return "".join((*notes, f"The artifacts are in {output}.\n"))
     if target != "local":
         raise _unknown(target)
     from m4deploy import local

@@ -66,6 +66,30 @@ def test_what_is_refused_is_shown_and_nothing_is_written(tmp_path: Path) -> None
     assert not (folder / "out").exists()
 
 
+def test_what_is_refused_is_not_put_into_a_folder_either(tmp_path: Path) -> None:
+    folder = shop(tmp_path, "haproxy")
+    command = [sys.executable, "-m", "m4c.cli.main", "deploy", ".", "--target", "directory", "-o", "out"]
+
+    def deploy() -> tuple[int, str, str]:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert deploy()[0] == 0
+    before = {p: p.read_bytes() for p in (folder / "out").rglob("*") if p.is_file()}
+    assert len(before) > 3
+    change(folder / "haproxy/drop.cfg.j2", "http-request return", "http-request retern")
+    code, out, err = deploy()
+    assert (code, out) == (1, "")
+    assert "nothing changed" in err
+    assert "--> haproxy/drop.cfg.j2:6:1" in err
+    assert {p: p.read_bytes() for p in before} == before
+    change(folder / "haproxy/spec.m4", "spec haproxy", "spec unknown")
+    change(folder / "shop.m4", "dataplanes haproxy", "dataplanes unknown")
+    code, out, err = deploy()
+    assert (code, err) == (0, "")
+    assert "not validated, as unknown cannot run here: " in out
+
+
 def test_what_nothing_traces_is_shown_where_the_artifact_is_declared(tmp_path: Path) -> None:
     folder = shop(tmp_path, "haproxy")
     template = folder / "haproxy/haproxy.cfg.j2"
