@@ -17,8 +17,8 @@ spec ebpf {
         operation Unmark       at egress emits "mark.c.j2";
     }
     supports TcpConnection {
-        operation AllowConnection at egress emits "connection.c.j2";
-        operation DropConnection  at egress emits "connection.c.j2";
+        @any_protocol operation AllowConnection at egress emits "connection.c.j2";
+        @any_protocol operation DropConnection at egress emits "connection.c.j2";
     }
     supports Counter {
         operation Increment at egress emits "count.c.j2";

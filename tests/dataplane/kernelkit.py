@@ -87,6 +87,8 @@ def egress(callee: str, rules: Iterable[dict[str, Any]], tags: dict[str, Any] | 
         "caller": "front",
         "callee": callee,
         "entry": False,
+        "protocol": "http",
+        "requests": True,
         "versions": [],
         "rules": list(rules),
         "tags": tags,

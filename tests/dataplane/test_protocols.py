@@ -146,6 +146,20 @@ def test_what_is_not_understood_passes_by(bench: Bench, request: pytest.FixtureR
     assert (UNARY in shop.pay.calls) is (said == "grpc")
 
 
+def test_the_kernel_refuses_connections_that_it_does_not_understand(
+    bench: Bench,
+    kernel_group: Path,  # noqa: F811
+) -> None:
+    closed = "policy closed (TcpConnection c) on web -> pay { c.DropConnection(); }\n"
+    shop = Shop(bench, kernel_group, "ebpf", ADMIN + closed)
+    assert shop.elements == [("web", "ebpf")]
+    assert shop.charge() == b"7 EUR", "nobody of web's calls"
+    with inside(kernel_group):
+        assert [shop.get("/")[0], shop.get("/admin")[0]] == [200, 403]
+        assert shop.charge() is grpc.StatusCode.UNAVAILABLE
+    assert len(shop.pay.calls) == 1
+
+
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_callee_may_speak_first(bench: Bench, refused: bool) -> None:
     """A connection without requests passes Envoy as it is; one that is refused shows nothing of the callee."""

@@ -112,6 +112,28 @@ def test_what_may_help_is_said_at_the_service(tmp_path: Path, mesh: str, protoco
     assert [r.message for r in problem.related] == [f"`pay` speaks `{protocol}`{said}"]
 
 
+def test_connections_are_refused_in_the_kernel_whatever_they_carry(tmp_path: Path) -> None:
+    """It takes no look at what is sent; on other hops that it does not speak it has no part."""
+    closed = "policy closed (TcpConnection c) on ? -> cache { c.DropConnection(); }\n"
+    case = Case(tmp_path, closed + REFUSED.splitlines()[1], "ebpf, envoy")
+    assert case.elements() == [("cart", "ebpf"), ("web", "ebpf")]
+    assert not case.plan.unenforceable
+    (site,) = (s for e in case.dicts if e["service"] == "cart" for s in e["sites"])
+    assert (site["id"], site["protocol"], len(site["rules"])) == ("egress.cache", "redis", 1)
+    assert [s["callee"] for e in case.dicts if e["service"] == "web" for s in e["sites"]] == ["cart"]
+    files = {f.service: json.loads(f.text) for f in render(case.program, case.dicts).files if f.kind == "hops.json"}
+    (hop,) = files["cart"]["hops"]
+    assert hop["remote"] == [], "what stands is let alone"
+    assert hop["closed"]["policy"] == "closed" and len(set(hop["closed"]["dial"])) == 1
+
+
+def test_a_proxy_cannot_do_what_it_has_no_listener_for(tmp_path: Path) -> None:
+    spec = "spec p { tier proxy; cost 1; supports TcpConnection { @any_protocol operation DropConnection; } }\n"
+    case = Case(tmp_path, spec, "ebpf")
+    (problem,) = project.schema(case.workspace.db).problems
+    assert problem.code == "type-mismatch" and "no listener" in problem.message
+
+
 RAW = """
 spec raw {
     tier proxy; cost 1; peer egress, ingress; speaks "redis";

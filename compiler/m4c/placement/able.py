@@ -24,7 +24,7 @@ def what_lacks(rule: Rule, spec: Dataplane, side: Side, versioned: bool, answers
         return "does not know at egress which version will answer"
     if rule.per is not None:
         reads = spec.reads.get((rule.per.entity, rule.per.attribute))
-        if not supports.keyed or reads is None or side not in reads.sides:
+        if "keyed" not in supports.roles or reads is None or side not in reads.sides:
             return f"cannot keep a state for each {rule.per}"
     for atom in sorted(rule.reads, key=repr):
         lacking = _unreadable(spec, side, atom)
@@ -35,6 +35,12 @@ def what_lacks(rule: Rule, spec: Dataplane, side: Side, versioned: bool, answers
     if rule.marks and side not in spec.writes_context:
         return f"cannot write the context at {side}"
     return None
+
+
+def in_any_protocol(rule: Rule, spec: Dataplane) -> bool:
+    """Whether a dataplane runs a rule without a look at what is sent."""
+    supports = spec.operations.get((rule.operation.entity, rule.operation.name))
+    return supports is not None and "any_protocol" in supports.roles
 
 
 def _sees(spec: Dataplane, entity: str, side: Side) -> bool:

@@ -46,31 +46,18 @@ def rules_of(element: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
 def elements(program: Program, plan: Plan) -> tuple[dict[str, Json], ...]:
     """One dictionary for each element of the plan, in its order."""
     out: list[dict[str, Json]] = []
-    number = {id(run): i for i, run in enumerate(plan.runs, start=1)}
+    runs_at: dict[tuple[str, str, Side, Hop], list[tuple[int, Run]]] = {}
+    for number, run in enumerate(plan.runs, start=1):
+        for p in run.positions:
+            runs_at.setdefault((p.at.service, p.at.dataplane, p.side, run.rule.hop), []).append((number, run))
+    tables = {(t.position.at.service, t.position.at.dataplane, t.position.side, t.hop): t for t in plan.tables}
     for element in plan.elements:
         spec = program.dataplanes[element.dataplane]
         sites = []
         for side, hop in _hops(program, element.service, spec):
-            runs = [
-                r
-                for r in plan.runs
-                if r.rule.hop == hop
-                and any(
-                    p.side == side and (p.at.service, p.at.dataplane) == (element.service, element.dataplane)
-                    for p in r.positions
-                )
-            ]
-            table = next(
-                (
-                    t
-                    for t in plan.tables
-                    if t.hop == hop
-                    and t.position.side == side
-                    and (t.position.at.service, t.position.at.dataplane) == (element.service, element.dataplane)
-                ),
-                None,
-            )
-            sites.append(_site(program, hop, side, [(number[id(r)], r) for r in runs], table, spec))
+            at = (element.service, element.dataplane, side, hop)
+            if at in runs_at or program.graph.services[hop[1]].protocol in spec.speaks:
+                sites.append(_site(program, hop, side, runs_at.get(at, []), tables.get(at), spec))
         out.append(
             {
                 "mesh": program.mesh.name,
@@ -84,7 +71,7 @@ def elements(program: Program, plan: Plan) -> tuple[dict[str, Json], ...]:
 
 
 def _hops(program: Program, service: str, spec: Dataplane) -> list[tuple[Side, Hop]]:
-    """The hops that an element of this dataplane sits on, of those whose protocol it speaks: a proxy on all of them."""
+    """The hops that an element of this dataplane sits on, if it speaks their protocols: a proxy on all of them."""
     to = callees(program.graph)
     sides: set[Side] = set(SIDES)
     if spec.tier == "kernel":
@@ -97,8 +84,7 @@ def _hops(program: Program, service: str, spec: Dataplane) -> list[tuple[Side, H
         if program.graph.services[service].entry:
             out.append(("ingress", (None, service)))
         out += [("ingress", (caller, service)) for caller in to if service in to[caller]]
-    services = program.graph.services
-    return [(side, hop) for side, hop in out if services[hop[1]].protocol in spec.speaks]
+    return out
 
 
 def _site(

@@ -18,7 +18,7 @@ from m4c.paths.classes import Classes, Seen, context_classes
 from m4c.paths.marked import MarkedSpread
 from m4c.paths.masks import Letters
 from m4c.paths.spread import Spread, State
-from m4c.placement.able import what_lacks
+from m4c.placement.able import in_any_protocol, what_lacks
 from m4c.placement.patterns import Patterns
 from m4c.placement.rules import Effect, Order, Rule
 from m4c.placement.spoken import Spoken, spoken
@@ -237,7 +237,7 @@ class Problem:
         return self._obstacles.setdefault((*asked, tags, reads), {})
 
     def _obstacle_at(self, rule: Rule, position: Position, lacking: dict[tuple[str, Side], str | None]) -> str | None:
-        if not self.speaks(position.at, rule.hop):
+        if not self.speaks(position.at, rule.hop) and not in_any_protocol(rule, self.dataplane(position.at)):
             return f"does not speak {self.services[rule.hop[1]].protocol}"
         side = position.side
         at = (position.at.dataplane, side)

@@ -156,8 +156,8 @@ class Supports:
     operation: str
     emits: str | None
     sides: tuple[Side, ...] = SIDES
-    keyed: bool = False  # also of a state that is kept for each value of an attribute that the dataplane reads there
     place: Place | None = field(default=None, compare=False)
+    roles: frozenset[str] = frozenset()  # its annotations: what it does beside what it would do anyway
 
 
 @dataclass(frozen=True, slots=True)

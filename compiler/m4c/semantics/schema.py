@@ -46,6 +46,7 @@ ENTITY_ROLES = {
 }
 SUPPORT_ROLES = {
     "keyed": "also of a state that is kept for each value of an attribute that the dataplane can read there",
+    "any_protocol": "also on hops whose protocol the dataplane does not speak: what is sent there is not looked at",
 }
 WITH_ARGUMENTS = ("request_line", "added_to")
 
@@ -452,13 +453,13 @@ class _SchemaBuilder:
                         f"`{decl.name.text}` works at {declared.side} only, so it cannot be supported at {decl.side}"
                     )
                     scope.report("wrong-side", message, decl.name)
-                operations[entity, decl.name.text] = self._supports(decl, sides, scope)
+                operations[entity, decl.name.text] = self._supports(decl, sides, tier == "kernel", scope)
             for cond in supports.conditions:
                 known_conds = self.entities[entity].conditions
                 if cond.name.text not in known_conds:
                     self.problems.append(unknown("condition", cond.name.text, known_conds, scope.at(cond.name)))
                     continue
-                conditions[entity, cond.name.text] = self._supports(cond, _sides(cond.side), scope)
+                conditions[entity, cond.name.text] = self._supports(cond, _sides(cond.side), tier == "kernel", scope)
         self.dataplanes[name] = Dataplane(
             name=name,
             tier="kernel" if tier == "kernel" else "proxy",
@@ -477,14 +478,17 @@ class _SchemaBuilder:
         )
         return None
 
-    def _supports(self, decl: t.OperationDecl | t.ConditionDecl, sides: tuple[Side, ...], scope: Scope) -> Supports:
-        roles = {a.name.text: a for a in decl.annotations}
+    def _supports(
+        self, decl: t.OperationDecl | t.ConditionDecl, sides: tuple[Side, ...], kernel: bool, scope: Scope
+    ) -> Supports:
+        what, roles = "annotation of what a spec supports", {a.name.text: a for a in decl.annotations}
         for role, annotation in roles.items():
             if role not in SUPPORT_ROLES:
-                what = "annotation of what a spec supports"
                 self.problems.append(unknown(what, role, SUPPORT_ROLES, scope.at(annotation.name)))
+            elif role == "any_protocol" and not kernel:
+                scope.report("type-mismatch", "a proxy has no listener where it does not speak", annotation.name)
         emits = decl.emits.text if decl.emits else None
-        return Supports(decl.name.text, emits, sides, "keyed" in roles, scope.at(decl.name))
+        return Supports(decl.name.text, emits, sides, scope.at(decl.name), frozenset(roles) & frozenset(SUPPORT_ROLES))
 
 
 def _sides(side: str | None) -> tuple[Side, ...]:
