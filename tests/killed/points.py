@@ -9,6 +9,7 @@ from typing import Any
 
 import m4bpf
 from m4deploy import local, steps
+from m4deploy.errors import DeployError
 from m4deploy.mesh import cgroup_name
 from m4deploy.processes import born
 
@@ -122,7 +123,10 @@ def _now(shop: Shop, before: list[int]) -> int | None:
     """What a request gets; None if nothing is deployed, and nothing that ran before lives."""
     if local.current(shop.state) is None:
         return -1 if any(born(pid) for pid in before) else None
-    return shop.answer() if _status(shop) is not None else -1
+    try:
+        return shop.answer() if _status(shop) is not None else -1
+    except DeployError:  # its supervisor is on its way out, and does not answer any more
+        return -1
 
 
 def _remains(shop: Shop) -> list[str]:
