@@ -92,8 +92,10 @@ class AtHop:
     _patterns: dict[str, int | None] = field(default_factory=dict)
     _writers: dict[AttrKey, list[tuple[Policy, OpCall, Write]]] = field(default_factory=dict)
     _standing: dict[str, bool] = field(default_factory=dict)
+    _about: set[str] = field(default_factory=set)  # entities
 
     def __post_init__(self) -> None:
+        self._about = {p.entity for p, _ in self.policies} | {d.attr.entity for _, d, _ in self.defaults}
         for policy, pattern in self.policies:
             # From outside there is no caller's side: what must run there is not performed.
             here = policy.calls if self.hop[0] is not None else tuple(c for c in policy.calls if c.side != "egress")
@@ -156,6 +158,8 @@ class AtHop:
         return not (self.program.entities[entity].connection and self._ends(writes))
 
     def _stands(self, entity: str) -> bool:
+        if self._about == {entity} and not self.program.entities[entity].connection:
+            return True  # quick: nothing here is about what carries it
         if entity not in self._standing:
             own = [self.program.entities[entity]] if self.program.entities[entity].connection else []
             over = {e.name for e in (*carriers(self.program.entities, entity), *own)}

@@ -257,12 +257,10 @@ class Problem:
     def _of_connection(self, rule: Rule) -> bool:
         """Whether a rule of a connection, of which there is one for many requests, depends on what is the case with
         single ones, or counts them."""
-        entities = self.program.entities
-        if rule.of_state is not None:
-            first = rule.sources[0].policy
-            return any(p.name == first and entities[p.entity].connection for p in self.program.policies)
+        if not self.program.entities[rule.entity].connection:
+            return False
         asked = any(isinstance(a, StateAtom) for a in rule.reads)
-        return entities[rule.operation.entity].connection and (rule.contextual or rule.versioned or asked)
+        return rule.of_state is not None or rule.contextual or rule.versioned or asked
 
     def _alone(self, rule: Rule, position: Position) -> str | None:
         """Why a dataplane that could run a rule at one end does not do so at both."""

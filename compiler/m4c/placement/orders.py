@@ -97,11 +97,12 @@ def _readers(
         if j != i and added[j] & read and meet(conds[j]):
             yield j, False
     writers = [j for j, r in enumerate(rules) if j != i and not r.terminal and any(w.attr in read for w in r.writes)]
-    of_value = None if reader.per is None else view_of(reader.per, schema).source
-    for j, other in enumerate(rules):
-        changes = any(w.attr == of_value for w in other.writes) or of_value in added[j]
-        if j != i and changes and not other.terminal and meet(when, conds[j]):
-            yield j, False
+    if reader.per is not None:
+        of_value = view_of(reader.per, schema).source
+        for j, other in enumerate(rules):
+            changes = any(w.attr == of_value for w in other.writes) or of_value in added[j]
+            if j != i and changes and not other.terminal and meet(when, conds[j]):
+                yield j, False
     said: set[int] = set()
     for chosen in (c for size in (1, 2) for c in combinations(writers, size)):
         if all(j in said for j in chosen):

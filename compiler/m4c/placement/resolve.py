@@ -195,12 +195,13 @@ class Resolver:
         if len(wanted) > 1:
             wanted = self._apart(here.hop, self._fold(here.hop, wanted))
         rules: list[Rule] = []
-        sealing = tuple(dict.fromkeys(w.operation for w in wanted if self._any(w, "both_ends")))
-        for w in wanted:
+        roles = [self._roles(w) for w in wanted]
+        sealing = tuple(dict.fromkeys(w.operation for w, of in zip(wanted, roles, strict=True) if "both_ends" in of))
+        for w, of in zip(wanted, roles, strict=True):
             patterns, cases = self._cases(w.when, here.hop)
             terminal = any(self._is_terminal(write) for write in w.writes)
-            outward, both_ends = self._any(w, "outward"), self._any(w, "both_ends")
-            said = (here.hop, w.entity, w.operation, w.args, w.writes, terminal, outward, w.side, w.sources, w.carries)
+            shows, both_ends = "outward" in of, "both_ends" in of
+            said = (here.hop, w.entity, w.operation, w.args, w.writes, terminal, shows, w.side, w.sources, w.carries)
             sealed = tuple(o for o in sealing if o != w.operation)
             marks = written(self.program, w.writes)
             rules.append(Rule(*said, patterns, cases, w.asks, both_ends, sealed, w.per, marks))
@@ -215,9 +216,9 @@ class Resolver:
         tied |= {(i, j): Order(i, j, same=True) for i, j in one_place(rules)}
         return rules, list(tied.values())
 
-    def _any(self, wanted: _Wanted, role: str) -> bool:
-        """Whether it writes an attribute with an annotation."""
-        return any(role in self.program.attribute(write.attr).roles for write in wanted.writes)
+    def _roles(self, wanted: _Wanted) -> frozenset[str]:
+        """The annotations of the attributes that it writes."""
+        return frozenset().union(*[self.program.attribute(write.attr).roles for write in wanted.writes])
 
     def _meet(self, hop: Hop, *conds: Cond) -> bool:
         """Can conditions hold together on the hop? Where the paths are too many to say: yes."""
