@@ -6,7 +6,9 @@ same. Then the policies are edited again and again. Two times are taken of each 
 
     the whole   from the edit until the last request that was judged by the old policies was sent: checking, planning,
                 building, validating, compiling for the kernel, and the swap
-    the swap    from when everything is validated and loaded; this is what the goals are about
+    the swap    from when everything is validated and loaded
+
+The goals are about the whole.
 
 Usage: python -m benchmarks.updates [--edits N] [--connections N] [--only DATAPLANE]; 1 if a request was lost, or
 judged by half a set of policies; a goal that is missed is said, and is no failure.
@@ -206,7 +208,7 @@ def table(results: Sequence[Result], connections: int) -> str:
     ]
     for r in results:
         whole, swap = (f"{statistics.median(v):.1f} ({max(v):.1f})" for v in (r.whole, r.swap))
-        met = "met" if statistics.median(r.swap) <= GOALS[r.dataplane] else "missed"
+        met = "met" if statistics.median(r.whole) <= GOALS[r.dataplane] else "missed"
         cells = (r.dataplane, len(r.swap), r.requests, r.lost, r.split, whole, swap, f"{GOALS[r.dataplane]:.0f}", met)
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
