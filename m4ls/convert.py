@@ -82,8 +82,14 @@ def diagnostic(found: Diagnostic, convert: Converter) -> types.Diagnostic:
         code_description=_described(found.code),
         source=SOURCE,
         related_information=related or None,
-        tags=[types.DiagnosticTag.Unnecessary] if found.unnecessary else None,
+        tags=_tags(found),
     )
+
+
+def _tags(found: Diagnostic) -> list[types.DiagnosticTag] | None:
+    if found.unnecessary:
+        return [types.DiagnosticTag.Unnecessary]
+    return [types.DiagnosticTag.Deprecated] if found.deprecated else None
 
 
 def _described(code: str) -> types.CodeDescription | None:

@@ -105,6 +105,7 @@ class _Able:
 
     snippets: bool = False
     signatures: bool = False
+    strikes: bool = False  # what is deprecated through
     later: frozenset[str] = frozenset()
 
     @classmethod
@@ -114,7 +115,9 @@ class _Able:
         if item is None:
             return cls()
         later = item.resolve_support.properties if item.resolve_support else ()
-        return cls(bool(item.snippet_support), bool(item.label_details_support), frozenset(later))
+        tags = item.tag_support.value_set if item.tag_support else ()
+        strikes = types.CompletionItemTag.Deprecated in tags
+        return cls(bool(item.snippet_support), bool(item.label_details_support), strikes, frozenset(later))
 
 
 def _add(
@@ -138,6 +141,7 @@ def _item(c: Completion, file: str, convert: Converter, able: _Able) -> types.Co
         label=p.label,
         label_details=types.CompletionItemLabelDetails(detail=p.detail) if beside else None,
         kind=_KINDS[p.kind],
+        tags=[types.CompletionItemTag.Deprecated] if able.strikes and p.deprecated else None,
         detail=None if beside else p.detail or None,
         sort_text=f"{c.order:04}",
         filter_text=p.filter if p.filter != p.label else None,

@@ -134,6 +134,33 @@ async def test_what_has_no_effect_is_said_to_be_unnecessary(client: LanguageClie
 
 
 @pytest.mark.asyncio
+async def test_what_is_deprecated_is_struck_through(client: LanguageClient, tmp_path: Path) -> None:
+    """Where it is used, and where it is proposed."""
+    file = tmp_path / "ws/old.m4"
+    file.write_text(
+        "spec old {\n    tier proxy;\n    cost 1;\n    supports HttpRequest {\n"
+        "        attribute zone: string;\n        /// Deprecated: use a header.\n"
+        "        operation SetZone(to: string) writes zone = to;\n    }\n}\n"
+        'policy p (HttpRequest r) on web -> f { r.SetZone("a"); }\n'
+    )
+    uri = opened(client, file)
+
+    def deprecated() -> list[types.Diagnostic]:
+        return [d for d in client.diagnostics.get(uri, ()) if d.code == "deprecated"]
+
+    await until(lambda: deprecated(), lambda: f"there are {client.diagnostics.get(uri)}")
+    (found,) = deprecated()
+    assert list(found.tags or ()) == [types.DiagnosticTag.Deprecated]
+    position = types.Position(9, file.read_text().splitlines()[9].index("SetZone"))
+    params = types.CompletionParams(types.TextDocumentIdentifier(uri), position)
+    answer = await client.text_document_completion_async(params)
+    assert isinstance(answer, types.CompletionList)
+    struck = {item.label: list(item.tags or ()) for item in answer.items}
+    assert struck["SetZone"] == [types.CompletionItemTag.Deprecated]
+    assert struck["SetHeader"] == []
+
+
+@pytest.mark.asyncio
 async def test_everything_in_a_file_is_fixed_when_that_is_asked_for(client: LanguageClient, tmp_path: Path) -> None:
     file = tmp_path / "ws/more.m4"
     file.write_text(

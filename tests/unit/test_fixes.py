@@ -22,6 +22,7 @@ CASES = Path(__file__).parents[1] / "fixes" / "cases.md"
 EXAMPLES = [code for code in RULES if example(code)]
 # Nobody but the author can know what was meant, or what is wrong is not in the text.
 NO_FIX = {
+    "deprecated": "what to use instead is said in words",
     "merged": "nothing is wrong",
     "missing-argument": "the value",
     "bad-template": "what the template is to say",

@@ -37,6 +37,7 @@ class Rule:
     why: str
     mend: str
     unnecessary: bool = False  # editors may fade the text
+    deprecated: bool = False  # editors may strike the text through
     blocks_plan: bool = False  # a program with it has no meaning that could be planned
     pairs: str = ""
     since: str = "0.1.0"  # the version that reports it first
@@ -125,6 +126,14 @@ RULES: dict[str, Rule] = {
             _W,
             "It holds for every request, or for none.",
             "Correct it, or leave it out.",
+        ),
+        Rule(
+            "deprecated",
+            "Something deprecated is used",
+            _W,
+            "Its spec says that there is something better, or that it will go. Until then it means what it meant.",
+            "Do what the message says; the documentation of the declaration begins a paragraph with `Deprecated:`.",
+            deprecated=True,
         ),
         Rule(
             "unsided-state",

@@ -39,6 +39,7 @@ class Diagnostic:
     message: str
     related: tuple[RelatedSpan, ...]
     unnecessary: bool
+    deprecated: bool
     problems: tuple[Problem, ...]
     place: Place
 
@@ -191,6 +192,5 @@ def _diagnostic(
 ) -> Diagnostic:
     kind = rule(problem.code)
     severity = workspace.severity(problem)
-    return Diagnostic(
-        workspace.span(place), severity, problem.code, message, related, kind.unnecessary, problems, place
-    )
+    tags = (kind.unnecessary, kind.deprecated)
+    return Diagnostic(workspace.span(place), severity, problem.code, message, related, *tags, problems, place)

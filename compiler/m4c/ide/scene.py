@@ -11,6 +11,7 @@ from lark import Token, Tree
 
 from m4c import project
 from m4c.ide.cursor import Cursor, Piece, kind_of, text_of
+from m4c.semantics.deprecated import deprecation
 from m4c.semantics.model import Attribute, Dataplane, Entity, Graph, Operation, Param, StateCondition
 from m4c.semantics.schema import Schema
 from m4c.syntax import words
@@ -45,6 +46,10 @@ class Proposal:
     @property
     def text(self) -> str:
         return self.insert or self.label
+
+    @property
+    def deprecated(self) -> bool:
+        return deprecation(self.doc) is not None
 
     @property
     def filter(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from m4c.semantics.amend import Change
+from m4c.semantics.deprecated import use_of
 from m4c.semantics.model import (
     TRUE,
     Atom,
@@ -73,6 +74,8 @@ def attribute_of(ref: t.Ref, cx: ExprContext) -> tuple[AttrKey, Attribute] | Non
         known = [*entity.attributes, *entity.views]
         scope.problems.append(unknown(f"attribute of {entity.name}", name.text, known, scope.at(name)))
         return None
+    remark = use_of(attribute.name, attribute.doc, attribute.place, scope.at(name))
+    scope.remarks += [] if remark is None else [remark]
     key: str | None = None
     if attribute.key is not None:
         if len(rest) != 1 or not isinstance(rest[0], t.Str):

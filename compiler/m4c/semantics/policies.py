@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from m4c.semantics.conditions import ExprContext, attribute_key, condition
+from m4c.semantics.deprecated import use_of
 from m4c.semantics.model import (
     STATE,
     TRUE,
@@ -110,7 +111,7 @@ def check_policy(decl: t.PolicyDecl, file: str, key: str, schema: Schema, names:
         doc=decl.doc,
         ifs=tuple(body.ifs),
     )
-    return Checked(None if scope.problems else policy, tuple(scope.problems))
+    return Checked(None if scope.problems else policy, (*scope.problems, *scope.remarks))
 
 
 def connection_pattern(entity: Entity, pattern: t.PatternNode, scope: Scope) -> None:
@@ -237,6 +238,8 @@ class _Body:
                 )
             scope.problems.append(problem)
             return
+        remark = use_of(operation.name, operation.doc, operation.place, scope.at(name))
+        scope.remarks += [] if remark is None else [remark]
         args = arguments(operation, call, name, self.cx, self.schema)
         if args is None:
             return
@@ -359,7 +362,10 @@ class _States:
                 problem = Problem("type-mismatch", message, scope.at(at))
             scope.problems.append(problem)
             return None
-        args = arguments(kind.conditions[name.text], call, name, self.cx, self.schema)
+        asked = kind.conditions[name.text]
+        remark = use_of(asked.name, asked.doc, asked.place, scope.at(name))
+        scope.remarks += [] if remark is None else [remark]
+        args = arguments(asked, call, name, self.cx, self.schema)
         self.asked += 1
         return StateAtom(state.name, name.text, self.policy, self.asked - 1, tuple((args or {}).items()))
 

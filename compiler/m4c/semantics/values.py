@@ -28,11 +28,13 @@ class Spanned(Protocol):
 
 @dataclass(slots=True)
 class Scope:
-    """Where a declaration's checks report to: its file and key, and the problems found so far."""
+    """Where a declaration's checks report to: its file and key, the problems found so far, and what is worth saying
+    though it is no problem for what it means."""
 
     file: str
     decl: str
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
 
     def at(self, node: Spanned) -> Place:
         return Place(self.file, self.decl, node.start, node.end)
