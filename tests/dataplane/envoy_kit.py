@@ -106,6 +106,7 @@ def site(side: str, peer: str, rules: list[dict[str, Any]], *, service: str = "c
         "caller": caller,
         "callee": callee,
         "entry": caller is None,
+        "protocol": "http",
         "requests": True,
         "versions": [],
         "rules": rules,

@@ -60,6 +60,7 @@ def build(out: Path, elements: Sequence[tuple[str, str]], rules: Rules, base_por
                     "caller": caller,
                     "callee": callee,
                     "entry": caller is None,
+                    "protocol": "http",
                     "requests": True,
                     "versions": list(GRAPH.services[callee].versions),
                     "rules": here.get("rules", []),
