@@ -30,7 +30,7 @@ from m4bpf import KernelError, libbpf
 
 from benchmarks import dataplane_table as table
 from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check
-from benchmarks.dataplane_load import Sample, load
+from benchmarks.dataplane_load import interleaved, load
 from benchmarks.dataplane_stand import Refused, Standing, build, cgroups, compile_app, stand, write_hop
 
 SENT, BOTH = "sent", "sent and received"
@@ -225,10 +225,7 @@ def measure(args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
     context = {check(Arm(arm, NAMES[arm], "ebpf", ("caller",), CALLER), meshes[arm]) for arm in (SENT, BOTH)}.pop()
     headers = [f"{CONTEXT}: {context}", f"{GROUP}: beta"]
     for number in CONNECTIONS:
-        found: dict[str, list[Sample]] = {arm: [] for arm in meshes}
-        for _ in range(args.rounds):
-            for arm in chosen.sample(list(meshes), len(meshes)):
-                found[arm].append(load(meshes[arm], folder, number, headers, seconds=args.seconds))
+        found = interleaved(meshes, folder, number, headers, rounds=args.rounds, seconds=args.seconds, chosen=chosen)
         lines = list(table.rows(found, NAMES, {}, NOTHING))
         print(f"{number} connection{'s' * (number > 1)}\n\n{table.text(table.HEAD, lines)}\n", flush=True)
     for arm, mesh in meshes.items():

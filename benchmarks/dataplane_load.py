@@ -7,9 +7,10 @@ import os
 import shutil
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from m4deploy import processes
 
@@ -76,6 +77,24 @@ def sample(rows: Sequence[tuple[int, int, int]], cpu: float, machine: float) -> 
         cpu / len(rows),
         machine / len(rows),
     )
+
+
+def interleaved(
+    meshes: Mapping[str, Standing],
+    folder: Path,
+    connections: int,
+    headers: Sequence[str],
+    *,
+    rounds: int,
+    seconds: float,
+    chosen: Random,
+) -> dict[str, list[Sample]]:
+    """Load on each mesh in each round, as fast as answers come. `chosen` draws the order within a round."""
+    found: dict[str, list[Sample]] = {arm: [] for arm in meshes}
+    for _ in range(rounds):
+        for arm in chosen.sample(list(meshes), len(meshes)):
+            found[arm].append(load(meshes[arm], folder, connections, headers, seconds=seconds))
+    return found
 
 
 def load(

@@ -29,7 +29,7 @@ from m4deploy.processes import split_address
 
 from benchmarks import dataplane_table as table
 from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check, entered
-from benchmarks.dataplane_load import Sample, load
+from benchmarks.dataplane_load import interleaved
 from benchmarks.dataplane_stand import HERE, Refused, Standing, build, cgroups, compile_app, stand, write_hop
 
 NAMES = {NOTHING: "nothing", CONTROL: "nothing again (control)", "sockets": "sockets", "packets": "packets"}
@@ -109,10 +109,9 @@ def main() -> int:
         headers = [f"{CONTEXT}: {context}", f"{GROUP}: beta"]
         stack.enter_context(packets(built, meshes["packets"], folder / "packets-hook"))
         for connections in CONNECTIONS:
-            found: dict[str, list[Sample]] = {arm: [] for arm in meshes}
-            for _ in range(args.rounds):
-                for arm in chosen.sample(list(meshes), len(meshes)):
-                    found[arm].append(load(meshes[arm], folder, connections, headers, seconds=args.seconds))
+            found = interleaved(
+                meshes, folder, connections, headers, rounds=args.rounds, seconds=args.seconds, chosen=chosen
+            )
             lines = list(table.rows(found, NAMES, {}, NOTHING))
             print(f"{connections} connection{'s' * (connections > 1)}\n\n{table.text(table.HEAD, lines)}\n")
         for arm in ("sockets", "packets"):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+import m4bpf
+import pytest
 from m4deploy.processes import split_address
 
 CLIENTS = 4
@@ -63,3 +66,11 @@ class Load:
     def last(self) -> list[tuple[int, bytes]]:
         """The last status and body that each client got."""
         return [next((s, b) for c, s, b in reversed(self.seen) if c == n) for n in range(CLIENTS)]
+
+
+def skip_without_a_stand() -> None:
+    """Benchmarks of the dataplanes need a load generator, and a kernel that takes programs."""
+    if shutil.which("h2load") is None:
+        pytest.skip("h2load is missing: scripts/setup-system.sh bench")
+    if m4bpf.cgroup_root() is None or not m4bpf.probe().ok:
+        pytest.skip("the kernel dataplane cannot run here")

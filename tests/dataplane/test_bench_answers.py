@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import m4bpf
-import pytest
+from load_kit import skip_without_a_stand
 from ports import free_base
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_short_run() -> None:
-    if shutil.which("h2load") is None:
-        pytest.skip("h2load is missing: scripts/setup-system.sh bench")
-    if m4bpf.cgroup_root() is None or not m4bpf.probe().ok:
-        pytest.skip("the kernel dataplane cannot run here")
+    skip_without_a_stand()
     command = [sys.executable, "-m", "benchmarks.answers", "--rounds", "1", "--seconds", "0.3", "--stalls", "1000"]
     command += ["--base-port", str(free_base(250))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)

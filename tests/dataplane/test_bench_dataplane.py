@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import m4bpf
-import pytest
+from load_kit import skip_without_a_stand
 from ports import free_base
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_short_run(tmp_path: Path) -> None:
-    if shutil.which("h2load") is None:
-        pytest.skip("h2load is missing: scripts/setup-system.sh bench")
-    if m4bpf.cgroup_root() is None or not m4bpf.probe().ok:
-        pytest.skip("the kernel dataplane cannot run here")
+    skip_without_a_stand()
     out = tmp_path / "dataplane.json"
     options = "--rounds 2 --seconds 0.3 --connections 1,16 --application 2 --stalls 300"
     options += " --only kernel envoy kernel-both envoy-mtls"
