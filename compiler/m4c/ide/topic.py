@@ -49,7 +49,7 @@ def stems(text: str) -> frozenset[str]:
 
 def shared(about: Topic, names: Iterable[str]) -> dict[str, int]:
     """Of names of one kind, those that share words with a topic, each with how much: more for a word of its own, less
-    for one that is only a part of a longer word, as `time` is of `SetTimeout`."""
+    for one that is only a part of a longer word, as `time` is of `timeout`."""
     known = {name: stems(name) for name in names}
     letters = {name: "".join(_LETTERS.findall(name)).lower() for name in known}
     found: Counter[str] = Counter()

@@ -74,8 +74,7 @@ def attribute_of(ref: t.Ref, cx: ExprContext) -> tuple[AttrKey, Attribute] | Non
         known = [*entity.attributes, *entity.views]
         scope.problems.append(unknown(f"attribute of {entity.name}", name.text, known, scope.at(name)))
         return None
-    remark = use_of(attribute.name, attribute.doc, attribute.place, scope.at(name))
-    scope.remarks += [] if remark is None else [remark]
+    scope.remarks += use_of(attribute.name, attribute.doc, attribute.place, scope.at(name))
     key: str | None = None
     if attribute.key is not None:
         if len(rest) != 1 or not isinstance(rest[0], t.Str):

@@ -16,10 +16,10 @@ def deprecation(doc: str) -> str | None:
     return None if found is None else " ".join(found[1].split())
 
 
-def use_of(name: str, doc: str, declared: Place | None, place: Place) -> Problem | None:
-    """What to say of a use, if what is used is deprecated."""
+def use_of(name: str, doc: str, declared: Place | None, place: Place) -> tuple[Problem, ...]:
+    """What to say of a use: nothing, unless what is used is deprecated."""
     said = deprecation(doc)
     if said is None:
-        return None
+        return ()
     related = () if declared is None else (Related(declared, "declared here"),)
-    return Problem("deprecated", f"`{name}` is deprecated" + (f": {said}" if said else ""), place, related)
+    return (Problem("deprecated", f"`{name}` is deprecated" + (f": {said}" if said else ""), place, related),)

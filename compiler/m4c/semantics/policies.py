@@ -238,8 +238,7 @@ class _Body:
                 )
             scope.problems.append(problem)
             return
-        remark = use_of(operation.name, operation.doc, operation.place, scope.at(name))
-        scope.remarks += [] if remark is None else [remark]
+        scope.remarks += use_of(operation.name, operation.doc, operation.place, scope.at(name))
         args = arguments(operation, call, name, self.cx, self.schema)
         if args is None:
             return
@@ -363,8 +362,7 @@ class _States:
             scope.problems.append(problem)
             return None
         asked = kind.conditions[name.text]
-        remark = use_of(asked.name, asked.doc, asked.place, scope.at(name))
-        scope.remarks += [] if remark is None else [remark]
+        scope.remarks += use_of(asked.name, asked.doc, asked.place, scope.at(name))
         args = arguments(asked, call, name, self.cx, self.schema)
         self.asked += 1
         return StateAtom(state.name, name.text, self.policy, self.asked - 1, tuple((args or {}).items()))
