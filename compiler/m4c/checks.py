@@ -50,7 +50,10 @@ def syntax_problems(db: Database, file: str) -> tuple[Problem, ...]:
                 at, missing = p.insert
                 title = f"Add the missing `{' '.join(missing.split())}`"
                 fixes = (Fix(title, (Edit(Place(file, ref.key, at, at), missing),)),)
-            out.append(Problem(p.code, p.message, Place(file, ref.key, p.start, p.end), fixes=fixes))
+            place = Place(file, ref.key, p.start, p.end)
+            if p.instead is not None:
+                fixes = (Fix(f"Change to `{p.instead}`", (Edit(place, p.instead),)),)
+            out.append(Problem(p.code, p.message, place, fixes=fixes))
         if isinstance(ref.parsed.decl, t.PolicyDecl):
             for text in ref.parsed.decl.during:
                 message = "`during` is reserved for a later version of M4"

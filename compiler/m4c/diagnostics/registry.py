@@ -221,7 +221,7 @@ RULES: dict[str, Rule] = {
             "The text is not M4",
             _E,
             "The statement cannot be read; everything around it is still checked.",
-            "The message says what could stand there.",
+            "Correct what is marked, the first finding first; the page of the language shows how all is written.",
         ),
         Rule(
             "unknown-name",
@@ -252,7 +252,7 @@ RULES: dict[str, Rule] = {
             "An argument is missing",
             _E,
             "The operation cannot be performed without it.",
-            "Give it.",
+            "Give it between the parentheses, at its place or as `NAME: VALUE`.",
         ),
         Rule(
             "missing-declaration",

@@ -26,7 +26,8 @@ class Token:
 class SyntaxProblem:
     """What is wrong with the text of an item: a message for people, and where (offsets in the item).
 
-    `insert`: a text that mends it, and the offset where it is missing.
+    `insert`: a text that mends it, and the offset where it is missing. `instead`: what is meant in place of what stands
+    there.
     """
 
     message: str
@@ -34,6 +35,7 @@ class SyntaxProblem:
     end: int
     code: str = "syntax-error"
     insert: tuple[int, str] | None = None
+    instead: str | None = None
 
 
 def problem(message: str, token: Token) -> SyntaxProblem:

@@ -6,6 +6,7 @@ item is parsed again, so everything around a mistake keeps its meaning. A missin
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -25,6 +26,11 @@ from m4c.syntax.parser import ParsedItem, fast, grammar, in_order
 
 MAX_ERRORS = 8  # an item with more is left as it is: the first ones say enough
 _CLOSED = re.compile(r'r?"(?:[^"\\]|\\.)*"')
+_WORD = re.compile(r"[A-Za-z_](?:[\w.-]*\w)?", re.A)
+_ARROW = re.compile(r"(?<![\w.-])[=-]{2,}>|=>|→|>")
+_SINGLE = re.compile(r"'([^'\"\\\r\n]*)'")
+_NEGATED = re.compile(r"\bnot[ \t]+\Z")
+_SIGNS = {"and": "&&", "or": "||", "AND": "&&", "OR": "||"}  # as other languages write them
 LONGEST = 40  # characters of the text that a message repeats
 
 _TERMINALS = {
@@ -203,6 +209,11 @@ def _keywords() -> frozenset[str]:
     return frozenset(word for word in _fixed().values() if word.isidentifier())
 
 
+def _comparisons(names: set[str]) -> set[str]:
+    """The comparisons that are words, if one could stand there."""
+    return set(re.findall(r"[a-z_]+", str(grammar().get_terminal("CMP").pattern.value))) if "CMP" in names else set()
+
+
 def _expected(names: Iterable[str]) -> str:
     """What could stand there, as a phrase; empty if it is too much to list."""
     known = _fixed()
@@ -229,6 +240,13 @@ def _recover(source: str, error: UnexpectedInput) -> tuple[SyntaxProblem, str | 
         message = "expected `;` at the end of the statement"
         problem = SyntaxProblem(message, max(spot - 1, 0), spot, insert=(spot, ";"))
         return problem, source[:spot] + ";" + _spaces(source, spot + 1, at)[spot + 1 :]
+    for closing, name in ((")", "RPAR"), ("]", "RSQB")):
+        if name in accepts and source[at] in ";{}":
+            problem = SyntaxProblem(f"a closing `{closing}` is missing", max(spot - 1, 0), spot, insert=(spot, closing))
+            return problem, _blank_statement(source, at)
+    slip = _slip(source, at, set(accepts))
+    if slip is not None:
+        return slip, _blank_statement(source, slip.start)
     bad = TOKEN.match(source, at)
     end = bad.end() if bad else at + 1
     found, expected = source[at:end], _expected(accepts)
@@ -286,7 +304,7 @@ def _hint(found: str, before: str, accepts: set[str]) -> str:
         return "the string is not closed on its line"
     if found == "-" and re.search(r"[A-Za-z0-9_.-]\Z", before):
         return "a name does not end in `-`, unless it is quoted"
-    if "->" in signs and found[0] in "=-→>":
+    if "->" in signs and found[0] in "=-":
         return "the steps of a call path are joined by `->`"
     if found in _keywords() and "STRING" in accepts and not accepts & {"INT", "REGEX"}:
         return f"`{found}` is a keyword here; as a name it stands in quotes"
@@ -301,6 +319,38 @@ def _hint(found: str, before: str, accepts: set[str]) -> str:
     if not found.isprintable() or found.isspace():
         return f"an invisible character (U+{ord(found[0]):04X}) cannot stand here"
     return ""
+
+
+def _slip(source: str, at: int, accepts: set[str]) -> SyntaxProblem | None:
+    """What is written as in other languages, or nearly as it should be, with what it should be."""
+    signs = {_fixed().get(a) for a in accepts}
+    word = _WORD.match(source, at)
+    text = _SINGLE.match(source, at)
+    negated = _NEGATED.search(source, 0, at)
+    arrow = _ARROW.match(source, at)
+    if source[at] == "=" and "CMP" in accepts:
+        return SyntaxProblem("two things are compared by `==`", at, at + 1, instead="==")
+    if source[at] == "=" and accepts == {"COLON"}:
+        return SyntaxProblem("expected `:`, found `=`", at, at + 1, instead=":")
+    if arrow is not None and "->" in signs:
+        return SyntaxProblem("the steps of a call path are joined by `->`", at, arrow.end(), instead="->")
+    if text is not None and "STRING" in accepts:
+        return SyntaxProblem("a string stands between double quotes", at, text.end(), instead=f'"{text[1]}"')
+    if negated is not None and word is not None:
+        return SyntaxProblem("what does not hold has a `!` before it", negated.start(), at, instead="!")
+    if word is None:
+        return None
+    if word[0] in _SIGNS and _SIGNS[word[0]] in signs:
+        sign = _SIGNS[word[0]]
+        return SyntaxProblem(f"`{word[0]}` is written `{sign}`", at, word.end(), instead=sign)
+    if accepts == {"STRING"}:
+        message = f"expected a string, found {_quoted(word[0])} without quotes"
+        return SyntaxProblem(message, at, word.end(), instead=f'"{word[0]}"')
+    close = difflib.get_close_matches(word[0], sorted(_keywords() & signs | _comparisons(accepts)), 1, 0.7)
+    if close:
+        message = f"{_quoted(word[0])} cannot stand here; did you mean `{close[0]}`?"
+        return SyntaxProblem(message, at, word.end(), instead=close[0])
+    return None
 
 
 def _blank_statement(source: str, at: int) -> str | None:
