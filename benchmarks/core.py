@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import json
 import os
 import signal
@@ -40,11 +39,12 @@ def measure_edits(folder: Path, count: int, seed: int, seconds: float) -> list[F
     The analyses must come out as they began: figures of a core that answers wrong are worth nothing.
     """
     from m4c import checks
+    from m4c.garbage import settle
     from m4c.workspace import Workspace
 
     workspace = Workspace([folder])
     before = workspace.problems(quick=True)
-    gc.freeze()  # as the language server does after its first check
+    settle()  # as the language server does after its first check
     files = texts(folder)
     of_file: list[float] = []
     of_all: list[float] = []

@@ -178,15 +178,8 @@ def opened(folder: Path) -> tuple[Workspace, str, Program]:
     program = project.program(workspace.db, mesh)
     if program is None:
         raise RuntimeError(f"no program in {folder}")
-    _settle()
-    return workspace, mesh, program
-
-
-def _settle() -> None:
-    """As the language server does after its first check: what is there by now stays, and no garbage is looked for in
-    it."""
     gc.collect()
-    gc.freeze()
+    return workspace, mesh, program
 
 
 def measure(row: Row, rounds: int, seed: int) -> tuple[Figure, Plan, Program]:
@@ -301,6 +294,7 @@ def plain_peer(program: Program, limit: float) -> tuple[float, int | None]:
 def measure_edits(count: int, seed: int) -> Figure:
     """Edits of single policies within one process, each from the new text to the new plan; then it is taken back."""
     from m4c import project
+    from m4c.garbage import settle
 
     rng = Random(seed)
     times: list[float] = []
@@ -312,7 +306,8 @@ def measure_edits(count: int, seed: int) -> Figure:
         if before is None:
             return Figure("edit", "s", note="failed: there is no plan")
         worst = before.gap
-        _settle()
+        gc.collect()
+        settle()  # as the language server does after its first check
         for _ in range(count):
             file = rng.choice(sorted(folder.glob("policies-*.m4")))
             old = file.read_text()

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
+from m4c.garbage import settle
 from pygls.exceptions import JsonRpcException
 
 from m4ls.analyst import Interrupted
@@ -192,7 +193,7 @@ class Checker:
 def _prepare(workspace: Workspace) -> None:
     """Once, after the first check."""
     _ask_again(workspace)
-    gc.freeze()  # what is known by now stays, and is much: looking through it for garbage would take long at some edits
+    settle()
     gc.set_threshold(*OFTEN)
 
 
