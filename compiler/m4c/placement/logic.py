@@ -28,6 +28,7 @@ from m4c.semantics.model import (
 )
 
 _FIRING = AttrKey("", "firing")
+_NONE: frozenset[int] = frozenset()
 _MANY = 12  # parts of a condition beyond which its redundant ones are not looked for
 
 
@@ -38,6 +39,8 @@ def firing(pattern: int | None) -> Cond:
 
 def fired_patterns(cond: Cond) -> frozenset[int]:
     """The numbers of the patterns on whose firing a condition depends."""
+    if isinstance(cond, Atom) and cond.attr.entity:
+        return _NONE
     found: set[int] = set()
     left = [cond]
     while left:
@@ -100,7 +103,14 @@ class Logic:
         return known
 
     def implies(self, a: Cond, b: Cond) -> bool:
-        return a == b or not self.satisfiable(all_of(a, negate(b)))
+        if a is b or a == b:
+            return True
+        if isinstance(a, And | Or) or isinstance(b, And | Or):
+            return not self.satisfiable(all_of(a, negate(b)))
+        try:  # quick: single comparisons are compiled once each, not once for each pair
+            return self._solver.implies(a, b)
+        except TooComplex:
+            return False
 
     def equivalent(self, a: Cond, b: Cond) -> bool:
         return self.implies(a, b) and self.implies(b, a)

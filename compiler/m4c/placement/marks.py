@@ -160,7 +160,7 @@ class Marking:
 
     def of(self, policies: Sequence[tuple[Policy, int | None]]) -> Marks | None:
         """The marks, if one of some policies of the program has to do with any."""
-        return self.marks if any(self._known[id(p)][1] for p, _ in policies) else None
+        return self.marks if self.marks is not None and any(self._known[id(p)][1] for p, _ in policies) else None
 
 
 def _touches(program: Program, policy: Policy) -> bool:

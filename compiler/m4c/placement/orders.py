@@ -18,7 +18,7 @@ earlier than what may end the request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from itertools import combinations
 from typing import TypeAlias
 
@@ -50,11 +50,15 @@ def orders_of(program: Program, here: AtHop, conds: Sequence[Cond], rules: Seque
     answers = [program.entities[rule.entity].answers for rule in rules]
     denied = set(_denied(program, rules))
     found = {(i, j): False for i, j in denied if meet(conds[i], conds[j])}
+    touched = {w.attr for rule in rules if not rule.terminal for w in rule.writes}.union(*added)
+    shown = any(rule.outward for rule in rules) or any(answers)
     for i, rule in enumerate(rules):
-        for j, same in _readers(program, here, conds, rules, i, added, meet):
+        for j, same in _readers(program, here, conds, rules, i, added, meet, touched):
             found[(j, i) if answers[j] else (i, j)] = same
         written = {w.attr for w in rule.writes}
         counts = rule.of_state is not None and not answers[i]
+        if not (counts or (rule.terminal and shown) or any(map(written.intersection, added))):
+            continue
         for j, other in enumerate(rules):
             if (i, j) in denied or (j, i) in denied:
                 continue
@@ -88,11 +92,15 @@ def _readers(
     i: int,
     added: Sequence[set[AttrKey]],
     meet: Meet,
+    touched: Set[AttrKey],
 ) -> Iterator[tuple[int, bool]]:
-    """The rules that must not stand before rule `i`, because they change what it reads; whether at the same place."""
+    """The rules that must not stand before rule `i`, because they change what it reads; whether at the same place.
+    `touched`: all that some rule changes."""
     reader, when = rules[i], conds[i]
     schema = program.attribute
     read = {view_of(a.attr, schema).source for a in atoms(when) if isinstance(a, Atom) and a.attr.entity}
+    if reader.per is None and read.isdisjoint(touched):
+        return
     for j in range(len(rules)):
         if j != i and added[j] & read and meet(conds[j]):
             yield j, False

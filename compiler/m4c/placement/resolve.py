@@ -22,10 +22,9 @@ from m4c.placement.logic import Logic, fired_patterns, firing, with_firings
 from m4c.placement.marks import Marking, one_place, without_idle, written
 from m4c.placement.orders import orders_of
 from m4c.placement.patterns import Patterns
-from m4c.placement.rules import Case, Order, Rule, Source, Unenforceable, default_source, effect_of, writes_of
+from m4c.placement.rules import Case, Order, Rule, Source, Unenforceable, default_source, effect_of, realised
 from m4c.semantics.effects import Orders, orders
 from m4c.semantics.model import (
-    ABSENT,
     FALSE,
     STATE,
     AttrKey,
@@ -183,7 +182,7 @@ class Resolver:
         for policy, call in here.calls():
             if not here.idle(policy.entity, call.writes):
                 source = Source(policy.name, call.index)
-                wanted += self._bounded(here.hop, source, partial(self._of_call, here, policy, call))
+                wanted += self._bounded(here.hop, source, partial(self._of_call, here, policy, call, source))
         for policy, pattern in here.policies if self.program.states else ():
             for atom, call, when in here.asked(policy, pattern) if not here.idle(policy.entity) else ():
                 source = Source(policy.name, call.index)
@@ -240,14 +239,13 @@ class Resolver:
             return []
         return [] if made is None else [made]
 
-    def _of_call(self, here: AtHop, policy: Policy, call: OpCall) -> _Wanted | None:
+    def _of_call(self, here: AtHop, policy: Policy, call: OpCall, source: Source) -> _Wanted | None:
         """None if it never runs on this hop, needs no operation, or cannot be had."""
         if self._passive(call.writes):
             return None
         when = here.effective(policy, call)
         if not self.possible(here.hop, when):
             return None
-        source = Source(policy.name, call.index)
         problem = self._unmergeable(here, policy, call)
         if problem is not None:
             self._refuse(source, here.hop, here.left(policy, call), problem)
@@ -294,13 +292,13 @@ class Resolver:
         if not self.possible(here.hop, when):
             return None
         source = default_source(index, default)
-        realised = self._realised(default)
-        if realised is None:
+        found = realised(self.program, default)
+        if found is None:
             value = show(default.value, self.program.attribute(default.attr).type)
             reason = f"no operation of {default.attr.entity} writes {default.attr} = {value} and nothing else"
             self._refuse(source, here.hop, when, reason)
             return None
-        operation, args, writes = realised
+        operation, args, writes = found
         # One that ends the request keeps nothing of what others write.
         if not any(self._is_terminal(w) for w in writes):
             for w in writes:
@@ -313,41 +311,6 @@ class Resolver:
         carries = (Source(p.name, c.index) for p, c, _ in here.writers(default.attr) if self._passive(c.writes))
         carried = tuple(dict.fromkeys(carries))
         return _Wanted(when, default.attr.entity, operation, args, writes, operation.side, (source,), carried)
-
-    def _realised(self, default: Default) -> tuple[Operation, tuple[tuple[str, Value], ...], tuple[Write, ...]] | None:
-        """The operation, with arguments, that writes a default's value and otherwise only declared defaults.
-
-        One that a dataplane of the mesh supports goes first, then one that writes less, then by name.
-        """
-        entity = self.program.entities[default.attr.entity]
-        supported = {op for d in self.program.dataplanes.values() for e, op in d.operations if e == entity.name}
-        ranked = sorted(entity.operations.values(), key=lambda o: (o.name not in supported, len(o.writes), o.name))
-        for operation in ranked:
-            given: dict[str, Value] = {}
-            types = {p.name: p.type for p in operation.params}
-            for write in operation.writes:
-                attribute = entity.attributes[write.attribute]
-                target = attribute.name == default.attr.attribute
-                value = default.value if target else attribute.default
-                if write.in_set:  # the default has to be a set of one
-                    value = value[0] if isinstance(value, tuple) and len(value) == 1 else None
-                if value is None or (write.value != value and not write.value_is_param):
-                    break
-                if value is ABSENT and write.value_is_param and not types[str(write.value)].optional:
-                    break
-                key = default.attr.key if target else None
-                if not write.key_is_param and write.key != key:
-                    break
-                if write.key_is_param and (key is None or given.setdefault(str(write.key), key) != key):
-                    break
-                if write.value_is_param and given.setdefault(str(write.value), value) != value:
-                    break
-            else:
-                args = {p.name: given.get(p.name, p.default) for p in operation.params}
-                full = {name: value for name, value in args.items() if value is not None}
-                if len(full) == len(args) and any(w.attribute == default.attr.attribute for w in operation.writes):
-                    return operation, tuple(full.items()), writes_of(operation, full)
-        return None
 
     def _passive(self, writes: Iterable[Write]) -> bool:
         return all(self.program.attribute(w.attr).default == w.value for w in writes)
@@ -459,11 +422,15 @@ class Resolver:
         except TooManyStates:
             return None
         both = replace(old, sources=old.sources + new.sources, carries=tuple(dict.fromkeys(old.carries + new.carries)))
-        if new.side in (None, old.side) and all(self.logic.implies(b[k], a[k]) for k in a):
+        covers = all(self.logic.implies(b[k], a[k]) for k in a)
+        if covers and new.side in (None, old.side):
             return both
-        if old.side in (None, new.side) and all(self.logic.implies(a[k], b[k]) for k in a):
+        covered = all(self.logic.implies(a[k], b[k]) for k in a)
+        if covered and old.side in (None, new.side):
             return replace(both, when=new.when, side=new.side)
         if old.side != new.side and None not in (old.side, new.side):
+            return None
+        if not patterns and not adds and not (covers and covered):
             return None
         conds = [c for c in (*a.values(), *b.values()) if self.logic.satisfiable(c)]
         if adds or all(self.logic.equivalent(conds[0], c) for c in conds[1:]):  # or only their paths differ
@@ -473,6 +440,7 @@ class Resolver:
     def _apart(self, hop: Hop, wanted: Sequence[_Wanted]) -> list[_Wanted]:
         """Operations that add the same to a union, and could not become one: the later one only without the earlier."""
         out = list(wanted)
+        changed: set[int] = set()
         for i, j in combinations(range(len(out)), 2):
             a, b = out[i], out[j]
             mine = {w.attr: w.value for w in a.writes if self.program.attribute(w.attr).merge == "union"}
@@ -480,14 +448,17 @@ class Resolver:
                 continue
             if set(b.writes) <= set(a.writes):
                 out[j] = replace(b, when=all_of(b.when, negate(a.when)))
+                changed.add(j)
             elif set(a.writes) <= set(b.writes):
                 out[i] = replace(a, when=all_of(a.when, negate(b.when)))
+                changed.add(i)
             elif self._meet(hop, a.when, b.when):
                 for source in b.sources:
                     reason = f"no single operation has the merged result of this and {a.sources[0].policy}'s"
                     self._refuse(source, hop, b.when, reason)
                 out[j] = replace(b, when=FALSE)
-        return [w for w in out if self._meet(hop, w.when)]
+                changed.add(j)
+        return [w for i, w in enumerate(out) if i not in changed or self._meet(hop, w.when)]
 
 
 def _name(hop: Hop) -> tuple[str, str]:

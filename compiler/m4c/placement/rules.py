@@ -9,12 +9,14 @@ from typing import TypeAlias
 from m4c.paths.callpath import CallPath, Hop, Version
 from m4c.paths.product import Situation
 from m4c.semantics.model import (
+    ABSENT,
     STATE,
     Atom,
     AttrKey,
     Cond,
     Default,
     Operation,
+    Program,
     Side,
     StateAtom,
     Value,
@@ -41,6 +43,44 @@ def writes_of(operation: Operation, args: dict[str, Value]) -> tuple[Write, ...]
         )
         for w in operation.writes
     )
+
+
+def realised(
+    program: Program, default: Default
+) -> tuple[Operation, tuple[tuple[str, Value], ...], tuple[Write, ...]] | None:
+    """The operation, with arguments, that writes a default's value and otherwise only declared defaults.
+
+    One that a dataplane of the mesh supports goes first, then one that writes less, then by name.
+    """
+    entity = program.entities[default.attr.entity]
+    supported = {op for d in program.dataplanes.values() for e, op in d.operations if e == entity.name}
+    ranked = sorted(entity.operations.values(), key=lambda o: (o.name not in supported, len(o.writes), o.name))
+    for operation in ranked:
+        given: dict[str, Value] = {}
+        types = {p.name: p.type for p in operation.params}
+        for write in operation.writes:
+            attribute = entity.attributes[write.attribute]
+            target = attribute.name == default.attr.attribute
+            value = default.value if target else attribute.default
+            if write.in_set:  # the default has to be a set of one
+                value = value[0] if isinstance(value, tuple) and len(value) == 1 else None
+            if value is None or (write.value != value and not write.value_is_param):
+                break
+            if value is ABSENT and write.value_is_param and not types[str(write.value)].optional:
+                break
+            key = default.attr.key if target else None
+            if not write.key_is_param and write.key != key:
+                break
+            if write.key_is_param and (key is None or given.setdefault(str(write.key), key) != key):
+                break
+            if write.value_is_param and given.setdefault(str(write.value), value) != value:
+                break
+        else:
+            args = {p.name: given.get(p.name, p.default) for p in operation.params}
+            full = {name: value for name, value in args.items() if value is not None}
+            if len(full) == len(args) and any(w.attribute == default.attr.attribute for w in operation.writes):
+                return operation, tuple(full.items()), writes_of(operation, full)
+    return None
 
 
 @dataclass(frozen=True, slots=True, order=True)

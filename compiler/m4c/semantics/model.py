@@ -6,7 +6,7 @@ file changes no value and re-computes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 from typing import Literal, NamedTuple, TypeAlias
@@ -283,30 +283,27 @@ FALSE = Const(False)
 
 def all_of(*conds: Cond) -> Cond:
     """The conjunction, with constants folded and nested conjunctions flattened."""
-    out: list[Cond] = []
-    for c in conds:
-        if isinstance(c, Const):
-            if not c.value:
-                return FALSE
-            continue
-        for part in c.of if isinstance(c, And) else (c,):
-            if part != TRUE and part not in out:
-                out.append(part)
-    return TRUE if not out else out[0] if len(out) == 1 else And(tuple(out))
+    return _joined(And, TRUE, FALSE, conds)
 
 
 def any_of(*conds: Cond) -> Cond:
     """The disjunction, with constants folded and nested disjunctions flattened."""
+    return _joined(Or, FALSE, TRUE, conds)
+
+
+def _joined(kind: type[And | Or], none: Const, decides: Const, conds: Sequence[Cond]) -> Cond:
+    """`none` is what nothing joined is; `decides` what one of which makes the whole. A single condition is itself."""
+    left = [c for c in conds if not isinstance(c, Const) or c.value == decides.value]
+    if len(left) == 1:
+        return left[0]
     out: list[Cond] = []
-    for c in conds:
+    for c in left:
         if isinstance(c, Const):
-            if c.value:
-                return TRUE
-            continue
-        for part in c.of if isinstance(c, Or) else (c,):
-            if part != FALSE and part not in out:
+            return decides
+        for part in c.of if isinstance(c, kind) else (c,):
+            if not (isinstance(part, Const) and part == none) and part not in out:
                 out.append(part)
-    return FALSE if not out else out[0] if len(out) == 1 else Or(tuple(out))
+    return none if not out else out[0] if len(out) == 1 else kind(tuple(out))
 
 
 def negate(cond: Cond) -> Cond:
