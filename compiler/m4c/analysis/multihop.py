@@ -77,7 +77,7 @@ def _inversion(effects: Effects, outer: _Writer, inner: _Writer, pair: Pair, hol
     limit, longer = show(outer.write.value, type_), show(inner.write.value, type_)
     times = f", up to {attempts} times" if attempts > 1 else ""
     message = (
-        f"on {_path(effects, pair)} {_hop(pair.second)} may take {longer}{times} (`{inner.policy.name}`), but "
+        f"on {_path(effects, pair)} the hop {_hop(pair.second)} may take {longer}{times} (`{inner.policy.name}`), but "
         f"{_hop(pair.first)} waits {limit} only (`{outer.policy.name}`): the caller has given up by then"
     )
     related = (Related(outer.call.place, f"{limit} on {_hop(pair.first)}"),)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from m4c.analysis.effects import Effects
 from m4c.analysis.ground import Situation
 from m4c.paths.search import Search
 from m4c.predicates import RegexError, TooComplex, check_regex, regex_matches
 from m4c.semantics.model import (
+    And,
     AnyOne,
     Atom,
     Attribute,
     AttrKey,
+    Cond,
+    GroupOf,
+    Labelled,
+    Named,
+    NotOne,
+    One,
+    OneOf,
     OpCall,
     Pattern,
     Place,
@@ -26,7 +35,8 @@ from m4c.semantics.model import (
     atoms,
     negate,
 )
-from m4c.semantics.problems import Problem
+from m4c.semantics.problems import Problem, nearest
+from m4c.semantics.services import Graph
 from m4c.semantics.values import show
 from m4c.syntax import words
 
@@ -38,9 +48,45 @@ def dead_paths(effects: Effects, policy: Policy) -> Iterator[Problem]:
     if effects.ends(policy.pattern):
         return
     near = nearest_pattern(effects, policy.pattern)
+    why = _why_dead(effects.program.graph, policy.pattern)
     hint = f"; `{pattern_text(near)}` would match" if near is not None else ""
-    message = f"no call path of the graph matches the pattern of `{policy.name}`, so it never fires{hint}"
+    message = f"no call path of the graph matches the pattern of `{policy.name}`, so it never fires{why}{hint}"
     yield Problem("dead-path", message, policy.pattern_place, policies=(policy.name,))
+
+
+def _why_dead(graph: Graph, pattern: Pattern) -> str:
+    """What of a pattern no call path can have, where a single step or two neighbours tell."""
+    for step in pattern.steps:
+        for label, value in _lacking(graph, step.one):
+            labels = [pair for s in graph.services.values() for pair in s.labels]
+            values = {v for k, v in labels if k == label}
+            near = nearest(value, values) if values else nearest(label, {k for k, _ in labels})
+            hint = f" (did you mean `{near}`?)" if near is not None else ""
+            return f": no service has the label `{label}: {value}`{hint}"
+    first = pattern.steps[0]
+    if isinstance(first.one, Named) and not first.star:
+        service = graph.services.get(first.one.service)
+        if service is not None and pattern.outside and not service.entry:
+            return f": `{service.name}` is no entry, so nothing comes to it from outside"
+        if service is not None and not service.origin and not service.entry:
+            return f": a pattern begins where a chain of requests does, and `{service.name}` starts none"
+    for a, b in pairwise(pattern.steps):
+        if isinstance(a.one, Named) and isinstance(b.one, Named) and not a.star and not b.star:
+            ends = (a.one.service, b.one.service)
+            if not any((call.caller, call.callee) == ends for call in graph.calls):
+                return f": `{ends[0]}` does not call `{ends[1]}`"
+    return ""
+
+
+def _lacking(graph: Graph, one: One) -> Iterator[tuple[str, str]]:
+    """Labels that a step asks for and no service has."""
+    match one:
+        case Labelled(labels):
+            having = {label for s in graph.services.values() for label in s.labels}
+            yield from (label for label in labels if label not in having)
+        case OneOf(parts):
+            each = [list(_lacking(graph, part)) for part in parts]
+            yield from each[0] if all(each) else ()
 
 
 def nearest_pattern(effects: Effects, pattern: Pattern) -> Pattern | None:
@@ -66,7 +112,6 @@ def nearest_pattern(effects: Effects, pattern: Pattern) -> Pattern | None:
 
 def pattern_text(pattern: Pattern) -> str:
     """A pattern as M4 writes it."""
-    from m4c.semantics.model import GroupOf, Labelled, Named, NotOne, One, OneOf
 
     def one(x: One) -> str:
         match x:
@@ -97,7 +142,8 @@ def dead_conditions(effects: Effects, policy: Policy) -> Iterator[Problem]:
         return
     place = policy.when_place
     if place is not None and not effects.ever(policy, policy.when):
-        message = f"the condition of `{policy.name}` never holds, so the policy never fires"
+        why = _why_never(effects, policy.when)
+        message = f"the condition of `{policy.name}` never holds{why}, so the policy never fires"
         yield Problem("dead-condition", message, place, policies=(policy.name,), about="never")
         return
     if place is not None and not effects.ever(policy, negate(policy.when)):
@@ -112,6 +158,22 @@ def dead_conditions(effects: Effects, policy: Policy) -> Iterator[Problem]:
                 message = f"this condition {always} holds here, so one branch of the `if` is never taken"
                 yield Problem("dead-condition", message, branch.place, policies=(policy.name,), about=always)
                 break
+
+
+def _why_never(effects: Effects, cond: Cond) -> str:
+    """Why a condition never holds, where one comparison alone tells."""
+    program = effects.program
+    for part in cond.of if isinstance(cond, And) else (cond,):
+        if not isinstance(part, Atom) or part.op != "==":
+            continue
+        attribute = program.attribute(part.attr)
+        if attribute.travels:
+            written = {w.attr for p in program.policies for c in p.calls for w in c.writes}
+            if part.attr not in written:
+                return f": no policy writes `{part.attr}`"
+        elif isinstance(part.value, str | int | tuple) and (why := _outside(attribute, part.attr, part.value)):
+            return f": {why}"
+    return ""
 
 
 def is_simple(policy: Policy) -> bool:

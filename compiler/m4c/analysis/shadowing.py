@@ -19,6 +19,7 @@ from m4c.semantics.model import (
     Cond,
     Default,
     OpCall,
+    Pattern,
     Place,
     Policy,
     StateAtom,
@@ -163,8 +164,15 @@ def redundant(effects: Effects, policy: Policy, ended: Problem | None) -> Proble
         related = (Related(general.place, f"`{general.name}` is the more general one"),)
     elif ended is not None:
         why, related = "; what it asks for is always ended by something else", ended.related
+    elif all(c.side == "egress" for c in policy.calls) and _enters(policy.pattern):
+        why = "; what it asks for happens at the caller's egress, and what comes from outside has no caller here"
     message = f"without `{policy.name}` no request would be treated otherwise{why}"
     return Problem("redundant", message, policy.place, related, (policy.name,))
+
+
+def _enters(pattern: Pattern) -> bool:
+    """Whether a pattern matches requests only as they enter the mesh: it names one service."""
+    return len(pattern.steps) == 1 and not pattern.steps[0].star
 
 
 def _covers(effects: Effects, general: Policy, policy: Policy) -> bool:

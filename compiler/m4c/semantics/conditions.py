@@ -22,9 +22,10 @@ from m4c.semantics.model import (
     any_of,
     negate,
 )
-from m4c.semantics.problems import unknown
+from m4c.semantics.problems import Edit, Fix, Problem, nearest, unknown
 from m4c.semantics.values import ConstantError, Scope, constant, describe, fold
 from m4c.syntax import tree as t
+from m4c.syntax import words
 
 _ORDERED = ("int", "duration", "percent")
 _TEXT = ("string", "istring")
@@ -52,11 +53,31 @@ class ExprContext:
     state_condition: Callable[[t.CallExpr], Cond | None] = lambda call: None
 
 
+def _unknown_root(root: t.Name, cx: ExprContext) -> None:
+    """Says what a word in an expression can be that is not the policy's variable."""
+    name, place = root.text, cx.scope.at(root)
+    if name in cx.lets:
+        cx.scope.report(
+            "type-mismatch", f"`{name}` is a constant; what is compared is an attribute of `{cx.var}`", root
+        )
+        return
+    known = [cx.var, *cx.lets]
+    attribute = nearest(name, cx.entity.attributes) if nearest(name, known) is None else None
+    attribute = name if name in cx.entity.attributes else attribute
+    if attribute is None:
+        cx.scope.problems.append(unknown("variable or constant", name, known, place))
+        return
+    meant = f"{cx.var}.{words.name(attribute)}"
+    message = f"no variable or constant is named `{name}`; did you mean `{meant}`?"
+    fix = Fix(f"Change to `{meant}`", (Edit(place, meant),))
+    cx.scope.problems.append(Problem("unknown-name", message, place, fixes=(fix,)))
+
+
 def attribute_of(ref: t.Ref, cx: ExprContext) -> tuple[AttrKey, Attribute] | None:
     """The attribute that `r.header["x"]` names, or None with a problem reported."""
     scope = cx.scope
     if ref.root.text != cx.var:
-        scope.problems.append(unknown("variable or constant", ref.root.text, [cx.var, *cx.lets], scope.at(ref.root)))
+        _unknown_root(ref.root, cx)
         return None
     if not ref.accessors or not isinstance(ref.accessors[0], t.Name):
         scope.report("type-mismatch", f"`{cx.var}` is the whole {cx.entity.name}; name an attribute of it", ref)
@@ -94,7 +115,11 @@ def key_exists(attribute: Attribute, key: t.Str, scope: Scope, services: frozens
     if attribute.key is None:
         return True
     if fold(key.text) in {fold(x) for x in attribute.key.excluded}:
-        scope.report("reserved-key", f'`{attribute.name}["{key.text}"]` can be neither read nor written', key)
+        scope.report(
+            "reserved-key",
+            f'`{attribute.name}["{key.text}"]` can be neither read nor written: it belongs to the dataplanes',
+            key,
+        )
         return False
     if attribute.key.name == "service" and services is not None and key.text not in services:
         scope.problems.append(unknown("service of the graph", key.text, services, scope.at(key)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from m4c.semantics.amend import Change
 from m4c.semantics.conditions import ExprContext, attribute_key, condition
 from m4c.semantics.deprecated import use_of
 from m4c.semantics.model import (
@@ -119,7 +120,7 @@ def connection_pattern(entity: Entity, pattern: t.PatternNode, scope: Scope) -> 
     if len(pattern.steps) == 2 and not pattern.outside and not any(s.star for s in pattern.steps):
         return
     message = (
-        f"a {entity.name} carries requests of many call paths, so its pattern names its two ends only, "
+        f"one {entity.name} carries requests of many call paths, so its pattern names its two ends only, "
         "as in `? -> F` or `A -> B`"
     )
     scope.report("connection-pattern", message, pattern)
@@ -150,7 +151,10 @@ def check_pattern(node: t.PatternNode, scope: Scope, names: Names) -> Pattern:
 
 
 def service_name(name: t.Name, scope: Scope, names: Names) -> None:
-    if names.services is not None and name.text not in names.services:
+    if name.text == "outside":
+        message = "`outside` is where requests come from, and no service: it stands at the beginning of a path only"
+        scope.report("unknown-name", message, name)
+    elif names.services is not None and name.text not in names.services:
         place = scope.at(name)
         scope.problems.append(unknown("service of the graph", name.text, names.services, place, written=words.service))
 
@@ -161,7 +165,11 @@ def _one(node: t.POne, scope: Scope, names: Names) -> One:
             service_name(service, scope, names)
             if version is not None and service.text in names.versions:
                 known = names.versions[service.text]
-                if version.text not in known:
+                if not known:
+                    message = f"the graph gives `{service.text}` no versions, so none is named `{version.text}`"
+                    without = Change("Leave out the version", ((service.end, version.end, ""),), by_hand=True)
+                    scope.report("unknown-version", message, version, (without,))
+                elif version.text not in known:
                     what = f"version of `{service.text}`"
                     at = scope.at(version)
                     scope.problems.append(unknown(what, version.text, known, at, "unknown-version", words.service))
@@ -224,7 +232,7 @@ class _Body:
             known = [self.cx.var, *self.names.states]
             scope.problems.append(unknown("variable or state", root, known, scope.at(call.ref.root)))
             return
-        what = entity.name.removeprefix(STATE)
+        what = entity.name if state is None else state.kind
         if len(call.ref.accessors) != 1 or not isinstance(call.ref.accessors[0], t.Name):
             scope.report("type-mismatch", f"expected an operation of {what}, as in `{root}.Operation()`", call.ref)
             return
@@ -236,6 +244,10 @@ class _Body:
                 problem = Problem(
                     "type-mismatch", f"`{name.text}` is a condition; ask it in `when` or `if`", scope.at(name)
                 )
+            elif not problem.fixes:
+                having = [e.name for e in self.schema.entities.values() if not e.state and name.text in e.operations]
+                has = f"; {having[0]} has it, and this policy is about {what}" if having else ""
+                problem = replace(problem, message=problem.message + has)
             scope.problems.append(problem)
             return
         scope.remarks += use_of(operation.name, operation.doc, operation.place, scope.at(name))
@@ -266,7 +278,7 @@ class _Body:
                 and attribute.key is not None
                 and key.lower() in {x.lower() for x in attribute.key.excluded}
             ):
-                message = f'`{attribute.name}["{key}"]` can be neither read nor written'
+                message = f'`{attribute.name}["{key}"]` can be neither read nor written: it belongs to the dataplanes'
                 self.cx.scope.report("reserved-key", message, call)
                 return None
             out.append(Write(attribute_key(entity.name, attribute, key), w.given(args)))
@@ -306,7 +318,7 @@ def bind(
             param = next(positional, None)
             if param is None:
                 takes = f"{len(params)} argument{'s' * (len(params) != 1)}"
-                scope.report("type-mismatch", f"`{called}` takes {takes}", node)
+                scope.report("type-mismatch", f"`{called}` takes {takes}, not {len(args)}", node)
                 continue
         if param.name in given:
             scope.report("duplicate-name", f"`{param.name}` is given twice", node)

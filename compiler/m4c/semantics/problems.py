@@ -102,11 +102,16 @@ class Problem:
     pairs: int = 1  # findings about two policies that this one stands for
 
 
+_BEGUN = 3  # letters after which the beginning of a name says which one is meant
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` was most likely meant to be, if any is close."""
     names = sorted(set(known))
     folded = [n for n in names if n.lower() == name.lower() and n != name]
-    return next(iter(folded or difflib.get_close_matches(name, names, 1, 0.6)), None)
+    begun = [n for n in names if n.lower().startswith(name.lower())] if len(name) >= _BEGUN else []
+    close = folded or difflib.get_close_matches(name, names, 1, 0.6) or (begun if len(begun) == 1 else [])
+    return next(iter(close), None)
 
 
 def unknown(
