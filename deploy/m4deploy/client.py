@@ -84,12 +84,13 @@ def send(
     delay: float = 0.0,
     version: str | None = None,
     answer: Answer | None = None,
+    first: Headers = (),
 ) -> Observed:
     """Sends requests along `path`, the services in order: from outside to its first one, or by that one itself.
 
     Every hop's request has the same method, target, headers and body, and what the service before hands on. `version`:
     which version of the first service starts a chain by itself. The last service answers after `delay` seconds, and all
-    of them as `answer` says.
+    of them as `answer` says. `first`: more headers, of a request from outside only.
     """
     if not path or (len(path) == 1 and not outside):
         raise ValueError("a path needs a hop")
@@ -100,7 +101,7 @@ def send(
         entries = deployment.built.services[path[0]]["entry"]
         if not entries:
             raise DeployError(f"{path[0]} is no entry: no request from outside can reach it.")
-        reply = _from_outside(entries[0], {**chain, "path": list(path[1:])})
+        reply = _from_outside(entries[0], {**chain, "path": list(path[1:])}, first)
         callers: list[str | None] = [None, *path[:-1]]
         callees = list(path)
     else:
@@ -128,13 +129,13 @@ def _hop(hop: tuple[str | None, str], reply: Mapping[str, Any]) -> HopSeen:
     return HopSeen(hop, True, reply["status"], None, body["version"], seen, headers=came)
 
 
-def _from_outside(address: str, chain: Mapping[str, Any]) -> dict[str, Any]:
+def _from_outside(address: str, chain: Mapping[str, Any], first: Headers) -> dict[str, Any]:
     """A request to an entry; the answer as the stand-in applications report theirs."""
     connection = http.client.HTTPConnection(*split_address(address), timeout=_SECONDS)
     try:
         connection.putrequest(chain["method"], chain["target"], skip_accept_encoding=True, skip_host=True)
         given = {name.lower() for name, _ in chain["headers"]}
-        for name, value in chain["headers"]:
+        for name, value in (*chain["headers"], *first):
             connection.putheader(name, value.encode("latin-1"))
         if "host" not in given:
             connection.putheader("host", address)

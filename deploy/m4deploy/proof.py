@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from m4c.paths.callpath import CallPath
 from m4c.paths.pattern import accepts, compile_pattern
 from m4c.paths.product import some_paths
+from m4c.placement.elements import CONTEXT_HEADER
 from m4c.placement.plan import Plan
 from m4c.predicates import satisfy
 from m4c.reference import HopResult, Trace, trace
@@ -26,6 +27,7 @@ from m4c.semantics.model import (
     Pattern,
     Policy,
     Program,
+    StateAtom,
     Step,
     Value,
     all_of,
@@ -38,8 +40,9 @@ from m4deploy.local import Deployment
 REPEATS = 300  # requests that a split is judged by
 SIGMAS = 4.5  # how far a share may be from its expectation: one correct run in 100,000 fails
 PATHS = 80
+MARGIN = 1_000_000_000  # ns by which a wait is shorter than another, for it to end first
 
-METHOD, TARGET, HEADER, ADDED = "method", "target", "header", "added_header"
+METHOD, TARGET, HOST, HEADER, ADDED = "method", "target", "target_host", "header", "added_header"
 ROUTE, TIMEOUT = "route", "timeout"
 STATUSES = ("redirect_status", "answer_status", "status")  # of an end of the request, the most telling first
 UNANSWERED = "no answer"  # to what had no connection
@@ -54,21 +57,30 @@ class Request:
     method: str = "GET"
     target: str = "/"
     headers: tuple[tuple[str, str], ...] = ()
+    host: str = ""  # that it is for; empty: the callee's address
     delay: float = 0.0  # seconds that the last service takes
     repeats: int = 1
+    forged: str = ""  # a context tag that it comes with from outside
     status: int = 200  # of what each service answers
     answer: tuple[tuple[str, str], ...] = ()  # header fields of that
 
     def __str__(self) -> str:
-        parts = [self.method, self.target, *(f"{k}: {v}" for k, v in self.headers)]
+        forged = ((CONTEXT_HEADER, self.forged),) if self.forged else ()
+        parts = [self.method, self.target, *(f"{k}: {v}" for k, v in (*self.fields, *forged))]
         if (self.status, self.answer) != (200, ()):
             parts += ["answered", str(self.status), *(f"{k}: {v}" for k, v in self.answer)]
         parts += [f"(takes {self.delay:g} s)"] if self.delay else []
         return " ".join(parts) + (f" × {self.repeats}" if self.repeats > 1 else "")
 
+    @property
+    def fields(self) -> Headers:
+        """The header fields of every hop, with the one that says for which host."""
+        return (*((("host", self.host),) if self.host else ()), *self.headers)
+
     def values(self) -> dict[AttrKey, Value]:
         out: dict[AttrKey, Value] = {AttrKey(ENTITY, METHOD): self.method, AttrKey(ENTITY, TARGET): self.target}
         out |= {AttrKey(ENTITY, HEADER, k.lower()): v for k, v in self.headers}
+        out |= {AttrKey(ENTITY, HOST): self.host} if self.host else {}
         out[AttrKey(ANSWER, STATUS)] = self.status
         out |= {AttrKey(ANSWER, HEADER, k): v for k, v in _joined(self.answer).items()}
         return out
@@ -114,8 +126,14 @@ def requests(program: Program) -> Iterator[tuple[CallPath, Request]]:
             if _route(last):
                 yield path, Request(repeats=REPEATS)
             limit = last.value(TIMEOUT)
-            if isinstance(limit, int):
+            if isinstance(limit, int) and limit < _before(program, path):
                 yield path, Request(delay=limit / 1e9 + 0.5)
+
+
+def _before(program: Program, path: CallPath) -> float:
+    """How long the hops before the last one wait, in ns: one that gives up earlier shows nothing of the last."""
+    hops = trace(program, path, Request().values(), ENTITY).hops[:-1]
+    return min((v - MARGIN for h in hops if isinstance(v := h.value(TIMEOUT), int)), default=math.inf)
 
 
 def _plain_versions(program: Program, path: CallPath) -> CallPath:
@@ -159,11 +177,20 @@ def _request(program: Program, cond: Cond) -> Request | None:
     target = str(values.get(AttrKey(ENTITY, TARGET), "/"))
     if not target.startswith("/") or any(c <= " " or c == "#" or c > "~" for c in target):
         return None
-    return Request(method, target, sent, status=status, answer=answered)
+    host = str(values.get(AttrKey(ENTITY, HOST), ""))
+    return Request(method, target, sent, host, status=status, answer=answered)
 
 
-def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, request: Request) -> Row:
-    """Sends one request, or several, and compares what was seen with what the interpreter says."""
+def check(
+    program: Program,
+    plan: Plan,
+    deployment: Deployment,
+    path: CallPath,
+    request: Request,
+    states: Mapping[StateAtom, bool] | None = None,
+) -> Row:
+    """Sends one request, or several, and compares what was seen with what the interpreter says. `states`: what states
+    answer to it."""
     seen = [
         send(
             deployment,
@@ -171,20 +198,22 @@ def check(program: Program, plan: Plan, deployment: Deployment, path: CallPath, 
             outside=path.outside,
             method=request.method,
             target=request.target,
-            headers=request.headers,
+            headers=request.fields,
             delay=request.delay,
+            version=None if path.outside else path.versions[0],
             answer=None if (request.status, request.answer) == (200, ()) else (request.status, request.answer),
+            first=((CONTEXT_HEADER, request.forged),) if request.forged else (),
         )
         for _ in range(request.repeats)
     ]
     path = _as_it_went(path, seen[0])
-    expected = trace(program, path, request.values(), ENTITY)
+    expected = trace(program, path, request.values(), ENTITY, states)
     by = _by(plan, expected)
     if request.repeats > 1:
         return _shares_row(path, request, expected, seen, by)
     wanted = _expected_text(expected, request)
     got, same = _seen_text(expected, seen[0], request)
-    answered, came, as_they_should = _answers(program, path, seen[0], request)
+    answered, came, as_they_should = _answers(program, path, seen[0], request, states)
     wanted, got, same = wanted + answered, got + came, same and as_they_should
     if seen[0].denied_by is not None:
         same &= any(each.startswith(f"{seen[0].denied_by} at ") for each in by.split(", "))
@@ -270,6 +299,8 @@ def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, 
             continue
         same &= not result.terminal and observed.request.method == request.method
         same &= observed.request.target == (result.value(TARGET) or request.target)
+        host = result.value(HOST) or request.host
+        same &= not host or observed.request.header("host") == host
         wanted = _joined(request.headers) | _written(result, request.headers)
         same &= all(_as_sent(result, k, observed.request.header(k)) == v for k, v in wanted.items())
         route = _route(result)
@@ -282,7 +313,9 @@ def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, 
     return f"{hop.status}" + _headers_text(shown), same
 
 
-def _answers(program: Program, path: CallPath, seen: Observed, request: Request) -> tuple[str, str, bool]:
+def _answers(
+    program: Program, path: CallPath, seen: Observed, request: Request, states: Mapping[StateAtom, bool] | None
+) -> tuple[str, str, bool]:
     """What should become of what comes back on the last hop that something comes back on, and what did; and whether
     what came back on each hop is as it should be."""
     wanted = got = ""
@@ -290,7 +323,7 @@ def _answers(program: Program, path: CallPath, seen: Observed, request: Request)
     for prefix, hop in zip(path.prefixes(), seen.hops, strict=False):
         if not hop.reached:
             continue
-        back = trace(program, prefix, request.values(), ENTITY).answers
+        back = trace(program, prefix, request.values(), ENTITY, states).answers
         answer = next((a for a in back if a.entity == ANSWER), None)
         written = {} if answer is None else _written(answer, request.answer)
         fields = _joined(request.answer) | written
