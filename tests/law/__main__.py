@@ -11,12 +11,12 @@ import sys
 import time
 from random import SystemRandom
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from tests.law.draws import drawn
+from tests.law.holds import Broken, hold
+from tests.law.tried import Tried
+from tests.law.worlds import dataplane_sets
 
-from tests.law.holds import Broken, Tried, hold
-from tests.law.worlds import World, dataplane_sets, worlds
-
-DRAWN = 4  # meshes for one seed of Hypothesis; then it begins to vary those that it has
+TOLD = 5  # deployments after which what was tried so far is told
 
 
 def main() -> int:
@@ -33,30 +33,15 @@ def main() -> int:
     tried, begin, at = Tried(), time.monotonic(), 0
     try:
         while tried.requests < args.requests:
-            run = _drawn(sets, args.base_port, tried)
-            seed(f"{chosen} {at}")(run)()
+            hold(drawn(f"{chosen} {at}", sets), args.base_port, tried)
             at += 1
-            print(f"{time.monotonic() - begin:6.0f} s: {tried}", flush=True)
+            if at % TOLD == 0:
+                print(f"{time.monotonic() - begin:6.0f} s: {tried}", flush=True)
     except Broken as broken:
         print(f"\nthe law is broken, by seed {chosen} at {tried.requests} requests:\n{broken}")
         return 1
-    print(f"the law holds: seed {chosen}, {tried}")
+    print(f"the law holds: seed {chosen}, {tried}\n\n{tried.table()}")
     return 0
-
-
-def _drawn(sets: tuple[tuple[str, ...], ...], base_port: int, tried: Tried):  # type: ignore[no-untyped-def]
-    @settings(
-        max_examples=DRAWN,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(worlds(sets))
-    def run(world: World) -> None:
-        hold(world, base_port, tried)
-
-    return run
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -17,35 +17,18 @@ from m4c.cli import jobs
 from m4c.paths.callpath import CallPath
 from m4c.placement.elements import elements
 from m4c.placement.simulate import simulate
-from m4c.reference import Trace, trace
-from m4c.semantics.model import ABSENT, STATE, AttrKey, Program
+from m4c.reference import Trace, matches, trace
+from m4c.semantics.model import ABSENT, STATE, AttrKey, Program, StateAtom
 from m4deploy import local
 from m4deploy.proof import ANSWER, ENTITY, Request, Row, check, requests
 
+from tests.law.buckets import Buckets, asked_at_most_once, questions
+from tests.law.tried import Places, Tried
 from tests.law.worlds import World, sound
 
-
-@dataclass(slots=True)
-class Tried:
-    """What was tried so far."""
-
-    meshes: int = 0
-    requests: int = 0
-    by: Counter[str] = field(default_factory=Counter)  # requests by the dataplanes of the mesh
-    ended: int = 0  # requests that something ended
-    answered: int = 0  # answers of which something was made
-    counted: int = 0  # by counters, in all
-    acted: Counter[str] = field(default_factory=Counter)  # operations in the plans, by dataplane
-
-    def __str__(self) -> str:
-        by = ", ".join(f"{name}: {n}" for name, n in sorted(self.by.items()))
-        acted = ", ".join(f"{name} {n}" for name, n in sorted(self.acted.items()))
-        return (
-            f"{self.requests} requests in {self.meshes} meshes ({by}), of which {self.ended} were ended; "
-            f"something was made of {self.answered} answers; "
-            f"{self.counted} counted; "
-            f"operations placed: {acted}"
-        )
+LONGEST = 6  # services of a path that is tried
+MOST = 200  # requests to one deployment; of more, some all over
+PATIENCE = 10.0  # seconds for which a request is let wait, to see that its caller does not
 
 
 class Broken(AssertionError):
@@ -63,39 +46,82 @@ def hold(world: World, base_port: int, tried: Tried) -> None:
         world, workspace = sound(world, folder)
         program, plan = jobs.planned(workspace, "law")
         made = elements(program, plan)
-        todo = list(requests(program))
-        paths = list(dict.fromkeys(path for path, _ in todo))
-        todo += [(path, request) for path in paths for request in world.requests]
-        todo = list(dict.fromkeys(todo))
+        todo = _todo(program, world)
         for path, request in todo:
-            _simulated(program, made, path, request, world)
+            for answer in (True, False) if questions(program) else (True,):
+                _simulated(program, made, path, request, {atom: answer for _, atom in questions(program)}, world)
         jobs.write(jobs.rendered(workspace, "law", base_port), built)
         counted: Counter[str] = Counter()
+        buckets, places = Buckets(program), Places(program, plan)
         with local.deploy(built, state, foreground=True) as deployment:
             for path, request in todo:
-                row = check(program, plan, deployment, path, request)
+                states = buckets.answers(path, request.values())
+                row = check(program, plan, deployment, path, request, states)
                 if not row.same:
                     raise Broken(f"{_told(row)}\n\n{_text(world)}")
-                happened = trace(program, row.path, request.values(), ENTITY)
-                back = [a for p in _passed(program, row.path, request) for a in p.answers[:1]]
-                for hop in (*happened.hops, *back):
-                    for attr, value in hop.writes.items():
-                        if attr.entity.startswith(STATE):
-                            counted[attr.entity.removeprefix(STATE)] += value * request.repeats  # type: ignore[operator]
-                tried.requests += request.repeats
-                tried.ended += happened.terminal
-                tried.answered += sum(bool(a.writes) for a in back)
+                _note(program, row, states, places, counted, tried)
                 tried.by[" and ".join(world.dataplanes)] += request.repeats
             _counted(deployment, counted, world)
             tried.counted += sum(map(abs, counted.values()))
+            tried.asked += buckets.asked
         tried.meshes += len(world.parts)
-        tried.acted += Counter(o.dataplane for o in plan.operations)
+        tried.placed(plan)
 
 
-def _passed(program: Program, path: CallPath, request: Request) -> Iterator[Trace]:
+def _todo(program: Program, world: World) -> list[tuple[CallPath, Request]]:
+    """What to send, from each version that can begin a path: what the program suggests, and the requests of the world.
+
+    Left out is what one answer of each state does not decide. Of requests whose answers are late there is one, as they
+    take long. What a service sends itself pretends nothing. Of long ways round a cycle the first ones tell all.
+    """
+    suggested = [(path, r) for path, r in requests(program) if len(path.services) <= LONGEST]
+    paths = list(dict.fromkeys(path for path, _ in suggested))
+    late = [(path, r) for path, r in suggested if 0 < r.delay < PATIENCE]
+    todo = [(path, r) for path, r in suggested if not r.delay] + late[-1:]
+    todo += [(path, request) for path in paths for request in world.requests]
+    asking = {path for path in paths if any(_asks(program, prefix) for prefix in path.prefixes())}
+    out: dict[tuple[CallPath, Request], None] = {}
+    for path, request in todo:
+        if path in asking and (request.repeats > 1 or not asked_at_most_once(program, path)):
+            continue
+        versions = program.graph.services[path.services[0]].versions
+        for version in (None,) if path.outside else versions or (None,):
+            begins = replace(path, versions=(version, *path.versions[1:])) if version else path
+            out[begins, request if path.outside else replace(request, forged="")] = None
+    return list(out)[:: len(out) // MOST + 1]
+
+
+def _asks(program: Program, path: CallPath) -> bool:
+    return any(matches(policy.pattern, path, program) for policy, _ in questions(program))
+
+
+def _note(
+    program: Program, row: Row, states: Mapping[StateAtom, bool], places: Places, counted: Counter[str], tried: Tried
+) -> None:
+    """Adds up what a request is for, and what counters should hold."""
+    request = row.request
+    happened = trace(program, row.path, request.values(), ENTITY, states)
+    passed = list(_passed(program, row.path, request, states))
+    for prefix, hop, found in zip_longest(row.path.prefixes(), happened.hops, passed):
+        if hop is None:
+            break
+        back = () if found is None else found.answers[:1]
+        places.note(tried, prefix, (hop, *hop.carriers, *back), request.repeats)
+        for result in (hop, *back):
+            for attr, value in result.writes.items():
+                if attr.entity.startswith(STATE):
+                    counted[attr.entity.removeprefix(STATE)] += value * request.repeats  # type: ignore[operator]
+        tried.answered += any(a.writes for a in back)
+    tried.requests += request.repeats
+    tried.ended += happened.terminal
+    tried.late += request.delay > 0
+    tried.forged += bool(request.forged)
+
+
+def _passed(program: Program, path: CallPath, request: Request, states: Mapping[StateAtom, bool]) -> Iterator[Trace]:
     """What happens up to each hop that a request passes: with what comes back on it first among the answers."""
     for prefix in path.prefixes():
-        found = trace(program, prefix, request.values(), ENTITY)
+        found = trace(program, prefix, request.values(), ENTITY, states)
         if found.terminal:
             return
         yield found
@@ -116,14 +142,20 @@ def _counted(deployment: local.Deployment, expected: Mapping[str, int], world: W
 
 
 def _simulated(
-    program: Program, made: Sequence[Mapping[str, Any]], path: CallPath, request: Request, world: World
+    program: Program,
+    made: Sequence[Mapping[str, Any]],
+    path: CallPath,
+    request: Request,
+    states: Mapping[StateAtom, bool],
+    world: World,
 ) -> None:
     """What the plan does on every hop until something ends the request, without any dataplane."""
     given = request.values().items()
     values, reply = ({(a.attribute, a.key): v for a, v in given if a.entity == of} for of in (ENTITY, ANSWER))
-    expected = trace(program, path, request.values(), ENTITY).hops
-    backs = [found.answers[:1] for found in _passed(program, path, request)]
-    done_on = simulate(made, program, path, values, reply=reply)
+    expected = trace(program, path, request.values(), ENTITY, states).hops
+    backs = [found.answers[:1] for found in _passed(program, path, request, states)]
+    answers = {f"{atom.policy} {atom.occurrence}": answer for atom, answer in states.items()}
+    done_on = simulate(made, program, path, values, answers=answers, reply=reply)
     for said, back, done in zip_longest(expected, backs, done_on[: len(expected)], fillvalue=()):
         answered = {(a.attribute, a.key): v for b in back for a, v in b.writes.items() if a.entity == ANSWER}
         placed = {key: _value(v) for key, v in done.answer.items()}
