@@ -22,7 +22,7 @@ import struct
 import sys
 import tempfile
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from benchmarks import dataplane_table as table
 from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check
 from benchmarks.dataplane_load import interleaved, load
 from benchmarks.dataplane_stand import Refused, Standing, build, cgroups, compile_app, stand, write_hop
+from benchmarks.programs import ATTACH_STREAM_VERDICT, PASS, PROG_TYPE_SK_SKB, attached, resized
 
 SENT, BOTH = "sent", "sent and received"
 NAMES = {
@@ -45,43 +46,9 @@ PATIENCE = 1.0  # seconds for what should be there at once
 MORE = 100  # bytes of a refusal
 MOST = 60_000  # bytes of a piece that are tried
 
-# Numbers of the kernel's interface (linux/bpf.h, linux/tcp.h).
-_PROG_TYPE_SK_SKB, _ATTACH_STREAM_VERDICT, _CHANGE_TAIL, _TCP_INQ = 14, 5, 38, 36
-
-
-def _instructions(*all_of_them: tuple[int, int, int, int]) -> bytes:
-    return b"".join(struct.pack("=BBhi", *one) for one in all_of_them)
-
-
-# return SK_PASS
-PASS = _instructions((0xB7, 0x00, 0, 1), (0x95, 0, 0, 0))
-# return bpf_skb_change_tail(skb, skb->len + MORE, 0) ? SK_DROP : SK_PASS
-LENGTHEN = (
-    _instructions(
-        (0x61, 0x12, 0, 0),
-        (0x07, 0x02, 0, MORE),
-        (0xB7, 0x03, 0, 0),
-        (0x85, 0x00, 0, _CHANGE_TAIL),
-        (0x15, 0x00, 2, 0),
-        (0xB7, 0x00, 0, 0),
-        (0x95, 0x00, 0, 0),
-    )
-    + PASS
-)
-
-
-@contextmanager
-def attached(sockets: int, kind: int, where: int, code: bytes) -> Iterator[None]:
-    """A program on all sockets that come into a sockhash from now on."""
-    program = libbpf.call(
-        "it cannot be loaded", "bpf_prog_load", kind, b"m4_see", b"Dual BSD/GPL", code, len(code) // 8, None
-    )
-    try:
-        libbpf.call("it cannot be attached", "bpf_prog_attach", program, sockets, where, 0)
-        yield
-    finally:
-        libbpf.library().bpf_prog_detach2(program, sockets, where)
-        os.close(program)
+_TCP_INQ, _SO_COOKIE = 36, 57  # of the kernel's interface (linux/tcp.h, asm-generic/socket.h)
+Verdict = bytes | Callable[[int], bytes]  # a program, or what makes it for a sockhash
+LENGTHEN = resized(MORE)
 
 
 def sockhashes() -> set[int]:
@@ -98,9 +65,9 @@ def sockhashes() -> set[int]:
 
 
 @contextmanager
-def connections(verdict: bytes | None, *, watched: bool = True) -> Iterator[Callable[[], tuple[socket.socket, ...]]]:
+def connections(verdict: Verdict | None, *, watched: bool = True) -> Iterator[Callable[[], tuple[socket.socket, ...]]]:
     """Makes connections whose first end is under control: what it sends passes, and `verdict` sees what it receives.
-    Not `watched`: as if there were nothing."""
+    They are in a sockhash by their cookies. Not `watched`: as if there were nothing."""
     with ExitStack() as stack:
         sockets = libbpf.call(
             "a sockhash cannot be made", "bpf_map_create", libbpf.MAP_TYPE_SOCKHASH, b"m4_see", 8, 8, 64, None
@@ -109,7 +76,8 @@ def connections(verdict: bytes | None, *, watched: bool = True) -> Iterator[Call
         where = libbpf.PROG_TYPE_SK_MSG, libbpf.ATTACH_SK_MSG_VERDICT
         stack.enter_context(attached(sockets, *where, PASS))
         if verdict is not None:
-            stack.enter_context(attached(sockets, _PROG_TYPE_SK_SKB, _ATTACH_STREAM_VERDICT, verdict))
+            code = verdict if isinstance(verdict, bytes) else verdict(sockets)
+            stack.enter_context(attached(sockets, PROG_TYPE_SK_SKB, ATTACH_STREAM_VERDICT, code))
 
         def connect() -> tuple[socket.socket, ...]:
             with socket.create_server(("127.0.0.1", 0)) as server:
@@ -118,20 +86,20 @@ def connections(verdict: bytes | None, *, watched: bool = True) -> Iterator[Call
             theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             ours.settimeout(PATIENCE)
             if watched:
-                key = struct.pack("=Q", ours.fileno())
-                libbpf.map_write(sockets, key, key)
+                cookie = ours.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8)
+                libbpf.map_write(sockets, cookie, struct.pack("=Q", ours.fileno()))
             return ours, theirs
 
         yield connect
 
 
-def _fionread(ours: socket.socket) -> str:
+def _fionread(ours: socket.socket, _: socket.socket) -> str:
     waiting = array.array("i", [0])
     fcntl.ioctl(ours, termios.FIONREAD, waiting)
     return f"{waiting[0]} bytes wait"
 
 
-def _splice(ours: socket.socket) -> str:
+def _splice(ours: socket.socket, _: socket.socket) -> str:
     read, write = os.pipe()
     try:
         return f"{os.splice(ours.fileno(), write, 100)} bytes"  # the socket has a timeout, so it does not block
@@ -142,29 +110,30 @@ def _splice(ours: socket.socket) -> str:
         os.close(write)
 
 
-def _inq(ours: socket.socket) -> str:
+def _inq(ours: socket.socket, _: socket.socket) -> str:
     ours.setsockopt(socket.IPPROTO_TCP, _TCP_INQ, 1)
-    _, told, _, _ = ours.recvmsg(3, 100)
+    told = ours.recvmsg(3, 100)[1]
     return f"{struct.unpack('i', told[0][2])[0]} bytes are left" if told else "nothing"
 
 
-WAYS: dict[str, Callable[[socket.socket], str]] = {
+Way = Callable[[socket.socket, socket.socket], str]  # what the first finds, for which 7 bytes of the second wait
+WAYS: dict[str, Way] = {
     "ioctl(FIONREAD), 7 bytes wait": _fionread,
     "splice() to a pipe, 7 bytes wait": _splice,
     "recvmsg() of 3 with TCP_INQ": _inq,
 }
 
 
-def readings() -> Iterator[list[str]]:
+def readings(ways: Mapping[str, Way]) -> Iterator[list[str]]:
     """What applications find where nothing is under control, where what is sent is, and where all is."""
-    for name, way in WAYS.items():
+    for name, way in ways.items():
         row = [name]
         for verdict, watched in ((None, False), (None, True), (PASS, True)):
             with connections(verdict, watched=watched) as connect:
                 ours, theirs = connect()
                 theirs.sendall(b"waiting")
                 select.select([ours], [], [], PATIENCE)
-                row.append(way(ours))
+                row.append(way(ours, theirs))
         yield row
 
 
@@ -221,7 +190,7 @@ def measure(args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         meshes[arm] = stack.enter_context(up)
         if arm == BOTH:
             (sockets,) = sockhashes() - before
-            stack.enter_context(attached(sockets, _PROG_TYPE_SK_SKB, _ATTACH_STREAM_VERDICT, PASS))
+            stack.enter_context(attached(sockets, PROG_TYPE_SK_SKB, ATTACH_STREAM_VERDICT, PASS))
     context = {check(Arm(arm, NAMES[arm], "ebpf", ("caller",), CALLER), meshes[arm]) for arm in (SENT, BOTH)}.pop()
     headers = [f"{CONTEXT}: {context}", f"{GROUP}: beta"]
     for number in CONNECTIONS:
@@ -245,7 +214,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="m4-answers-") as name, ExitStack() as stack:
         measure(args, Path(name), stack)
     print()
-    print(table.text(("an application that reads by", "nothing", NAMES[SENT], NAMES[BOTH]), list(readings())))
+    print(table.text(("an application that reads by", "nothing", NAMES[SENT], NAMES[BOTH]), list(readings(WAYS))))
     print(f"\na piece of an answer can be lengthened up to {longest():,} bytes; behind what was added {follows()}")
     return 0
 

@@ -36,11 +36,12 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A mesh that is up. `caller`: the cgroup in which whoever sends the load must be; `group`: all that belongs to it,
-    the load included."""
+    """A mesh that is up. `caller`: the cgroup in which whoever sends the load must be; `callee`: that of the service to
+    which it goes; `group`: all that belongs to it, the load included."""
 
     group: Path
     caller: Path
+    callee: Path
     address: str
     pids: Mapping[str, int]  # of the dataplanes' processes, by what they are
     kernel_bytes: int  # locked by the kernel's programs and maps
@@ -164,7 +165,8 @@ def stand(
         address = built.services[callee]["entry"][0] if caller is None else built.services[caller]["dial"][callee][0]
         remote = address if caller is None else built.services[caller]["remote"][callee][0]["address"]
         at = root() / group
-        yield Standing(at, at / places[caller or _LOAD].folder.name, address, running, locked, remote)
+        sender, receiver = (at / places[service].folder.name for service in (caller or _LOAD, callee))
+        yield Standing(at, sender, receiver, address, running, locked, remote)
 
 
 def _start_elements(

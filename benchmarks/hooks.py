@@ -9,7 +9,6 @@ Usage: python -m benchmarks.hooks [--rounds N] [--seconds S]
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
 import socket
@@ -21,9 +20,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from m4bpf import compile_program, libbpf
-from m4bpf.hops import read_policies, remote_key
-from m4bpf.layout import lay_out
 from m4deploy.built import Built
 from m4deploy.processes import split_address
 
@@ -31,6 +27,7 @@ from benchmarks import dataplane_table as table
 from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check, entered
 from benchmarks.dataplane_load import interleaved
 from benchmarks.dataplane_stand import HERE, Refused, Standing, build, cgroups, compile_app, stand, write_hop
+from benchmarks.programs import in_cgroup, loaded, program_of
 
 NAMES = {NOTHING: "nothing", CONTROL: "nothing again (control)", "sockets": "sockets", "packets": "packets"}
 DENIED = b"GET / HTTP/1.1\r\nhost: server\r\nx-user-group: blocked\r\n\r\n"
@@ -42,34 +39,16 @@ _RETRANSMITTED = 100  # where struct tcp_info has tcpi_total_retrans
 @contextmanager
 def packets(built: Built, mesh: Standing, folder: Path) -> Iterator[None]:
     """The rules of the built kernel element, on packets, for the caller of a mesh."""
-    element = next(e for e in built.elements if e.service == "client")
-    folder.mkdir()
-    compile_program(element.file("m4.bpf.c"), folder / "packets.o", [HERE.parent / "bpf/packets"])
-    loaded = libbpf.call("it cannot be opened", "bpf_object__open_file", str(folder / "packets.o").encode(), None)
-    links = []
-    try:
-        libbpf.call("the kernel refuses it", "bpf_object__load", loaded)
-        hops = libbpf.call("it has no hops", "bpf_object__find_map_fd_by_name", loaded, b"m4_hops")
-        libbpf.map_write(hops, remote_key(mesh.address), struct.pack("=I", 0))
-        sets = libbpf.call("it has no policies", "bpf_object__find_map_fd_by_name", loaded, b"m4_sets")
-        policies = lay_out(read_policies(element.file("hops.json")), lambda counted: 0)
-        libbpf.map_write(sets, struct.pack("=I", 0), policies)
-        program = libbpf.call("it has no program", "bpf_object__find_program_by_name", loaded, b"m4_packet")
-        fd = os.open(mesh.caller, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            links.append(libbpf.call("it cannot be attached", "bpf_program__attach_cgroup", program, fd))
-        finally:
-            os.close(fd)
+    with (
+        loaded(built, mesh, folder, HERE.parent / "bpf/packets") as made,
+        in_cgroup(program_of(made, "m4_packet"), mesh.caller),
+    ):
         yield
-    finally:
-        for link in links:
-            libbpf.library().bpf_link__destroy(link)
-        libbpf.library().bpf_object__close(loaded)
 
 
-def refused(mesh: Standing) -> str:
-    """What whoever sends a request that is refused gets."""
-    with entered(mesh.caller), socket.create_connection(split_address(mesh.address)) as ours:
+def refused(mesh: Standing, group: Path) -> str:
+    """What whoever sends a request that is refused gets, out of a cgroup."""
+    with entered(group), socket.create_connection(split_address(mesh.address)) as ours:
         ours.settimeout(PATIENCE)
         began = time.perf_counter()
         ours.sendall(DENIED)
@@ -79,6 +58,8 @@ def refused(mesh: Standing) -> str:
             info = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
             again = struct.unpack_from("=I", info, _RETRANSMITTED)[0]
             return f"no answer within {PATIENCE:.0f} s, sent again {again} times"
+        except ConnectionResetError:
+            return "the connection is reset"
         took = (time.perf_counter() - began) * 1e6
         return f"{answer.split(b' ')[1].decode()} after {took:.0f} µs" if answer else "the connection is closed"
 
@@ -115,7 +96,7 @@ def main() -> int:
             lines = list(table.rows(found, NAMES, {}, NOTHING))
             print(f"{connections} connection{'s' * (connections > 1)}\n\n{table.text(table.HEAD, lines)}\n")
         for arm in ("sockets", "packets"):
-            print(f"a refused request, {arm}: {refused(meshes[arm])}")
+            print(f"a refused request, {arm}: {refused(meshes[arm], meshes[arm].caller)}")
     return 0
 
 
