@@ -61,12 +61,18 @@ class Verdict:
     what: str
     goal: str
     figure: str
-    verdict: str  # holds, missed, not claimed, not measured
+    verdict: str  # holds, missed, not claimed, not measured, not built
     why: str = ""
 
 
 def not_measured(what: str, goal: str, why: str) -> Verdict:
     return Verdict(what, goal, "–", "not measured", why)
+
+
+def not_there(least: Verdict, where: str) -> Verdict:
+    """Of what is not built, with the figures of the least that it would take. `where` it says why."""
+    why = f"with the least that it takes: {least.verdict}, {least.why}; why it is not built: {where}"
+    return Verdict(least.what, least.goal, f"at best {least.figure}", "not built", why)
 
 
 def said(goal: Goal) -> str:

@@ -64,6 +64,14 @@ def test_an_arm_that_did_not_run_is_said() -> None:
     assert (found.verdict, found.why) == ("not measured", "`kernel` did not run")
 
 
+@pytest.mark.parametrize(("kernel", "said"), [(0.95, "holds, nothing"), (0.85, "missed, by 0.05; nothing")])
+def test_what_is_not_built_never_holds(kernel: float, said: str) -> None:
+    found = table.not_there(table.judge(GOAL, rounds(kernel)), "a page")
+    assert (found.verdict, found.figure) == ("not built", f"at best {kernel} ({kernel}–{kernel})")
+    assert said in found.why
+    assert found.why.endswith("a page")
+
+
 def test_the_tolerance_is_half_of_what_a_goal_allows() -> None:
     assert GOAL.tolerance == pytest.approx(0.05)
     assert replace(GOAL, bound=8).tolerance == table.MOST
