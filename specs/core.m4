@@ -237,7 +237,8 @@ entity HttpResponse over HttpConnection {
     /// A header field. Names ignore case; a field that is repeated is one value, joined by `,`.
     attribute header[name: istring in r"[!#$%&'*+.^_`|~0-9a-z-]+" except [
         "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
-        "upgrade", "m4-ctx"
+        "upgrade", "m4-ctx",
+        "grpc-status", "grpc-message", "grpc-status-details-bin" // they come behind the messages
     ]]: string?;
 
     /// What is appended to a header field when all else of the hop is done: no condition on the hop sees it. Of

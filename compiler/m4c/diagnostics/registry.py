@@ -303,7 +303,8 @@ RULES: dict[str, Rule] = {
             "reserved-key",
             "This header cannot be read or written",
             _E,
-            "Framing and hop-by-hop headers, and those that carry context, belong to the dataplanes.",
+            "Framing and hop-by-hop headers, and those that carry context, belong to the dataplanes. How a gRPC call "
+            "ended comes behind its messages, where no policy looks.",
             "Use another header.",
         ),
         Rule(
