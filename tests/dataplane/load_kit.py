@@ -24,9 +24,11 @@ class Load:
     target: str = "/"
     headers: dict[str, str] = field(default_factory=dict)
     seen: list[tuple[int, int, bytes]] = field(default_factory=list)  # client, status, body
+    fields: list[dict[str, str]] = field(default_factory=list)  # the header fields of each of them
     failures: list[str] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Load:
         self.threads = [threading.Thread(target=self._run, args=(n,)) for n in range(CLIENTS)]
@@ -46,7 +48,10 @@ class Load:
             try:
                 connection.request("GET", self.target, headers=self.headers)
                 reply = connection.getresponse()
-                self.seen.append((client, reply.status, reply.read()))
+                body = reply.read()
+                with self.lock:
+                    self.seen.append((client, reply.status, body))
+                    self.fields.append({name.lower(): value for name, value in reply.getheaders()})
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
                 connection.close()

@@ -10,13 +10,16 @@ from typing import Any
 
 import m4bpf
 import pytest
-from envoy_kit import EACH_PROXY, compare, drop, rule, set_header
+from envoy_kit import EACH_PROXY, LACKING, compare, drop, rule, set_header, sleeping
 from load_kit import Load
 from local_kit import build
+from m4c.cli import jobs
+from m4c.workspace import Workspace
 from m4deploy import local
 from m4deploy.drivers.envoy_files import take_apart
 from m4deploy.processes import split_address
 from ports import free_base
+from test_local import eventually
 
 KERNEL = m4bpf.probe()
 CLIENTS = 4
@@ -94,6 +97,74 @@ def test_envoy_judges_the_next_request_of_an_open_connection(tmp_path: Path, sta
         local.deploy(edition(tmp_path / f"{number}", number, base, "envoy"), state)
         assert statuses() == {410 + number}
     assert [connection.sock for connection in connections] == sockets
+
+
+ANSWERS = """
+state Counter seen;
+state Counter edition_%(n)d;
+policy one (HttpResponse p) on outside -> web { p.SetHeader("x-one", "%(n)d"); seen.Increment(); }
+policy two (HttpResponse p) on outside -> web when p.status == 200 { p.SetHeader("x-two", "%(n)d"); }
+policy three (HttpResponse p) on outside -> web when exists p.request.header["x-load"] {
+    p.AppendHeader("x-three", "%(n)d");
+    edition_%(n)d.Increment();
+}
+policy arrives (HttpRequest r) on outside -> web { r.SetHeader("x-asked", "%(n)d"); }
+"""
+MORE = "".join(
+    f'policy more_{n} (HttpResponse p) on outside -> web when p.header["x-{n}"] == "1" {{ p.RemoveHeader("x-{n}"); }}\n'
+    for n in range(12)
+)
+
+
+def answering(folder: Path, number: int, base: int, more: str = "") -> Path:
+    """Policies that write the number of the edition into answers, in three ways, and into requests."""
+    folder.mkdir()
+    (folder / "graph.yaml").write_text("services:\n  web: {entry: true, origin: false}\n")
+    (folder / "shop.m4").write_text(
+        'mesh shop { graph "graph.yaml"; dataplanes envoy; }\n' + ANSWERS % {"n": number} + more
+    )
+    return jobs.write(jobs.rendered(Workspace([folder]), "shop", base), folder / "built").folder
+
+
+@pytest.mark.skipif("envoy" in LACKING, reason=LACKING.get("envoy", ""))
+def test_an_edit_of_what_answers_get_loses_none_and_splits_none(tmp_path: Path, state: Path) -> None:
+    """Each is judged by all of the old policies or by all of the new ones: it, the request that it answers, and what is
+    counted. The third edition has so many more that the listener is another one."""
+    base = free_base()
+    editions = [answering(tmp_path / f"{n}", n, base, MORE if n == 2 else "") for n in range(5)]
+    deployment = local.deploy(editions[0], state)
+    with Load(deployment.built.services["web"]["entry"][0], headers={"x-load": "1"}) as load:
+        for edited in editions[1:]:
+            local.deploy(edited, state)
+            load.wait_for(4)
+    assert not load.failures
+    assert {status for _, status, _ in load.seen} == {200}
+    found = [(f.get("x-one"), f.get("x-two"), f.get("x-three")) for f in load.fields]
+    asked = [dict(json.loads(body)["request"]["headers"])["x-asked"] for _, _, body in load.seen]
+    assert {each for each in zip(found, asked, strict=True) if set(each[0]) != {each[1]}} == set()
+    assert set(asked) == {"0", "1", "2", "3", "4"}
+
+    def counted() -> dict[str, int]:
+        (element,) = (local.status(state) or {})["elements"]
+        return dict(element["tallies"])
+
+    expected = {f"edition_{n}": asked.count(str(n)) for n in range(5)} | {"seen": len(asked)}
+    assert eventually(lambda: {k: v for k, v in counted().items() if v} == expected), (counted(), expected)
+
+
+@pytest.mark.skipif("envoy" in LACKING, reason=LACKING.get("envoy", ""))
+def test_an_answer_that_comes_after_an_edit_is_judged_as_its_request_was(tmp_path: Path, state: Path) -> None:
+    base = free_base()
+    deployment = local.deploy(answering(tmp_path / "0", 0, base), state)
+    address = deployment.built.services["web"]["entry"][0]
+    for number, more in ((1, ""), (2, MORE)):
+        connection = http.client.HTTPConnection(*split_address(address), timeout=60)
+        connection.request("GET", "/", headers=dict([("x-load", "1"), sleeping(3.0)]))
+        local.deploy(answering(tmp_path / f"{number}", number, base, more), state)
+        reply = connection.getresponse()
+        asked = dict(json.loads(reply.read())["request"]["headers"])["x-asked"]
+        assert {reply.getheader(f"x-{name}") for name in ("one", "two", "three")} == {asked}
+        assert asked == str(number - 1)
 
 
 def test_an_edit_that_replaces_a_listener_loses_no_request(tmp_path: Path, state: Path) -> None:
