@@ -143,6 +143,9 @@ async def definition(client: LanguageClient, desk: Desk) -> None:
     found = await client.text_document_definition_async(types.DefinitionParams(*desk.where("extra.m4", 'after "é')))
     assert isinstance(found, list)
     assert [desk.said(f.range, Path(f.uri).name) for f in found if isinstance(f, types.Location)] == ['"é 😀"']
+    version = await client.text_document_definition_async(types.DefinitionParams(*desk.where("shop.m4", "Split({ v")))
+    assert isinstance(version, list) and len(version) == 1 and isinstance(version[0], types.Location)
+    assert Path(version[0].uri).name == "shop.graph.yaml" and version[0].range.start.line == 3
 
 
 @exercises("declarationProvider")
@@ -394,6 +397,12 @@ async def rename(client: LanguageClient, desk: Desk) -> None:
     if able and able.honors_change_annotations:
         shown = [a.label for a in (edit.change_annotations or {}).values()]
         assert shown == ["`e` where it is named", "`e` in the service graph"]
+    version = desk.where("shop.m4", "r.Split({ v")
+    edit = await client.text_document_rename_async(types.RenameParams(*version, new_name="old"))
+    changed = desk.edited(edit)
+    assert changed.keys() == {"shop.m4", "even.m4", "shop.graph.yaml"}
+    assert "  e: {versions: [v1, v2]}\n  f: {versions: [old, v2]}\n" in changed["shop.graph.yaml"]
+    assert "r.Split({ old: 50%, v2: 50% })" in changed["even.m4"]
     with pytest.raises(JsonRpcException, match="`SetTimeout` is declared in core"):
         await client.text_document_rename_async(types.RenameParams(*desk.where("extra.m4", "r.SetT"), new_name="Wait"))
 

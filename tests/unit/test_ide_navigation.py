@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,52 @@ def test_what_something_is_one_of(desk: Desk, text: str, found: list[str]) -> No
 )  # fmt: skip
 def test_who_implements_something(desk: Desk, text: str, found: list[str]) -> None:
     assert sorted(desk.implementation(text)) == found
+
+
+VERSIONS = (
+    "services:\n  web: {entry: true}\n  cart: {protocol: grpc, versions: [v1]}\n"
+    "  db: {versions: [v1, 'v 2'], labels: {kind: store}}\ncalls: [[web, cart], [cart, db]]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "page"),
+    [
+        (
+            "policy p (HttpRequest r) on * -> db { r.Split({ v$01: 100% }); }",
+            ["here.m4:1: v1", "graph.yaml:4: v1"],
+            "Version `v1` of `db`, which has `v1`, `v 2`.",
+        ),
+        (
+            'policy p (HttpRequest r) on * -> [kind: store] { r.Split({ v1: 50%, "v $02": 50% }); }',
+            ['here.m4:1: "v 2"', "graph.yaml:4: 'v 2'"],
+            "Version `v 2` of `db`",
+        ),
+        (
+            'test "t" { request GET "/" on web -> cart:v1; expect route = { v$01: 100% }; }',
+            ["here.m4:1: v1", "here.m4:1: v1", "graph.yaml:3: v1"],
+            "Version `v1` of `cart`",
+        ),
+        (  # whichever of the two it is
+            "policy p (HttpRequest r) on web -> @inner { r.Split({ v$01: 100% }); }",
+            ["here.m4:1: v1", "graph.yaml:3: v1", "graph.yaml:4: v1"],
+            "Version `v1` of `cart`",
+        ),
+        ("policy p (HttpRequest r) on * -> db { r.Split({ v$09: 100% }); }", [], ""),
+        (
+            'spec mine { tier proxy; cost 1; speaks "gr$0pc"; }',
+            ['here.m4:1: "grpc"', "core.m4", "graph.yaml:3: grpc"],
+            "- spoken by `mine`",
+        ),
+    ],
+)
+def test_versions_and_protocols_are_names(desk: Desk, text: str, found: list[str], page: str) -> None:
+    desk.workspace.set_text((desk.folder / "graph.yaml").as_posix(), VERSIONS)
+    shown = [re.sub(r"(core|spec).m4:.*", r"\1.m4", place) for place in desk.references(text)]
+    assert shown == found
+    declared = [re.sub(r"core.m4:.*", "core.m4", place) for place in desk.definition(text)]
+    assert declared == [place for place in found if place.startswith(("core", "graph")) and not place.endswith("grpc")]
+    assert page in desk.hover(text)
 
 
 @pytest.mark.parametrize(

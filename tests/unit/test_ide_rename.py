@@ -89,6 +89,28 @@ def changed(desk: Desk, text: str, name: str) -> list[str]:
                 " { q.Paint(red, coats: 2); }",
             ],
         ),
+        (  # a version, wherever it is one of this service
+            "policy mine (HttpRequest r) on web -> @inner { r.Split({ v$01: 60%, v2: 40% }); }\n"
+            'test "split" { request GET "/" on web -> cart -> db:v1; expect route = { v1: 60%, v2: 40% }; }',
+            "v 9",
+            [
+                "graph.yaml: 'db': {versions: [\"v 9\", v2]}",
+                'here.m4: policy mine (HttpRequest r) on web -> @inner { r.Split({ "v 9": 60%, v2: 40% }); }',
+                'here.m4: test "split" { request GET "/" on web -> cart -> db:"v 9";'
+                ' expect route = { "v 9": 60%, v2: 40% }; }',
+                'other.m4: policy third (HttpRequest q) on * -> db:"v 9" when q.mark["seen"] after second'
+                " { q.Paint(red, coats: 2); }",
+            ],
+        ),
+        (
+            'spec mine { tier proxy; cost 1; speaks "m$0q"; }\n'
+            'entity Letter over TcpConnection { protocols "mq"; attribute size: int; }',
+            "amqp",
+            [
+                'here.m4: spec mine { tier proxy; cost 1; speaks "amqp"; }',
+                'here.m4: entity Letter over TcpConnection { protocols "amqp"; attribute size: int; }',
+            ],
+        ),
         (  # a value in an expression needs quotes where a step of a path does not
             "policy mine (HttpRequest r) on web -> $0cart { r.Mirror(to: cart); }",
             "cart-2",
@@ -262,8 +284,10 @@ POLICY = "policy mi$0ne (HttpRequest r) on * -> db { r.DropRequest(); }"
          "`HttpRequest` is declared in core.m4, which ships with xMesh and is not yours to change"),
         ('policy p (HttpRequest r) on * -> db when r.header["x-$0user"] == "" { }', "x-who",
          "`x-user` is a name of the protocol, which others depend on"),
-        ("policy p (HttpRequest r) on * -> db:v$01 { }", "v9",
-         "`v1` is a version of the service graph; change it there"),
+        ("policy p (HttpRequest r) on * -> db:v$01 { }", "v2",
+         "`v2` is taken: a version is named so at graph.yaml:4"),
+        ('spec mine { tier proxy; cost 1; speaks "gr$0pc"; }', "http",
+         "`grpc` is declared in core.m4, which ships with xMesh and is not yours to change"),
         # nothing to rename
         ("// a com$0ment\n", "x", "there is no name here"),
         ("$0", "x", "there is no name here"),
@@ -277,6 +301,16 @@ POLICY = "policy mi$0ne (HttpRequest r) on * -> db { r.DropRequest(); }"
 )  # fmt: skip
 def test_what_is_refused_is_told_why(desk: Desk, text: str, name: str, why: str) -> None:
     assert desk.refused(text, name) == why
+
+
+def test_a_version_of_several_services_is_not_renamed_for_one_of_them(desk: Desk) -> None:
+    graph = desk.folder / "graph.yaml"
+    desk.workspace.set_text(graph.as_posix(), graph.read_text("utf-8").replace("cart: {}", "cart: {versions: [v1]}"))
+    split = "policy p (HttpRequest r) on web -> (cart | db) { r.Split({ v$01: 100% }); }"
+    assert desk.refused(split, "v9") == "`v1` at here.m4:1 is the version of `db` too, not of `cart` alone"
+    assert desk.definition(split) == ["graph.yaml:3: v1", "graph.yaml:4: v1"]
+    cart = "policy p (HttpRequest r) on web -> cart { r.Split({ v$01: 100% }); }"
+    assert desk.renamed(cart, "v9").keys() == {"graph.yaml", "here.m4"}, "the other service keeps its version"
 
 
 def test_of_two_declarations_of_one_name_the_one_under_the_cursor_changes(desk: Desk) -> None:

@@ -22,13 +22,16 @@ MAX_BYTES = 64 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class LoadedGraph:
     """A graph as far as it could be read (None: not at all). Places are offsets in the file: of problems, of each
-    service where it is described (`services_at`) and where it is an end of a call (`ends_at`), and of each call."""
+    service where it is described (`services_at`) and where it is an end of a call (`ends_at`), of each call, and of the
+    versions and the protocol of each service."""
 
     graph: Graph | None
     problems: tuple[Problem, ...]
     services_at: tuple[tuple[str, Place], ...] = ()
     ends_at: tuple[tuple[str, Place], ...] = ()
     calls_at: tuple[tuple[str, str, Place], ...] = ()
+    versions_at: tuple[tuple[str, str, Place], ...] = ()  # service, version
+    protocols_at: tuple[tuple[str, str, Place], ...] = ()  # service, protocol
     said: tuple[tuple[str, frozenset[str]], ...] = ()  # of each service, the keys that the file gives
 
 
@@ -46,6 +49,8 @@ class _Loader:
         self.nodes: dict[str, Any] = {}  # of each service, what is said of it
         self.ends: list[tuple[str, Place]] = []
         self.calls: list[tuple[str, str, Place]] = []
+        self.versions: list[tuple[str, str, Place]] = []
+        self.protocols: list[tuple[str, str, Place]] = []
 
     def load(self) -> LoadedGraph:
         try:
@@ -82,8 +87,16 @@ class _Loader:
             self._unreachable(services, calls, dict(places))
         ordered = {name: services[name] for name in sorted(services)}
         graph = Graph(ordered, tuple(calls[k] for k in sorted(calls)))
-        said = tuple(sorted(self.said.items()))
-        return LoadedGraph(graph, tuple(self.problems), tuple(places), tuple(self.ends), tuple(self.calls), said)
+        return LoadedGraph(
+            graph,
+            tuple(self.problems),
+            tuple(places),
+            tuple(self.ends),
+            tuple(self.calls),
+            tuple(self.versions),
+            tuple(self.protocols),
+            tuple(sorted(self.said.items())),
+        )
 
     def _say(self, message: str, start: int, end: int, code: str = "bad-graph", fixes: tuple[Fix, ...] = ()) -> None:
         self.problems.append(Problem(code, message, Place(self.file, "", start, max(end, start + 1)), fixes=fixes))
@@ -96,6 +109,9 @@ class _Loader:
 
     def _edit(self, start: int, end: int, text: str) -> Edit:
         return Edit(Place(self.file, "", start, end), text)
+
+    def _place(self, node: Any) -> Place:
+        return Place(self.file, "", node.start_mark.index, node.end_mark.index)
 
     def _text(self, node: Any, what: str) -> str | None:
         if isinstance(node, yaml.ScalarNode):
@@ -119,7 +135,7 @@ class _Loader:
             name = self._text(key, "the name of a service")
             if name is None:
                 continue
-            place = Place(self.file, "", key.start_mark.index, key.end_mark.index)
+            place = self._place(key)
             if name in services:
                 self._say_node(f"service `{name}` is there twice", key, "duplicate-name")
                 continue
@@ -141,11 +157,12 @@ class _Loader:
         for key, value in node.value:
             match key.value:
                 case "versions":
-                    known["versions"] = self._strings(value)
+                    known["versions"] = self._versions(name, value)
                 case "labels" if isinstance(value, yaml.MappingNode):
                     known["labels"] = self._labels(value)
                 case "protocol":
                     known["protocol"] = self._text(value, "`protocol:`") or DEFAULT_PROTOCOL
+                    self.protocols.append((name, known["protocol"], self._place(value)))
                 case "entry":
                     said_entry = True
                     if value.value == "trusted":
@@ -164,12 +181,17 @@ class _Loader:
         services[name] = Service(name, **known)
         return said_entry
 
-    def _strings(self, node: Any) -> tuple[str, ...]:
+    def _versions(self, service: str, node: Any) -> tuple[str, ...]:
         if not isinstance(node, yaml.SequenceNode):
             self._say_node("`versions:` is a list, as in `[v1, v2]`", node)
             return ()
-        found = (self._text(item, "a version") for item in node.value)
-        return tuple(dict.fromkeys(v for v in found if v is not None))
+        found: dict[str, None] = {}
+        for item in node.value:
+            version = self._text(item, "a version")
+            if version is not None:
+                found[version] = None
+                self.versions.append((service, version, self._place(item)))
+        return tuple(found)
 
     def _labels(self, node: Any) -> tuple[tuple[str, str], ...]:
         found: dict[str, str] = {}
@@ -231,7 +253,7 @@ class _Loader:
         for end in ends:
             if self._text(end, "an end of a call") is None:
                 return None
-            self.ends.append((str(end.value), Place(self.file, "", end.start_mark.index, end.end_mark.index)))
+            self.ends.append((str(end.value), self._place(end)))
             if end.value not in services:
                 near = nearest(str(end.value), services)
                 hint = f"; did you mean `{near}`?" if near else ""

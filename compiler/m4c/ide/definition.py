@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from m4c import project
 from m4c.ide.occurrences import Symbol
-from m4c.ide.symbols import Found, declarations, everywhere, in_file, may_hold, symbol_at
+from m4c.ide.symbols import Found, declarations, everywhere, in_file, may_hold, symbol_at, symbols_at
 from m4c.semantics.model import Place
 from m4c.syntax import tree as t
 from m4c.workspace import Span, Workspace
@@ -17,13 +17,11 @@ def definition(workspace: Workspace, file: str, offset: int) -> tuple[Span, ...]
 
     M4 declares nothing in one place and defines it in another, so this is also what editors call the declaration.
     """
-    found = symbol_at(workspace, file, offset)
-    if found is None:
-        return ()
-    if found.symbol.kind in ("import", "graph"):
-        target = _file_named(workspace, found)
+    found = symbols_at(workspace, file, offset)
+    if found and found[0].symbol.kind in ("import", "graph"):
+        target = _file_named(workspace, found[0])
         return (workspace.span(Place(target, "", 0, 0)),) if target is not None else ()
-    return _declared(workspace, found.symbol)
+    return tuple(span for f in found for span in _declared(workspace, f.symbol))
 
 
 def type_definition(workspace: Workspace, file: str, offset: int) -> tuple[Span, ...]:
@@ -44,10 +42,9 @@ def implementation(workspace: Workspace, file: str, offset: int) -> tuple[Span, 
 
 def references(workspace: Workspace, file: str, offset: int, declarations: bool = True) -> tuple[Span, ...]:
     """Every place where what is named at an offset is named."""
-    found = symbol_at(workspace, file, offset)
-    if found is None or found.symbol.kind in ("import", "graph"):
-        return ()
-    return tuple(_span(workspace, f) for f in everywhere(workspace, found.symbol) if declarations or not f.declares)
+    named = [f.symbol for f in symbols_at(workspace, file, offset) if f.symbol.kind not in ("import", "graph")]
+    found = (f for symbol in named for f in everywhere(workspace, symbol) if declarations or not f.declares)
+    return tuple(dict.fromkeys(_span(workspace, f) for f in found))
 
 
 def highlights(workspace: Workspace, file: str, offset: int) -> tuple[Found, ...]:

@@ -346,6 +346,15 @@ def _group(workspace: Workspace, found: Found) -> list[str]:
     return [render.code(f"group {found.symbol.name} = {{ {', '.join(members)} }}")] if members else []
 
 
+def _protocol(workspace: Workspace, found: Found) -> list[str]:
+    """What there is in a protocol, and who speaks it."""
+    name, schema = found.symbol.name, project.schema(workspace.db)
+    carried = [e.name for e in schema.entities.values() if not e.state and name in (e.protocols or (name,))]
+    speakers = schema.protocols.get(name, ())
+    spoken = f"- spoken by {_ticked(speakers)}" if speakers else "- spoken by no dataplane: what is sent passes all by"
+    return [f"**protocol `{name}`**", f"- what policies can be about in it: {_ticked(carried)}\n{spoken}"]
+
+
 def _label(workspace: Workspace, found: Found) -> list[str]:
     graph = _graph(workspace, found.symbol)
     key = found.symbol.scope.partition("/")[2]
@@ -443,6 +452,7 @@ _PAGES: dict[str, Callable[[Workspace, Found], list[str]]] = {
     "version": _version,
     "group": _group,
     "label": _label,
+    "protocol": _protocol,
     "policy": _policy,
     "constant": _constant,
     "state": _state,

@@ -15,12 +15,14 @@ from m4c.syntax import tree as t
 Kind: TypeAlias = Literal[
     "policy", "service", "version", "group", "label", "mesh", "dataplane", "entity", "operation", "attribute", "key",
     "param", "enum", "enum value", "constant", "variable", "state", "state kind", "condition", "import", "graph",
+    "protocol",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """What a name stands for. `scope` tells equal names apart: the mesh, the entity, "Entity.Operation", the file."""
+    """What a name stands for. `scope` tells equal names apart: the mesh, the entity, "Entity.Operation", the file, and
+    of a version "mesh/service"."""
 
     kind: Kind
     name: str
@@ -39,10 +41,43 @@ class Occurrence:
     value: bool = False
 
 
-class Walk:
-    """Collects the names of one declaration."""
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A service with versions: what of it says whether a pattern ends there. `groups`: those that it is in."""
 
-    def __init__(self, ref: DeclRef, mesh: str, schema: Schema, states: Mapping[str, str]) -> None:
+    name: str
+    versions: tuple[str, ...]
+    labels: tuple[tuple[str, str], ...]
+    groups: frozenset[str]
+
+    def may_be(self, one: t.POne) -> bool:
+        """Whether a step of a pattern matches it."""
+        match one:
+            case t.PNamed(service=service):
+                return service.text == self.name
+            case t.PGroup(group=group):
+                return group.text in self.groups
+            case t.PLabels(labels=labels):
+                return all((k.text, v.text) in self.labels for k, v in labels)
+            case t.PAlt(of=parts):
+                return any(map(self.may_be, parts))
+            case t.PNot(of=inner):
+                return not self.may_be(inner)
+            case _:
+                return True
+
+
+class Walk:
+    """Collects the names of one declaration. `versioned`: the services of the mesh that have versions."""
+
+    def __init__(
+        self,
+        ref: DeclRef,
+        mesh: str,
+        schema: Schema,
+        states: Mapping[str, str],
+        versioned: tuple[Versioned, ...] = (),
+    ) -> None:
         self.here = f"{ref.file}#{ref.key}"
         self.mesh = mesh
         self.schema = schema
@@ -50,6 +85,8 @@ class Walk:
         self.entity: Entity | None = None
         self.var = ""
         self.states = states  # each with its kind
+        self.versioned = versioned
+        self.ends: tuple[Versioned, ...] = ()  # those that the requests of the policy or the test end at
 
     def add(
         self, kind: Kind, name: t.Name | t.Str | None, scope: str = "", declares: bool = False, value: bool = False
@@ -110,6 +147,8 @@ class Walk:
 
     def _spec(self, spec: t.SpecDecl) -> None:
         self.add("dataplane", spec.name, declares=True)
+        for protocol in spec.speaks:
+            self.add("protocol", protocol)
         for enum in spec.enums:
             self._enum(enum)
         for entity in spec.entities:
@@ -141,6 +180,8 @@ class Walk:
         else:
             self.add("entity", entity.name, declares=True)
             self.add("entity", entity.over)
+            for protocol in entity.protocols:
+                self.add("protocol", protocol, declares=True)
             for arg in (arg for a in entity.annotations for arg in a.args):
                 if isinstance(arg, t.Lit) and isinstance(arg.value, str):
                     self.add("attribute", t.Str(arg.value, arg.start, arg.end), entity.name.text)
@@ -259,8 +300,11 @@ class Walk:
         self._body(policy.body, ())
 
     def _pattern(self, pattern: t.PatternNode) -> None:
+        last: list[t.POne] = []
         for step in pattern.steps:
             self._one(step.one)
+            last = [*(last if step.star else ()), step.one]
+        self.ends = tuple(v for v in self.versioned if any(map(v.may_be, last)))
 
     def _one(self, one: t.POne) -> None:
         match one:
@@ -398,10 +442,26 @@ class Walk:
                 self.add("service", root, self.mesh, value=True)
             case t.Lit(value=str(text)) if type_ is not None and type_.name == "service":
                 self.add("service", t.Str(text, value.start, value.end), self.mesh, value=True)
+            case t.Ref(root=root, accessors=()) if type_ is not None and type_.name == "version":
+                self._version(root)
+            case t.Name() if type_ is not None and type_.name == "version":
+                self._version(value)
+            case t.Lit(value=str(text)) if type_ is not None and type_.name == "version":
+                self._version(t.Str(text, value.start, value.end))
             case t.SetLit(items=items):
                 inner_type = type_.args[0] if type_ is not None and type_.name == "set" and type_.args else type_
                 for item in items:
                     self._value(item, inner_type)
             case t.MapLit(pairs=pairs) if type_ is not None and type_.args:
-                for _, inner in pairs:
+                for key, inner in pairs:
+                    if type_.args[0].name == "version":
+                        self._version(key)
+                    elif type_.args[0].name == "service":
+                        self.add("service", key, self.mesh)
                     self._value(inner, type_.args[1])
+
+    def _version(self, name: t.Name | t.Str) -> None:
+        """The version of each service at the end of the path that has one of that name."""
+        for service in self.ends:
+            if name.text in service.versions:
+                self.add("version", name, f"{self.mesh}/{service.name}")

@@ -20,7 +20,7 @@ from m4c.files import Unreadable, read_text
 from m4c.graph.load import scalar
 from m4c.ide.edits import TextEdit
 from m4c.ide.occurrences import Kind, Occurrence, Symbol
-from m4c.ide.symbols import Found, declarations, everywhere, may_hold, meshes_of_graph, occurrences, symbol_at
+from m4c.ide.symbols import Found, declarations, everywhere, may_hold, mesh_of, meshes_of_graph, occurrences, symbol_at
 from m4c.semantics.values import SCALARS
 from m4c.syntax import words
 from m4c.syntax.items import TOKEN
@@ -34,7 +34,7 @@ WHAT: dict[Kind, str] = {
     "entity": "an entity", "operation": "an operation", "attribute": "an attribute", "key": "a mark",
     "param": "a parameter", "enum": "an enum", "enum value": "a value", "constant": "a constant",
     "variable": "the policy's variable", "state": "a state", "state kind": "a kind of state",
-    "condition": "a condition",
+    "condition": "a condition", "version": "a version", "protocol": "a protocol",
 }  # fmt: skip
 _TYPES: tuple[Kind, ...] = ("entity", "enum", "state kind")
 _BARE: tuple[Kind, ...] = ("constant", "variable", "param", "enum value")  # these stand where quotes make a text
@@ -68,7 +68,7 @@ def prepare_rename(workspace: Workspace, file: str, offset: int) -> Found:
 
 def offered(symbol: Symbol) -> str:
     """A name as people get it to change it: between quotes where `rename` would not take it back without them."""
-    return symbol.name if symbol.kind in ("service", "key") else words.name(symbol.name)
+    return symbol.name if symbol.kind in ("service", "version", "key", "protocol") else words.name(symbol.name)
 
 
 def rename(workspace: Workspace, file: str, offset: int, name: str) -> Renaming:
@@ -83,6 +83,7 @@ def rename(workspace: Workspace, file: str, offset: int, name: str) -> Renaming:
         return Renaming(symbol.name, ())
     if symbol.kind in _ONE_EACH and len(known) > 1:
         places = [found]  # the other one of that name, a mistake, keeps it
+    _is_of_one(workspace, places)
     _is_free(workspace, places, symbol, new)
     edits: dict[tuple[str, int, int], tuple[Part, TextEdit]] = {}
     for place in places:
@@ -109,8 +110,8 @@ def _named(workspace: Workspace, file: str, offset: int) -> Found:
     match symbol.kind:
         case "import" | "graph":
             raise Refused("this is the path of a file: rename the file, and the paths to it follow")
-        case "version" | "label":
-            raise Refused(f"`{symbol.name}` is a {symbol.kind} of the service graph; change it there")
+        case "label":
+            raise Refused(f"`{symbol.name}` is a label of the service graph; change it there")
         case "key" if not _travels(workspace, symbol):
             raise Refused(f"`{symbol.name}` is a name of the protocol, which others depend on")
     return found
@@ -119,7 +120,8 @@ def _named(workspace: Workspace, file: str, offset: int) -> Found:
 def _is_ours(workspace: Workspace, found: Found, known: tuple[Found, ...]) -> None:
     """Raises `Refused` if the declarations of a name are not this workspace's to change."""
     symbol = found.symbol
-    if not known and not (symbol.kind == "service" and project.mesh_graph(workspace.db, symbol.scope) is None):
+    named_only = symbol.kind == "service" and project.mesh_graph(workspace.db, symbol.scope) is None
+    if not known and not named_only:
         raise Refused(f"nothing declares `{symbol.name}`, so there is nothing to rename")
     own = workspace.db.input("files")
     shipped = {path for _, path in workspace.db.input("shipped")}
@@ -143,11 +145,27 @@ def _travels(workspace: Workspace, symbol: Symbol) -> bool:
 def _places(workspace: Workspace, symbol: Symbol) -> list[Found]:
     """Every place of a name."""
     places = list(everywhere(workspace, symbol))
-    if symbol.kind == "service":  # meshes may share a graph
-        graph = project.graph_file(workspace.db, symbol.scope)
-        others = (m for m in (meshes_of_graph(workspace.db, graph) if graph else ()) if m != symbol.scope)
-        places += (f for mesh in others for f in everywhere(workspace, Symbol("service", symbol.name, mesh)))
+    if symbol.kind in ("service", "version"):  # meshes may share a graph
+        own = mesh_of(symbol)
+        graph = project.graph_file(workspace.db, own)
+        others = (m for m in (meshes_of_graph(workspace.db, graph) if graph else ()) if m != own)
+        scopes = (mesh + symbol.scope.removeprefix(own) for mesh in others)
+        places += (f for scope in scopes for f in everywhere(workspace, Symbol(symbol.kind, symbol.name, scope)))
     return places
+
+
+def _is_of_one(workspace: Workspace, places: Iterable[Found]) -> None:
+    """Raises `Refused` if a place names versions of several services, which are not renamed together."""
+    for place in places:
+        ref = project.decl(workspace.db, place.file, place.decl) if place.symbol.kind == "version" else None
+        if ref is None:
+            continue
+        start = place.start - project.offsets(workspace.db, place.file)[place.decl]
+        for o in occurrences(workspace.db, ref, mesh_of(place.symbol)):
+            if o.start == start and o.symbol.kind == "version" and o.symbol != place.symbol:
+                mine, theirs = (s.scope.partition("/")[2] for s in (place.symbol, o.symbol))
+                what = f"`{place.symbol.name}` at {_shown(workspace, place)}"
+                raise Refused(f"{what} is the version of `{theirs}` too, not of `{mine}` alone")
 
 
 # --- the new name -----------------------------------------------------------------------------------------------------
@@ -163,7 +181,7 @@ def _checked(kind: Kind, name: str) -> str:
         if text == "outside":
             raise Refused("`outside` is where requests from outside the mesh come from; no service can be named so")
         return text
-    if kind == "key":
+    if kind in ("key", "version", "protocol"):
         return text
     plain = _NAME.fullmatch(text) is not None
     advice = "" if kind in _BARE else "; between quotes any text is one"
@@ -217,7 +235,7 @@ def _written(workspace: Workspace, place: Found, new: str) -> str:
         return _in_yaml(workspace, place, old, new)
     if old.startswith('"'):
         return words.quoted(new)
-    return words.service(new) if place.symbol.kind == "service" and not place.value else words.name(new)
+    return words.service(new) if place.symbol.kind in ("service", "version") and not place.value else words.name(new)
 
 
 def _in_yaml(workspace: Workspace, place: Found, old: str, new: str) -> str:
@@ -244,7 +262,7 @@ def _in_yaml(workspace: Workspace, place: Found, old: str, new: str) -> str:
 
 def _unread(workspace: Workspace, symbol: Symbol) -> Iterator[tuple[str, int, int]]:
     """Where text that does not parse holds the name: file and offsets."""
-    if symbol.kind in ("constant", "variable", "param", "key"):
+    if symbol.kind in ("constant", "variable", "param", "key", "version", "protocol"):
         return
     db = workspace.db
     word = re.compile(rf"(?<![\w.-]){re.escape(symbol.name)}(?![\w]|-(?!>))")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from m4c import project
 from m4c.db import Database, query
-from m4c.ide.occurrences import Kind, Occurrence, Symbol, Walk
+from m4c.ide.occurrences import Kind, Occurrence, Symbol, Versioned, Walk
 from m4c.project import DeclRef
+from m4c.semantics.model import Place
 from m4c.workspace import Workspace
 
 __all__ = ["Found", "Kind", "Occurrence", "Symbol"]
@@ -41,7 +42,19 @@ def occurrences(db: Database, ref: DeclRef, mesh: str | None) -> tuple[Occurrenc
 
 def _names(db: Database, ref: DeclRef, mesh: str | None) -> list[Occurrence]:
     states = {name: state.kind for name, state in project.states(db, mesh).items()}
-    return Walk(ref, mesh or "", project.schema(db), states).declaration(ref.parsed.decl)
+    return Walk(ref, mesh or "", project.schema(db), states, _versioned(db, mesh)).declaration(ref.parsed.decl)
+
+
+@query
+def _versioned(db: Database, mesh: str | None) -> tuple[Versioned, ...]:
+    """The services of a mesh that have versions."""
+    graph = project.mesh_graph(db, mesh) if mesh is not None else None
+    found = [s for s in (graph.services.values() if graph is not None else ()) if s.versions]
+    groups = project.names(db, mesh).groups if found else {}
+    return tuple(
+        Versioned(s.name, s.versions, s.labels, frozenset(g for g, members in groups.items() if s.name in members))
+        for s in found
+    )
 
 
 def names_in(db: Database, file: str) -> Iterator[tuple[DeclRef, Occurrence]]:
@@ -84,6 +97,11 @@ def may_hold(text: str, symbol: Symbol) -> bool:
 
 def symbol_at(workspace: Workspace, file: str, offset: int) -> Found | None:
     """The name at an offset, or right before it; the narrowest one."""
+    return next(iter(symbols_at(workspace, file, offset)), None)
+
+
+def symbols_at(workspace: Workspace, file: str, offset: int) -> list[Found]:
+    """As `symbol_at`, with all that the name stands for: a version may be one of several services."""
     db = workspace.db
     names = _graph_names(workspace, file)
     if names is None:
@@ -96,8 +114,8 @@ def symbol_at(workspace: Workspace, file: str, offset: int) -> Found | None:
             if ref is not None
             for o in occurrences(db, ref, mesh)
         )
-    at = (f for f in names if f.start <= offset <= f.end)
-    return min(at, key=lambda f: f.end - f.start, default=None)
+    at = sorted((f for f in names if f.start <= offset <= f.end), key=lambda f: f.end - f.start)
+    return [f for f in at if (f.start, f.end) == (at[0].start, at[0].end)]
 
 
 def everywhere(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
@@ -111,7 +129,7 @@ def everywhere(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
 def declarations(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
     """Where a symbol comes from: of `everywhere`, the occurrences that declare it, but found without reading all."""
     db = workspace.db
-    for file in project.sources(db) if symbol.kind != "service" else ():  # those only graphs declare
+    for file in project.sources(db) if symbol.kind not in ("service", "version") else ():  # only graphs declare these
         if not may_hold(workspace.text(file), symbol):
             continue
         for key, start, end in declared(db, file).get(symbol, ()):
@@ -128,12 +146,24 @@ def meshes_of_graph(db: Database, file: str) -> tuple[str, ...]:
     return tuple(m for m in project.mesh_names(db) if project.graph_file(db, m) == file)
 
 
+def mesh_of(symbol: Symbol) -> str:
+    """The mesh that a service, or a version of one, is of."""
+    return symbol.scope.partition("/")[0]
+
+
 def _in_graph(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
     db = workspace.db
-    file = project.graph_file(db, symbol.scope) if symbol.kind == "service" else None
-    if file is not None:
-        for start, end, declares in _services(db, file).get(symbol.name, ()):
+    if symbol.kind == "protocol":
+        files = [project.graph_file(db, mesh) for mesh in project.mesh_names(db)]
+    else:
+        files = [project.graph_file(db, mesh_of(symbol))] if symbol.kind in ("service", "version") else []
+    for file in dict.fromkeys(f for f in files if f is not None):
+        for start, end, declares in _named_in_graph(db, file).get(_without_mesh(symbol), ()):
             yield Found(symbol, file, "", start, end, declares)
+
+
+def _without_mesh(symbol: Symbol) -> Symbol:
+    return Symbol(symbol.kind, symbol.name, symbol.scope.partition("/")[2])
 
 
 def _graph_names(workspace: Workspace, file: str) -> Iterator[Found] | None:
@@ -143,24 +173,30 @@ def _graph_names(workspace: Workspace, file: str) -> Iterator[Found] | None:
     mesh = next(iter(meshes_of_graph(workspace.db, file)), None)
     if mesh is None:
         return None
-    found = (
-        (start, end, name, declares)
-        for name, at in _services(workspace.db, file).items()
-        for start, end, declares in at
-    )
+    scopes = {"service": mesh, "protocol": ""}
     return (
-        Found(Symbol("service", name, mesh), file, "", start, end, declares)
-        for start, end, name, declares in sorted(found)
+        Found(Symbol(s.kind, s.name, scopes.get(s.kind, f"{mesh}/{s.scope}")), file, "", start, end, declares)
+        for s, places in _named_in_graph(workspace.db, file).items()
+        for start, end, declares in places
     )
 
 
 @query
-def _services(db: Database, file: str) -> dict[str, tuple[tuple[int, int, bool], ...]]:
-    """Where a graph file names each service, and whether that declares it; first where it does."""
+def _named_in_graph(db: Database, file: str) -> dict[Symbol, tuple[tuple[int, int, bool], ...]]:
+    """Where a graph file names each service, version and protocol, and whether that declares it; first where it does.
+    The scope of a version is its service alone here, for several meshes may share a graph."""
     loaded = project.graph(db, file)
-    found: dict[str, list[tuple[int, int, bool]]] = {}
+    found: dict[Symbol, list[tuple[int, int, bool]]] = {}
+
+    def add(symbol: Symbol, place: Place, declares: bool) -> None:
+        found.setdefault(symbol, []).append((place.start, place.end, declares))
+
     if loaded is not None:
         for places, declares in ((loaded.services_at, True), (loaded.ends_at, False)):
             for name, place in places:
-                found.setdefault(name, []).append((place.start, place.end, declares))
-    return {name: tuple(at) for name, at in found.items()}
+                add(Symbol("service", name), place, declares)
+        for service, version, place in loaded.versions_at:
+            add(Symbol("version", version, service), place, True)
+        for _, protocol, place in loaded.protocols_at:
+            add(Symbol("protocol", protocol), place, False)
+    return {symbol: tuple(at) for symbol, at in found.items()}
