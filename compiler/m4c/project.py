@@ -39,6 +39,7 @@ from m4c.placement.plan import Plan, Planner
 from m4c.placement.plan import plan as plan_program
 from m4c.placement.solve import NoPlanInTime
 from m4c.placement.whatif import Serves, serves
+from m4c.predicates import regex_fault
 from m4c.semantics.meshes import CheckedMesh, check_mesh, mesh_groups
 from m4c.semantics.model import STATE, Graph, Policy, Program, State
 from m4c.semantics.policies import Checked, Names, check_policy, check_state
@@ -88,7 +89,8 @@ def schema(db: Database) -> Schema:
     """Everything that the specs declare."""
     own = frozenset(db.input("files"))
     refs = sorted(spec_refs(db), key=lambda r: r.file in own)  # of two of one name, the one that everybody has counts
-    return build_schema(SpecItem(r.file, r.key, posixpath.dirname(r.file), r.parsed.decl) for r in refs)
+    items = (SpecItem(r.file, r.key, posixpath.dirname(r.file), r.parsed.decl) for r in refs)
+    return build_schema(items, regex_fault)
 
 
 def template_path(folder: str, name: str) -> str | None:

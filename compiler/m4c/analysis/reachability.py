@@ -9,7 +9,7 @@ from itertools import pairwise
 from m4c.analysis.effects import Effects
 from m4c.analysis.ground import Situation
 from m4c.paths.search import Search
-from m4c.predicates import RegexError, TooComplex, check_regex, regex_matches
+from m4c.predicates import TooComplex, regex_fault, regex_matches
 from m4c.semantics.model import (
     And,
     AnyOne,
@@ -187,17 +187,9 @@ def wrong_patterns(policy: Policy) -> Iterator[Problem]:
     conds = [policy.when, *(c.guard for c in policy.calls)]
     place = policy.when_place or policy.place
     for atom in dict.fromkeys(a for c in conds for a in atoms(c) if isinstance(a, Atom) and a.op == "matches"):
-        source = str(atom.value)
-        try:
-            wrong = check_regex(source)
-            regex_matches(source, "")
-        except TooComplex as e:
-            yield Problem("too-complex", f'`r"{source}"` is too complex: {e}', place, policies=(policy.name,))
-        except RegexError as e:
-            wrong = e
+        wrong = regex_fault(str(atom.value))
         if wrong is not None:
-            message = f'`r"{source}"` is not a regular expression of M4: {wrong.message}'
-            yield Problem("bad-regex", message, place, policies=(policy.name,))
+            yield Problem(*wrong, place, policies=(policy.name,))
 
 
 def too_complex(effects: Effects, policy: Policy) -> Iterator[Problem]:

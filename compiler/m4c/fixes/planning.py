@@ -12,6 +12,7 @@ from m4c.fixes.scene import Scene
 from m4c.fixes.surgery import Source, opening
 from m4c.placement.plan import plan
 from m4c.placement.solve import NoPlanInTime
+from m4c.predicates import regex_fault
 from m4c.semantics.model import STATE, Program
 from m4c.semantics.problems import Fix
 from m4c.semantics.schema import SpecItem, build_schema
@@ -64,7 +65,8 @@ def refused_with(db: Database, mesh: str, dataplane: str) -> frozenset[str]:
         return frozenset()
     if dataplane not in schema.dataplanes and path is not None:
         refs = [*project.spec_refs(db), *project.decls(db, path)]
-        schema = build_schema(SpecItem(r.file, r.key, r.file.rpartition("/")[0], r.parsed.decl) for r in refs)
+        items = (SpecItem(r.file, r.key, r.file.rpartition("/")[0], r.parsed.decl) for r in refs)
+        schema = build_schema(items, regex_fault)
     if dataplane not in schema.dataplanes:
         return _everybody(program)
     own = {name: e for name, e in program.entities.items() if name.startswith(STATE)}

@@ -2,7 +2,7 @@
 
 from m4c.predicates.atoms import Schema, holds
 from m4c.predicates.automata import STATE_LIMIT, TooComplex
-from m4c.predicates.dfa import regex_matches
+from m4c.predicates.dfa import regex_fault, regex_matches
 from m4c.predicates.regex import RegexError, check_regex
 from m4c.predicates.solve import Assignment, Solver, equivalent, implies, overlaps, satisfiable, satisfy
 from m4c.semantics.model import ABSENT, Absent
@@ -21,6 +21,7 @@ __all__ = [
     "holds",
     "implies",
     "overlaps",
+    "regex_fault",
     "regex_matches",
     "satisfiable",
     "satisfy",

@@ -9,7 +9,7 @@ from threading import Lock
 
 from m4c.predicates.automata import STATE_LIMIT, TooComplex
 from m4c.predicates.charset import LAST, CharSet, plainest_between
-from m4c.predicates.regex import Alt, Begin, Chars, End, Regex, Repeat, Seq, parse_regex
+from m4c.predicates.regex import Alt, Begin, Chars, End, Regex, RegexError, Repeat, Seq, check_regex, parse_regex
 
 
 class _Nfa:
@@ -208,6 +208,18 @@ class RegexDfa:
 def regex_dfa(source: str, fold: bool = False) -> RegexDfa:
     """The automaton of a regular expression. Raises RegexError, TooComplex."""
     return RegexDfa(source, fold)
+
+
+def regex_fault(source: str) -> tuple[str, str] | None:
+    """Why a regular expression cannot be used: the code of the finding, and what to say."""
+    try:
+        wrong = check_regex(source)
+        regex_matches(source, "")
+    except TooComplex as e:
+        return "too-complex", f'`r"{source}"` is too complex: {e}'
+    except RegexError as e:
+        wrong = e
+    return None if wrong is None else ("bad-regex", f'`r"{source}"` is not a regular expression of M4: {wrong.message}')
 
 
 @lru_cache(maxsize=65536)

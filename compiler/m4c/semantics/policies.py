@@ -112,7 +112,7 @@ def check_policy(decl: t.PolicyDecl, file: str, key: str, schema: Schema, names:
         doc=decl.doc,
         ifs=tuple(body.ifs),
     )
-    return Checked(None if scope.problems else policy, (*scope.problems, *scope.remarks))
+    return Checked(None if scope.problems or body.unknown else policy, (*scope.problems, *scope.remarks))
 
 
 def connection_pattern(entity: Entity, pattern: t.PatternNode, scope: Scope) -> None:
@@ -201,6 +201,7 @@ class _Body:
         self.side = side
         self.calls: list[OpCall] = []
         self.ifs: list[If] = []
+        self.unknown = False  # whether it calls an operation of which it is not known what it writes
 
     def statements(self, body: tuple[t.Statement, ...], guard: Cond) -> None:
         outer = dict(self.cx.lets)
@@ -252,6 +253,8 @@ class _Body:
             return
         scope.remarks += use_of(operation.name, operation.doc, operation.place, scope.at(name))
         args = arguments(operation, call, name, self.cx, self.schema)
+        if (what, operation.name) in self.schema.broken:
+            self.unknown = True
         if args is None:
             return
         if operation.side and self.side and operation.side != self.side:

@@ -26,29 +26,10 @@ from m4c.semantics.model import (
     WriteDecl,
 )
 from m4c.semantics.problems import Problem, Related, unknown
-from m4c.semantics.values import ConstantError, Scope, constant, resolve_type, show
+from m4c.semantics.roles import ENTITY_ROLES, MERGED, MERGES, ROLES, SUPPORT_ROLES
+from m4c.semantics.values import ConstantError, Fault, Scope, constant, resolve_type, show
 from m4c.syntax import tree as t
 from m4c.syntax import words
-
-MERGES = ("min", "max", "and", "or", "union", "sum")
-# What a spec can say of its declarations beside their types, for analyses that look at several hops.
-ROLES = {
-    "deadline": "how long the caller waits for the response",
-    "repeats": "how many more times a failed request may be sent",
-    "propagates": "applications hand on those whose keys the mesh lists under `propagate`",
-    "outward": "it shows even if the request ends on the same hop, so what ends the request has to come first",
-    "both_ends": "it takes the same dataplane at both ends of a hop, and nobody between the two sees what is sent",
-    "added_to": "its elements are added to the named attribute when all else of the hop is done",
-}
-ENTITY_ROLES = {
-    "connection": "one for many requests, so it has no call path",
-    "request_line": "the attributes that the words of a test's `request` are",
-}
-SUPPORT_ROLES = {
-    "keyed": "also of a state that is kept for each value of an attribute that the dataplane can read there",
-    "any_protocol": "also on hops whose protocol the dataplane does not speak: what is sent there is not looked at",
-}
-WITH_ARGUMENTS = ("request_line", "added_to")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +40,7 @@ class Schema:
     entities: Mapping[str, Entity] = field(default_factory=dict)
     dataplanes: Mapping[str, Dataplane] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    broken: frozenset[tuple[str, str]] = frozenset()  # entity, operation: what these write is not known
 
     @property
     def protocols(self) -> dict[str, tuple[str, ...]]:
@@ -85,14 +67,17 @@ class SpecItem:
     decl: t.Decl
 
 
-def build_schema(items: Iterable[SpecItem]) -> Schema:
-    """Joins all spec declarations of a workspace. Wrong ones are reported and left out, or read as far as they go."""
-    return _SchemaBuilder(list(items)).build()
+def build_schema(items: Iterable[SpecItem], fault: Fault = lambda _: None) -> Schema:
+    """Joins all spec declarations of a workspace. Wrong ones are reported and left out, or read as far as they go.
+    `fault` says of a regular expression what is wrong with it."""
+    return _SchemaBuilder(list(items), fault).build()
 
 
 class _SchemaBuilder:
-    def __init__(self, items: list[SpecItem]) -> None:
+    def __init__(self, items: list[SpecItem], fault: Fault) -> None:
         self.items = items
+        self.fault = fault
+        self.broken: set[tuple[str, str]] = set()
         self.problems: list[Problem] = []
         self.enums: dict[str, Enum] = {}
         self.attributes: dict[str, dict[str, Attribute]] = {}
@@ -132,10 +117,10 @@ class _SchemaBuilder:
             )
             for name, e in self.entities.items()
         }
-        return Schema(self.enums, joined, self.dataplanes, tuple(self.problems))
+        return Schema(self.enums, joined, self.dataplanes, tuple(self.problems), frozenset(self.broken))
 
     def _scope(self, item: SpecItem) -> Scope:
-        return Scope(item.file, item.key, self.problems)
+        return Scope(item.file, item.key, self.problems, fault=self.fault)
 
     def _duplicate(self, what: str, name: t.Name, first: Place | None, scope: Scope) -> None:
         related = (Related(first, "the first one"),) if first else ()
@@ -252,6 +237,10 @@ class _SchemaBuilder:
         if decl.merge and merge not in MERGES:
             self.problems.append(unknown("merge", decl.merge.text, MERGES, scope.at(decl.merge)))
             merge = None
+        elif decl.merge and type_.name not in MERGED.get(decl.merge.text, (type_.name,)):
+            joins = " and ".join(f"`{name}`" for name in MERGED[decl.merge.text])
+            scope.report("type-mismatch", f"`{merge}` merges values of {joins}, not of `{type_}`", decl.merge)
+            merge = None
         default = self._constant(decl.default, type_, scope) if decl.default is not None else None
         if decl.travels and decl.default is not None:
             message = (
@@ -325,6 +314,8 @@ class _SchemaBuilder:
         params = self._params(decl.params or (), scope)
         names = {p.name: p for p in params}
         writes = [w for node in decl.writes if (w := self._write(entity, node, names, scope)) is not None]
+        if len(writes) < len(decl.writes):
+            self.broken.add((entity, decl.name.text))
         nodes = {p.name.text: p for p in reversed(decl.params or ())}
         params = tuple(self._within(p, nodes[p.name], entity, writes, scope) for p in params)
         side: Side | None = "ingress" if decl.side == "ingress" else "egress" if decl.side == "egress" else None
@@ -453,6 +444,9 @@ class _SchemaBuilder:
                         f"`{decl.name.text}` works at {declared.side} only, so it cannot be supported at {decl.side}"
                     )
                     scope.report("wrong-side", message, decl.name)
+                before = operations.get((entity, decl.name.text))
+                if before is not None:
+                    self._duplicate("operation", decl.name, before.place, scope)
                 operations[entity, decl.name.text] = self._supports(decl, sides, tier == "kernel", scope)
             for cond in supports.conditions:
                 known_conds = self.entities[entity].conditions

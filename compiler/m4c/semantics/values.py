@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from m4c.semantics.amend import TEXT_TYPES, WHOLE, Change, as_shares, as_type, percent, to_whole
 from m4c.semantics.model import ABSENT, Absent, Enum, Place, Type, Value
@@ -14,6 +14,9 @@ from m4c.syntax import words
 
 SCALARS = ("string", "istring", "int", "bool", "duration", "percent", "rate", "version", "service")
 _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
+
+
+Fault: TypeAlias = Callable[[str], tuple[str, str] | None]  # what is wrong with a regular expression: code and message
 
 
 class Spanned(Protocol):
@@ -29,12 +32,13 @@ class Spanned(Protocol):
 @dataclass(slots=True)
 class Scope:
     """Where a declaration's checks report to: its file and key, the problems found so far, and what is worth saying
-    though it is no problem for what it means."""
+    though it is no problem for what it means. `fault`: who knows about regular expressions."""
 
     file: str
     decl: str
     problems: list[Problem] = field(default_factory=list)
     remarks: list[Problem] = field(default_factory=list)
+    fault: Fault = lambda _: None
 
     def at(self, node: Spanned) -> Place:
         return Place(self.file, self.decl, node.start, node.end)
@@ -75,6 +79,10 @@ def resolve_type(node: t.TypeNode, enums: Mapping[str, Enum], scope: Scope) -> T
 def _limited(plain: Type, domain: t.DomainNode, node: t.TypeNode, enums: Mapping[str, Enum], scope: Scope) -> Type:
     """A type with the limits that its text names; those that do not fit it are reported and left out."""
     if domain.regex is not None:
+        wrong = scope.fault(domain.regex)
+        if wrong is not None:
+            scope.report(*wrong, node)
+            return plain
         if plain.name in TEXT_TYPES:
             return replace(plain, domain=domain.regex, said=domain.text)
         scope.report("type-mismatch", f"a regular expression limits text, and `{plain.name}` is none", node)
