@@ -38,6 +38,7 @@ from benchmarks.dataplane_stand import (
     build,
     cgroups,
     compile_app,
+    locked,
     root,
     stand,
     write_example,
@@ -236,7 +237,10 @@ class Run:
                     up = stand(built, self.app, at, self.folder / f"{arm.key}-run", caller="client", callee="server")
                     meshes[arm.key] = stack.enter_context(up)
                     if arm.reads:
+                        before = locked()
                         stack.enter_context(at_callee(built, meshes[arm.key], self.folder / f"{arm.key}-callee"))
+                        both = meshes[arm.key].kernel_bytes + locked() - before
+                        meshes[arm.key] = replace(meshes[arm.key], kernel_bytes=both)
                     headers[arm.key] = [f"{CONTEXT}: {check(arm, meshes[arm.key])}", f"{GROUP}: beta"]
                 except (Refused, KernelError) as refused:
                     self.refused[arm.key] = str(refused)

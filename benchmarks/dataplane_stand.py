@@ -154,9 +154,9 @@ def stand(
             places[service].folder.mkdir()
         expected: dict[str, Expected] = {}
         try:
-            locked = _locked()
+            before = locked()
             running = _start_elements([e for e in built.elements if e.service in chosen], places, stack, expected)
-            locked = _locked() - locked
+            taken = locked() - before
             for service in chosen:
                 expected |= _start_apps(built, service, app, places[service], stack)
             processes.wait_ready(expected, lambda: None)
@@ -166,7 +166,7 @@ def stand(
         remote = address if caller is None else built.services[caller]["remote"][callee][0]["address"]
         at = root() / group
         sender, receiver = (at / places[service].folder.name for service in (caller or _LOAD, callee))
-        yield Standing(at, sender, receiver, address, running, locked, remote)
+        yield Standing(at, sender, receiver, address, running, taken, remote)
 
 
 def _start_elements(
@@ -210,7 +210,7 @@ def root() -> Path:
     return found
 
 
-def _locked() -> int:
+def locked() -> int:
     """Bytes that the kernel has locked for the programs and maps that this process holds."""
     total, seen = 0, set()
     for info in Path("/proc/self/fdinfo").iterdir():
