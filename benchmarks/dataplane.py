@@ -245,7 +245,15 @@ class Run:
                 except (Refused, KernelError) as refused:
                     self.refused[arm.key] = str(refused)
                     meshes.pop(arm.key, None)
-            self._measure_hop(meshes, headers)
+            if self._comparable(meshes, NOTHING):
+                self._measure_hop(meshes, headers)
+
+    def _comparable(self, meshes: Mapping[str, Standing], refused: str) -> bool:
+        """Whether there is anything to compare with; if not, that is the finding. `refused`: its name there."""
+        if NOTHING not in meshes:
+            why = self.refused[refused].removeprefix("failed: ")
+            self.refused[refused] = f"failed: without it there is nothing to compare with: {why}"
+        return NOTHING in meshes
 
     def _measure_hop(self, meshes: Mapping[str, Standing], headers: Mapping[str, Sequence[str]]) -> None:
         args = self.args
@@ -331,7 +339,7 @@ class Run:
                 except Refused as refused:
                     self.refused[name] = str(refused)
                     meshes.pop(key, None)
-            for n in self.args.application:
+            for n in self.args.application if self._comparable(meshes, f"application-{NOTHING}") else ():
                 title = f"Online Boutique end to end, {n} connection{'s' if n > 1 else ''}"
                 headers = {key: [f"{GROUP}: beta"] for key in meshes}
                 found = self.rounds(title, meshes, connections=n, headers=headers, seconds=self.args.seconds)
