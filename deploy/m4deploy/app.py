@@ -1,9 +1,9 @@
 """The stand-in application: one process per service and version, so that a mesh can be tried without its application.
 
-It answers every request with JSON: which service and version it is, and the request exactly as it arrived. A request
-header `x-m4-demo` (base64 of JSON) makes it call the next service of a path first, as a real application would: a new
-request with the given method, target, headers and body, and of the incoming request only the context header, if the
-service hands that on at all. The answer to that call is nested in its own.
+It answers every request with JSON: which service and version it is, which request of its connection this is, and the
+request exactly as it arrived. A request header `x-m4-demo` (base64 of JSON) makes it call the next service of a path
+first, as a real application would: a new request with the given method, target, headers and body, and of the incoming
+request only the context header, if the service hands that on at all. The answer to that call is nested in its own.
 
     x-m4-demo: {"path": [service, …], "method", "target", "headers": [[name, value], …], "body": str, "delay": seconds,
                 "answer": {"status": int, "headers": [[name, value], …]}}
@@ -45,11 +45,13 @@ class Reply(NamedTuple):
 
 
 class Message(NamedTuple):
-    """An HTTP/1.1 message: the words of its first line, the header fields as they stood, the body."""
+    """An HTTP/1.1 message: the words of its first line, the header fields as they stood, the body, its number on its
+    connection."""
 
     start: list[str]
     headers: list[tuple[str, str]]
     body: bytes
+    number: int = 1
 
     def header(self, name: str) -> str | None:
         """The value of a header field, repeated ones joined by a comma; None if there is none."""
@@ -87,9 +89,11 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
 
 async def serve_connection(answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answers the requests of one connection, one after the other, until it ends."""
+    number = 0
     try:
         while (request := await read_message(reader)) is not None:
-            reply = await answer(request)
+            number += 1
+            reply = await answer(request._replace(number=number))
             writer.write(b"HTTP/1.1 %d %s\r\n" % (reply.status, b"OK" if reply.status == 200 else b""))
             for name, value in (("content-type", "application/json"), *reply.headers):
                 writer.write(f"{name}: {value}\r\n".encode("latin-1"))
@@ -171,6 +175,7 @@ def make_answers(config: dict[str, Any]) -> tuple[Answer, Answer]:
         says = {
             "service": config["service"],
             "version": config["version"],
+            "number": request.number,
             "request": {
                 "method": request.start[0],
                 "target": request.start[1],

@@ -54,6 +54,7 @@ class HopSeen:
     request: Seen | None = None
     error: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    number: int = 0  # which one it was on the callee's connection, from 1 on
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def _hop(hop: tuple[str | None, str], reply: Mapping[str, Any]) -> HopSeen:
     fields = tuple((name, value) for name, value in request["headers"])
     seen = Seen(request["method"], request["target"], fields, request["body"])
     came = tuple((name, value) for name, value in reply["headers"])
-    return HopSeen(hop, True, reply["status"], None, body["version"], seen, headers=came)
+    return HopSeen(hop, True, reply["status"], None, body["version"], seen, headers=came, number=body["number"])
 
 
 def _from_outside(address: str, chain: Mapping[str, Any], first: Headers) -> dict[str, Any]:

@@ -43,7 +43,7 @@ PATHS = 80
 MARGIN = 1_000_000_000  # ns by which a wait is shorter than another, for it to end first
 
 METHOD, TARGET, HOST, HEADER, ADDED = "method", "target", "target_host", "header", "added_header"
-ROUTE, TIMEOUT = "route", "timeout"
+ROUTE, TIMEOUT, CARRIED = "route", "timeout", "max_requests"
 STATUSES = ("redirect_status", "answer_status", "status")  # of an end of the request, the most telling first
 UNANSWERED = "no answer"  # to what had no connection
 FAULT = "fault_status"  # drawn, so that one request shows nothing of it
@@ -215,6 +215,7 @@ def check(
     got, same = _seen_text(expected, seen[0], request)
     answered, came, as_they_should = _answers(program, path, seen[0], request, states)
     wanted, got, same = wanted + answered, got + came, same and as_they_should
+    same &= _carried(program, plan, expected, seen[0])
     if seen[0].denied_by is not None:
         same &= any(each.startswith(f"{seen[0].denied_by} at ") for each in by.split(", "))
     return Row(path, request, wanted, got, by, same and wanted == got)
@@ -311,6 +312,18 @@ def _seen_text(expected: Trace, seen: Observed, request: Request) -> tuple[str, 
     keys = list(_written(last, request.headers)) if same else []
     shown = {k: _as_sent(last, k, hop.request.header(k)) or "absent" for k in keys}
     return f"{hop.status}" + _headers_text(shown), same
+
+
+def _carried(program: Program, plan: Plan, expected: Trace, seen: Observed) -> bool:
+    """Whether no connection carried more requests than it may, where no proxy at the callee has connections of its own
+    to it."""
+    tiers = {name: spec.tier for name, spec in program.dataplanes.items()}
+    proxied = {e.service for e in plan.elements if tiers[e.dataplane] == "proxy"}
+    for result, hop in zip(expected.hops, seen.hops, strict=False):
+        limits = [limit for c in result.carriers if isinstance(limit := c.value(CARRIED), int)]
+        if hop.reached and hop.hop[1] not in proxied and any(hop.number > limit for limit in limits):
+            return False
+    return True
 
 
 def _answers(

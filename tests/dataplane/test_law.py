@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from envoy_kit import EACH_PROXY
-from m4deploy.proof import Request
+from m4c.cli import jobs
+from m4c.paths.callpath import CallPath
+from m4deploy import proof
+from m4deploy.client import HopSeen, Observed, Seen
+from m4deploy.proof import Request, check
 from ports import free_base
 
 from tests.law.draws import drawn
 from tests.law.holds import hold
 from tests.law.tried import Tried
-from tests.law.worlds import Part, World, dataplane_sets
+from tests.law.worlds import Part, World, dataplane_sets, sound
 
 WORLDS = 16
 SETS, LACKING = dataplane_sets()
@@ -84,3 +89,25 @@ def test_what_is_appended_comes_behind_an_empty_field(dataplane: str) -> None:
     tried = Tried()
     hold(World((part,), (dataplane,), requests), free_base(), tried)
     assert tried.requests >= len(requests)
+
+
+FEW = """
+policy few (HttpConnection c)
+    on a -> b
+{
+    c.SetMaxRequests(2);
+}
+"""
+
+
+@pytest.mark.parametrize(("number", "same"), [(1, True), (2, True), (3, False)])
+def test_a_connection_that_carries_too_much_breaks_the_law(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, same: bool
+) -> None:
+    part = Part({"a": "entry: true", "b": "origin: false"}, (("a", "b"),), {"few": FEW})
+    _, workspace = sound(World((part,), ("envoy",), ()), tmp_path)
+    program, plan = jobs.planned(workspace, "law")
+    path = CallPath(False, ("a", "b"), (None, None))
+    seen = HopSeen(("a", "b"), True, 200, None, "", Seen("GET", "/", (), ""), number=number)
+    monkeypatch.setattr(proof, "send", lambda *_, **__: Observed((seen,)))
+    assert check(program, plan, None, path, Request()).same == same  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ CHANGES = st.one_of(
     st.builds('r.RewriteTarget("{}")'.format, st.sampled_from(TARGETS)),
     st.builds('r.SetHost("{}")'.format, st.sampled_from(HOSTS)),
     st.just("r.LogSample(1%)"),
-    st.builds("r.SetTimeout({})".format, st.sampled_from((WAIT, EVER))),
+    st.builds("r.SetTimeout({})".format, st.sampled_from((WAIT, WAIT, EVER))),
     NOTES,
     NOTES,
 )
