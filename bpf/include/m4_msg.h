@@ -137,7 +137,10 @@ static __always_inline u32 m4_load(struct sk_msg_md *m, struct m4_work *w, u32 l
     M4_HIDE(size);
     if (size < 1 || size > M4_HEAD)
         return 0;
-    return bpf_probe_read_kernel(w->text, size, data) ? 0 : size;
+    if (bpf_probe_read_kernel(w->text, size, data))
+        return 0;
+    w->text[size] = 0;
+    return size;
 }
 
 #define M4_TAG_LINE (sizeof(M4_CONTEXT ": ") - 1 + M4_CONTEXT_WIDTH + 2)
@@ -257,26 +260,20 @@ static __always_inline int m4_allow(struct m4_run *r)
 static __always_inline int m4_on_head(struct m4_run *r)
 {
     struct m4_work *w = r->w;
-    const struct m4_set *set = 0;
-    u32 size = m4_load(r->m, w, M4_HEAD), error = 0;
-    if (!size)
+    const struct m4_set *set = m4_set_in_force();
+    u32 size = m4_load(r->m, w, M4_SOON);
+    if (!size || !set)
         return m4_fail(r);
-    m4_scan(w, size, S_START);
-    if (w->state == S_BAD) {
-        error = 400;
-    } else if (w->state != S_DONE) {
-        if (size < M4_HEAD)
-            return m4_hold(r);
-        error = 431;
-    } else if (!w->end) {
-        error = 431;
-    } else {
-        set = m4_set_in_force();
-        if (!set)
+    m4_read_head(w, set, size);
+    if (M4_SOON < M4_HEAD && w->state == M4_MORE && size < r->m->size) {
+        size = m4_load(r->m, w, M4_HEAD);
+        if (!size)
             return m4_fail(r);
-        m4_read_head(w, set);
-        error = w->error;
+        m4_read_head(w, set, size);
     }
+    if (w->state == M4_MORE && size < M4_HEAD)
+        return m4_hold(r);
+    u32 error = w->state == M4_BAD ? 400 : w->error;
     M4_COUNT(r->counters, seen);
     if (error) {
         if (!m4_in_order(r))
@@ -353,14 +350,14 @@ static __always_inline int m4_on_trailer(struct m4_run *r)
     u32 size = m4_load(r->m, w, M4_HEAD);
     if (!size)
         return m4_fail(r);
-    m4_scan(w, size, S_LINE);
-    if (w->state == S_DONE && w->end) {
+    m4_read_trailer(w, size);
+    if (w->state == M4_DONE) {
         r->conn->phase = M4_PHASE_HEAD;
         return m4_pass(r, w->end);
     }
-    if (w->state == S_BAD || w->state == S_DONE || size >= M4_HEAD)
-        return m4_broken_body(r);
-    return m4_hold(r);
+    if (w->state == M4_MORE && size < M4_HEAD)
+        return m4_hold(r);
+    return m4_broken_body(r);
 }
 
 static __always_inline int m4_on_discard(struct m4_run *r)

@@ -16,6 +16,7 @@
 
 #ifdef M4_BCC
 #define M4_HEAD 1024           // longest head (request line and fields) that is judged; beyond it: 431
+#define M4_SOON M4_HEAD
 #define M4_EVENTS 64           // about four per field; more is refused with 431
 #define M4_REPEATS 16          // fields that conditions look at, repetitions counted
 #define M4_LITERAL 32          // longest constant in a condition
@@ -24,7 +25,8 @@
 #define M4_CHAIN 4             // fields whose names have the same length
 #else
 #define M4_HEAD 8192
-#define M4_EVENTS 512
+#define M4_SOON 512            // most heads are no longer: no more is copied at first, for what follows is mostly a body
+#define M4_LINES 128           // fields and the empty line; more is refused with 431
 #define M4_REPEATS 128
 #define M4_LITERAL 1024
 #define M4_STEPS M4_OPS
@@ -88,16 +90,21 @@ struct m4_size_line {
     u32 at, digits, cr, end, bad;
 };
 
+#ifdef M4_BCC
 // What the events of a head have told so far; in memory for the same reason.
 struct m4_places {
     u32 start, query, name, colon, value;
 };
+#endif
+
+// What reading a head, or a trailer, has come to.
+enum m4_progress { M4_MORE, M4_BAD, M4_TOO_MANY, M4_DONE };
 
 struct m4_work {
     u64 busy;
-    u32 state;                             // of the head automaton
-    u32 size;                              // bytes of text to scan
-    u32 events, repeats;
+    u32 state;                             // enum m4_progress
+    u32 size;                              // bytes of text to read; a NUL follows
+    u32 repeats;
     u32 end;                               // length of the head
     u32 joined;                            // end of the joined values in text
     u32 found;                             // the answer of a search
@@ -114,9 +121,11 @@ struct m4_work {
     struct m4_field own[M4_OWN];
     struct { u32 part; struct m4_text value; } repeat[M4_REPEATS];
     struct m4_size_line line;
-    struct m4_places walk;
     u32 pass;                              // the operation at hand
-    u32 event[M4_EVENTS];
+#ifdef M4_BCC
+    struct m4_places walk;
+    u32 events, event[M4_EVENTS];
+#endif
     u8 text[M4_TEXT];
 };
 

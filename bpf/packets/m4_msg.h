@@ -19,13 +19,13 @@ static __noinline int m4_packet_status(struct __sk_buff *skb, struct m4_work *w,
     M4_HIDE(size);
     if (size < 1 || size > M4_HEAD || bpf_skb_load_bytes(skb, at, w->text, size))
         return 0;
-    m4_scan(w, size, S_START);
-    if (w->state != S_DONE || !w->end)
-        return 0;
+    w->text[size] = 0;
     const struct m4_set *set = m4_set_in_force();
     if (!set)
         return 0;
-    m4_read_head(w, set);
+    m4_read_head(w, set, size);
+    if (w->state == M4_MORE || w->state == M4_BAD)
+        return 0;
     if (!w->error)
         m4_judge(w, set, site);
     return w->error ? w->error : w->status;
