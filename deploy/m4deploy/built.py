@@ -11,6 +11,7 @@ from typing import Any
 
 from m4deploy.errors import DeployError
 
+MANIFEST, WIRING = "manifest.json", "wiring.json"
 BUILD_AGAIN = "Build it again with: m4 build PATH -o OUT"
 
 
@@ -43,6 +44,8 @@ class Built:
     services: Mapping[str, Mapping[str, Any]]  # each one's addresses
     graph: Mapping[str, Any]
     elements: tuple[Element, ...]
+    paths: tuple[Path, ...]  # all of its files
+    digest: str  # of its manifest
 
     def addresses(self) -> dict[str, str]:
         """Every address that something of this mesh listens at, and what that is."""
@@ -58,13 +61,16 @@ class Built:
 def read_built(folder: Path) -> Built:
     """Reads a folder that `m4 build` wrote. Raises DeployError if it is none, or was changed since."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        wiring = json.loads((folder / "wiring.json").read_text(encoding="utf-8"))
+        listed = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(listed)
+        wiring = json.loads((folder / WIRING).read_bytes())
         files: dict[tuple[str, str], dict[str, Path]] = {}
+        paths = [folder / MANIFEST, folder / WIRING]
         for artifact in manifest["artifacts"]:
             path = folder / artifact["path"]
             if hashlib.sha256(path.read_bytes()).hexdigest() != artifact["sha256"]:
                 raise DeployError(f"{path} was changed after it was built.", hint=BUILD_AGAIN)
+            paths.append(path)
             files.setdefault((artifact["dataplane"], artifact["service"]), {})[path.name] = path
         services = wiring["services"]
         elements = [
@@ -72,7 +78,8 @@ def read_built(folder: Path) -> Built:
             for e in wiring["elements"]
             for service, dataplane in [(e["service"], e["dataplane"])]
         ]
-        return Built(folder, wiring["mesh"], wiring["context"], services, wiring["graph"], tuple(elements))
+        about = wiring["mesh"], wiring["context"], services, wiring["graph"]
+        return Built(folder, *about, tuple(elements), tuple(paths), hashlib.sha256(listed).hexdigest())
     except FileNotFoundError as missing:
         raise DeployError(f"{missing.filename} does not exist.", hint=BUILD_AGAIN) from missing
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -18,12 +19,15 @@ from m4deploy.built import Built, read_built
 from m4deploy.errors import DeployError
 from m4deploy.mesh import control_sockets
 from m4deploy.processes import tail
-from m4deploy.state import GENERATION, NEXT, ask, clear_up, connect, locked, read_state
+from m4deploy.state import ANSWER_SECONDS, GENERATION, NEXT, ask, changing, clear_up, connect, locked, read_state
 from m4deploy.steps import KILL_AT, reached
 from m4deploy.supervisor import HOLD, KEEP, NOTHING_LEFT
-from m4deploy.update import in_the_way
 
 Progress = Callable[[str, float], None]
+
+
+class StartAnew(Exception):
+    """What runs cannot become what was built without a new start; nothing was changed. It says why."""
 
 
 class Deployment:
@@ -99,10 +103,12 @@ def deploy(
         if running is not None and running["foreground"]:
             message = f"A deployment in the foreground runs from {state} (process {running['supervisor']})."
             raise DeployError(message, hint="End it first.")
-        if running is not None and not foreground and _can_become(state, running, new, progress):
-            return _update(state, state / running["generation"], built, progress)
+        if running is not None and not foreground:
+            updated = _update(state, running, new, progress)
+            if updated is not None:
+                return updated
         folder = state / f"{GENERATION}{uuid.uuid4().hex[:8]}"
-        _copy(built, folder / "built", folder)
+        _copy(new, folder / "built", folder)
         reached("command", "copy", os.environ.get(KILL_AT))
         leash, theirs = socket.socketpair()
         with (state / "supervisor.log").open("wb") as log:
@@ -129,44 +135,46 @@ def deploy(
             raise
 
 
-def _copy(built: Path, to: Path, rest: Path) -> None:
+def _copy(built: Built, to: Path, rest: Path) -> None:
+    """Copies the files of what was built. `rest`: what to remove if that fails."""
     try:
-        shutil.copytree(built, to)
+        to.mkdir(parents=True)
+        made = {to}
+        for path in built.paths:
+            copy = to / path.relative_to(built.folder)
+            if copy.parent not in made:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                made.add(copy.parent)
+            shutil.copyfile(path, copy)
     except OSError as error:
         shutil.rmtree(rest, ignore_errors=True)
-        raise DeployError(f"{built} cannot be copied to {to}.", str(error)) from error
+        raise DeployError(f"{built.folder} cannot be copied to {to}.", str(error)) from error
 
 
-def _can_become(state: Path, running: Mapping[str, Any], new: Built, progress: Progress) -> bool:
-    """Whether what runs can become another mesh without a new start; if not, it is told why."""
-    found = ask(state, "status")
-    if found is None:
-        raise _silent(running)
-    reason = "something is dead"
-    if found["healthy"]:
-        reason = in_the_way(read_built(state / running["generation"] / "built"), new) or ""
-    if reason:
-        progress(f"The mesh starts anew: {reason}", 0.0)
-    return not reason
-
-
-def _update(state: Path, folder: Path, built: Path, progress: Progress) -> Deployment:
-    """Gives what runs other policies; the process that owns it does that."""
+def _update(state: Path, running: Mapping[str, Any], new: Built, progress: Progress) -> Deployment | None:
+    """Gives what runs other policies; the process that owns it does that. None if the mesh has to start anew, which
+    `progress` is told the reason of."""
     kill_at = os.environ.get(KILL_AT)
+    folder = state / running["generation"]
     following = folder / f"{NEXT}{uuid.uuid4().hex[:8]}"
-    _copy(built, following, following)
+    _copy(new, following, following)
     reached("command", "copy", kill_at)
     try:
         leash = connect(state / "socket")
     except OSError as error:
         shutil.rmtree(following, ignore_errors=True)
-        raise DeployError("The deployment does not answer.", str(error), NOTHING_LEFT) from error
+        raise _silent(running) from error
     with leash:
         order = {"do": "update", "folder": following.name, "kill_at": kill_at}
         leash.sendall(json.dumps(order).encode() + b"\n")
         reached("command", "ask", kill_at)
+        if not select.select([leash], [], [], ANSWER_SECONDS)[0]:
+            raise _silent(running)
         try:
             _follow(leash, progress, state, KEEP)
+        except StartAnew as reason:
+            progress(f"The mesh starts anew: {reason}", 0.0)
+            return None
         except BaseException as error:
             leash.close()
             if ask(state, "status") is None and isinstance(error, DeployError):  # answered when all is as it was
@@ -202,6 +210,8 @@ def _follow(leash: socket.socket, progress: Progress, state: Path, word: bytes) 
             if "error" in message:
                 about = message["error"], message["detail"], message["hint"]
                 raise DeployError(*about, changed=message["changed"], words=message.get("words", ""))
+            if "anew" in message:
+                raise StartAnew(message["anew"])
             progress(message["progress"], message["fraction"])
     raise DeployError("The supervisor of the deployment ended unexpectedly.", tail(state / "supervisor.log"))
 
@@ -229,8 +239,8 @@ def _asked(state_dir: Path, what: str, *seconds: float) -> dict[str, Any] | None
     if running is None:
         return None
     found = ask(state, what, *seconds)
-    if found is None and (now := read_state(state)) is not None:
-        if now["doing"] is not None:
+    if found is None and read_state(state) is not None:
+        if changing(state):
             raise DeployError("The deployment is being changed.", hint="Try again when that is done.")
         raise _silent(running)
     return found

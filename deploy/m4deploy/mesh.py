@@ -240,12 +240,19 @@ class Mesh:
         self.idle = {(e.service, e.dataplane) for e, _, _ in self.elements} - elements.keys()
         self.built = built
 
+    def _processes(self) -> list[tuple[str, str, subprocess.Popen[bytes]]]:
+        """What each is, and its service."""
+        running = [(str(each), each.service, process) for each, process in self._apps]
+        return running + [(str(e), e.service, r.process) for e, _, r in self.elements if r.process is not None]
+
+    def dead(self) -> list[str]:
+        """What has ended."""
+        return [what for what, _, process in self._processes() if process.poll() is not None]
+
     def status(self) -> dict[str, Any]:
         """What runs: {"mesh", "healthy", "processes": [{"what", "service", "pid", "alive"}], "elements": [{"service",
         "dataplane", "tier", "counters": {site: {name: count}}, "tallies": {state: count}}]}."""
-        running = [(str(each), each.service, process) for each, process in self._apps]
-        running += [(str(e), e.service, r.process) for e, _, r in self.elements if r.process is not None]
-        listed = [{"what": w, "service": s, "pid": p.pid, "alive": p.poll() is None} for w, s, p in running]
+        listed = [{"what": w, "service": s, "pid": p.pid, "alive": p.poll() is None} for w, s, p in self._processes()]
         elements = [
             {
                 "service": e.service,
@@ -273,9 +280,7 @@ class Mesh:
             about |= {"tallies": running.tallies()}
             counted.append((running.process, about))
         # Whoever lives now has lived while it was counted.
-        started = [(str(each), process) for each, process in self._apps]
-        started += [(str(e), r.process) for e, _, r in self.elements if r.process is not None]
-        dead = {process.pid: what for what, process in started if process.poll() is not None}
+        dead = {process.pid: what for what, _, process in self._processes() if process.poll() is not None}
         elements = [about for process, about in counted if process is None or process.pid not in dead]
         return {"mesh": self.built.mesh, "healthy": not dead, "dead": list(dead.values()), "elements": elements}
 

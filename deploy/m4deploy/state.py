@@ -1,8 +1,8 @@
 """The state folder of the local target: which generation runs, and how to talk to its supervisor.
 
-lock        held while a deployment is made or taken away
-state.json  the manifest: {"supervisor", "born", "generation", "mesh", "foreground", "built", "doing"}, written when a
-            generation is in force. `built`: the digest of what is; `doing`: null, or the step of an update under way
+lock        held while a deployment is made, changed or taken away
+state.json  the manifest: {"supervisor", "born", "generation", "mesh", "foreground", "built"}, written when something
+            else is in force. `built`: the digest of what is
 socket      its supervisor's: one JSON line asked, one answered
 """
 
@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from m4deploy.built import Built
 from m4deploy.errors import DeployError
 from m4deploy.mesh import Journal, sweep
 from m4deploy.processes import born
 
 GENERATION = "generation-"
 NEXT = "next-"  # in the folder of a generation: what was built, and is to be in force there
-_ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
 
 
 @contextmanager
@@ -48,6 +49,19 @@ def locked(state: Path) -> Iterator[int]:
         os.close(fd)
 
 
+def changing(state: Path) -> bool:
+    """Whether somebody makes, changes or takes away a deployment."""
+    with contextlib.suppress(OSError):
+        fd = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+    return False
+
+
 def read_state(state: Path) -> dict[str, Any] | None:
     """What is in force, None if nothing is: a supervisor that was killed is nothing."""
     try:
@@ -58,20 +72,23 @@ def read_state(state: Path) -> dict[str, Any] | None:
     return found if alive and isinstance(found, dict) else None
 
 
-def write_state(state: Path, generation: str, mesh: str, foreground: bool, doing: str | None = None) -> None:
-    me = os.getpid()
+def write_state(state: Path, generation: str, built: Built, foreground: bool) -> None:
     value = {
-        "supervisor": me,
-        "born": born(me),
+        **_supervisor(os.getpid()),
         "generation": generation,
-        "mesh": mesh,
+        "mesh": built.mesh,
         "foreground": foreground,
-        "built": hashlib.sha256((state / generation / "built" / "manifest.json").read_bytes()).hexdigest(),
-        "doing": doing,
+        "built": built.digest,
     }
     partial = state / "state.json.part"
     partial.write_text(json.dumps(value) + "\n", encoding="utf-8")
     partial.replace(state / "state.json")
+
+
+@cache
+def _supervisor(me: int) -> Mapping[str, Any]:
+    """Who owns a mesh."""
+    return {"supervisor": me, "born": born(me)}
 
 
 def forget(state: Path, supervisor: int) -> None:
@@ -114,7 +131,7 @@ def connect(path: Path) -> socket.socket:
     return connection
 
 
-def ask(state: Path, what: str, seconds: float = _ANSWER_SECONDS) -> dict[str, Any] | None:
+def ask(state: Path, what: str, seconds: float = ANSWER_SECONDS) -> dict[str, Any] | None:
     """One question to the supervisor: "status", "top", "stop", or "yield" (stop, but keep what was built). None: nobody
     there, or no answer in so many seconds.
 

@@ -12,7 +12,6 @@ watcher, forked at the start, then removes the folders and cgroups.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import math
 import os
@@ -211,7 +210,7 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
         listener.listen()
         selector.register(listener, selectors.EVENT_READ)
         selector.register(wakeup, selectors.EVENT_READ)
-        write_state(state, mesh.folder.name, mesh.built.mesh, leash.connection is not None and not leash.kept)
+        write_state(state, mesh.folder.name, mesh.built, leash.connection is not None and not leash.kept)
         reached("supervisor", "commit", os.environ.get(KILL_AT))
         leash.send(serving=True)
         if leash.kept:
@@ -239,7 +238,7 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
                     if leash.connection.recv(64) != KEEP:
                         mesh.close()
                         return
-                    write_state(state, mesh.folder.name, mesh.built.mesh, False)
+                    write_state(state, mesh.folder.name, mesh.built, False)
                     selector.unregister(leash.connection)
                     leash.drop()
 
@@ -263,8 +262,10 @@ def _answer(listener: socket.socket, state: Path, mesh: Mesh, owner: Leash, watc
             return True
         elif do == "update":
             connection.settimeout(None)
-            foreground = owner.connection is not None
-            note = functools.partial(write_state, state, mesh.folder.name, mesh.built.mesh, foreground)
+
+            def note() -> None:
+                write_state(state, mesh.folder.name, mesh.built, owner.connection is not None)
+
             _update(mesh, mesh.folder / asked["folder"], Leash(connection), note, asked.get("kill_at"))
     return False
 
@@ -277,17 +278,22 @@ def _line(connection: socket.socket) -> bytes:
     return line
 
 
-def _update(mesh: Mesh, folder: Path, leash: Leash, note: Callable[[str | None], None], kill_at: str | None) -> None:
-    """Other policies in the place of those in force, or, if anything fails, the same ones as before."""
+def _update(mesh: Mesh, folder: Path, leash: Leash, note: Callable[[], None], kill_at: str | None) -> None:
+    """Other policies in the place of those in force, or, if anything fails, the same ones as before. `note`: writes
+    down what is in force."""
     for left in mesh.folder.glob(f"{NEXT}*"):  # of a command that was killed before it asked
         if left != folder:
             shutil.rmtree(left, ignore_errors=True)
     told, mesh.progress = mesh.progress, leash.progress
     update: Update | None = None
-    doing = ""
     try:
         update = Update(mesh, folder)
-        for doing, said, share in (
+        reason = update.obstacle()
+        if reason is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            leash.send(anew=reason)
+            return
+        for step, said, share in (
             ("prepare", "Looking for what is different", 0.05),
             ("validate", "Validating", 0.1),
             ("load", "Loading what is new", 0.6),
@@ -295,20 +301,18 @@ def _update(mesh: Mesh, folder: Path, leash: Leash, note: Callable[[str | None],
             ("verify", "Verifying", 0.9),
         ):
             leash.progress(said, share)
-            note(doing)
-            getattr(update, doing)()
-            reached("supervisor", doing, kill_at)
+            getattr(update, step)()
+            reached("supervisor", step, kill_at)
         leash.progress("In force", 1.0)
         leash.confirm()
         reached("supervisor", "confirm", kill_at)
     except BaseException as error:
         _take_back(update, folder, error, leash)
-        note(None)
         return
     finally:
         mesh.progress = told
     update.commit()
-    note(None)
+    note()
     reached("supervisor", "commit", kill_at)
     leash.send(serving=True)
     update.settle()

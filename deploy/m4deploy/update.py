@@ -50,7 +50,8 @@ def _proxies(built: Built) -> set[Key]:
 
 
 class Update:
-    """One such transaction. Call the methods in their order; `take_back` at any time before `commit`."""
+    """One such transaction. If nothing is in the way, call the methods in their order; `take_back` at any time before
+    `commit`."""
 
     def __init__(self, mesh: Mesh, folder: Path) -> None:
         self.mesh = mesh
@@ -63,17 +64,23 @@ class Update:
         self._begun: list[Change] = []
         self._swapped: list[Change] = []
 
+    def obstacle(self) -> str | None:
+        """Why the mesh has to start anew instead; None if it need not."""
+        return "something is dead" if self.mesh.dead() else in_the_way(self.mesh.built, self._new)
+
     def prepare(self) -> None:
         """Sees which elements get other files."""
-        reason = in_the_way(self.mesh.built, self._new)
-        if reason is not None:
-            raise DeployError(f"The mesh has to start anew: {reason}.")
         before = {_key(e): e for e in self.mesh.built.elements}
         self._changed = [e for e in self._new.elements if _key(e) not in before or _differ(e, before[_key(e)])]
         self._work.mkdir(exist_ok=True)
 
     def validate(self) -> None:
         """Asks the dataplanes."""
+        if len(self._changed) == 1:  # no other thread to wait for
+            (element,) = self._changed
+            self.mesh.progress(f"Validating {element}", 0.1)
+            self.mesh.driver(element.dataplane).validate(element, self._folder(element))
+            return
         with ThreadPoolExecutor(max(1, min(len(self._changed), 4))) as pool:
             jobs = [(e, pool.submit(self.mesh.driver(e.dataplane).validate, e, self._folder(e))) for e in self._changed]
             try:
@@ -117,7 +124,7 @@ class Update:
 
     def verify(self) -> None:
         """Whether everything lives and has taken its files."""
-        dead = [p["what"] for p in self.mesh.status()["processes"] if not p["alive"]]
+        dead = self.mesh.dead()
         if dead:
             raise DeployError(f"{dead[0]} ended.")
 

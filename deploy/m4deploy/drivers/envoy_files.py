@@ -23,6 +23,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from m4deploy.drivers.envoy_secrets import wanted
@@ -57,6 +58,7 @@ class Files:
     secrets: Mapping[str, str]
 
 
+@lru_cache(maxsize=16)  # an edit asks for them when it validates, and when it puts them in force
 def take_apart(config: str) -> Files:
     """The files of a configuration. Listeners, clusters and routes keep their meaning; clusters get other names."""
     import yaml
