@@ -217,6 +217,7 @@ def serve(state: Path, mesh: Mesh, leash: Leash, wakeup: socket.socket) -> None:
             leash.drop()
         if leash.connection is not None:
             selector.register(leash.connection, selectors.EVENT_READ)
+        mesh.renew()
         watched = Watched(mesh)
         renewed = time.monotonic()
         while True:

@@ -87,7 +87,8 @@ class Running(Protocol):
         process: it is to do nothing any more, until it is changed again. Raises DeployError."""
 
     def renew(self) -> None:
-        """Renews what would run out, certificates for example. Called with every deployment, and every hour."""
+        """Renews what would run out, certificates for example, and what an edit has used up. Called behind every
+        deployment, and every hour, in the main thread."""
 
     def close(self) -> None:
         """Takes it out of force. May be called twice."""

@@ -32,6 +32,7 @@ from m4deploy.drivers.envoy_files import (
     welcoming,
 )
 from m4deploy.drivers.envoy_secrets import put as put_secrets
+from m4deploy.drivers.envoy_spare import Spare
 from m4deploy.errors import DeployError, Rejected
 from m4deploy.identity import Authority
 from m4deploy.processes import spawn, split_address, stop, tail
@@ -59,8 +60,10 @@ def binary() -> Path:
     The package's command is a script that only replaces itself by the real binary, so the binary is preferred to it.
     """
     on_path = shutil.which("envoy")
-    if on_path is not None and Path(on_path).read_bytes()[:4] == b"\x7fELF":
-        return Path(on_path)
+    if on_path is not None:
+        with Path(on_path).open("rb") as begin:
+            if begin.read(4) == b"\x7fELF":
+                return Path(on_path)
     spec = find_spec("envoy")
     packaged = [Path(folder) / "_bin" / "envoy" for folder in (spec.submodule_search_locations or [])] if spec else []
     for path in [*packaged, *([Path(on_path)] if on_path else [])]:
@@ -71,6 +74,10 @@ def binary() -> Path:
 
 def command(config: Path) -> list[str]:
     return [str(binary()), "-c", str(config), *_OPTIONS, *_DRAIN, *_FLUSH]
+
+
+def _validates(config: Path) -> list[str]:
+    return [*command(config), "--mode", "validate"]
 
 
 def said(output: str) -> str:
@@ -85,7 +92,7 @@ def said(output: str) -> str:
 class EnvoyProcess:
     """A running Envoy. It follows the files in its folder, see `envoy_files`."""
 
-    def __init__(self, element: Element, place: Place, authority: Authority) -> None:
+    def __init__(self, element: Element, place: Place, authority: Authority, spare: Spare | None = None) -> None:
         self._admin: str = element.wiring["admin"]
         self._names = {re.sub(r":", "_", name): site for name, site in _listeners(element)}
         self._about = str(element)
@@ -96,6 +103,7 @@ class EnvoyProcess:
         self._drained: list[tuple[float, str]] = []  # until when, and the clusters of listeners that were replaced
         self._denied: deque[Denied] = deque(maxlen=_LATEST)
         self._authority = authority
+        self._spare = spare  # of all Envoys of the deployment
         self.files = take_apart(element.file(CONFIG).read_text(encoding="utf-8"))
         self._fresh_until = put_secrets(self.files.secrets, place.folder, authority)
         for name, text in self.files.files.items():
@@ -267,9 +275,13 @@ class EnvoyProcess:
     def renew(self) -> None:
         if self._fresh_until is not None and datetime.datetime.now(datetime.UTC) > self._fresh_until:
             self._fresh_until = put_secrets(self.files.secrets, self._folder, self._authority)
+        if self._spare is not None:
+            self._spare.prepare()
 
     def close(self) -> None:
         stop([self._process])
+        if self._spare is not None:
+            self._spare.close()
 
 
 class EnvoyChange:
@@ -327,14 +339,22 @@ class EnvoyDriver:
         keeps what it has beside its files, an authority for its services among that."""
         self.notes: tuple[str, ...] = (f"it is {binary()}",)
         self._authority = None if run is None else Authority(run / "authority")
+        self._spare = None if run is None else Spare(run / "spare", _validates)
 
     def validate(self, element: Element, folder: Path) -> None:
         """Envoy's own validation: unknown fields and clusters, bad regular expressions, missing parts."""
         config = element.file(CONFIG)
         authority = self._authority or Authority(folder / "authority")
         with contextlib.suppress(Exception):  # of a text that is no configuration: Envoy says so itself
-            put_secrets(take_apart(config.read_text(encoding="utf-8")).secrets, folder, authority)
-        asked = [*command(config), "--mode", "validate"]
+            text = config.read_text(encoding="utf-8")
+            secrets = take_apart(text).secrets
+            waiting = self._spare.take() if self._spare is not None else None
+            put_secrets(secrets, folder if waiting is None else waiting.folder, authority)
+            if waiting is not None:
+                if waiting.accepts(text):
+                    return
+                put_secrets(secrets, folder, authority)
+        asked = _validates(config)
         done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
             message, found = f"Envoy rejects the configuration of {element.service}.", said(done.stdout + done.stderr)
@@ -342,4 +362,4 @@ class EnvoyDriver:
             raise Rejected(message, found, LOOK_AT_IT, "; ".join(dict.fromkeys(words)))
 
     def start(self, element: Element, place: Place) -> EnvoyProcess:
-        return EnvoyProcess(element, place, self._authority or Authority(place.folder / "authority"))
+        return EnvoyProcess(element, place, self._authority or Authority(place.folder / "authority"), self._spare)
