@@ -1,6 +1,7 @@
 """Jobs of the server: what takes long, or writes or starts something, on a copy of the workspace.
 
-A job has a thread of its own, so that the editor stays answered while it runs.
+A job has a thread of its own, so that the editor stays answered while it runs. The copy is kept for a while: whoever
+edits and deploys does so again, and is not to wait until everything is read and planned anew.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+KEPT_SECONDS = 300.0  # since the last job
 
 
 class CommandFailed(JsonRpcException):
@@ -41,12 +43,22 @@ class Target:
     folder: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy of the workspace, and the files of it that editors had open."""
+
+    workspace: Workspace
+    opened: frozenset[str]
+
+
 class Jobs:
     """Runs the jobs of one server, one after the other."""
 
     def __init__(self, server: M4Server) -> None:
         self.server = server
         self._pool = ThreadPoolExecutor(1, "m4-jobs")
+        self._kept: _Copy | None = None  # of the last job
+        self._letting_go: asyncio.TimerHandle | None = None
 
     async def run(self, what: str, given: tuple[Any, ...], job: Callable[[Target], T]) -> T:
         """The result of a job on the file or folder that a command was given; errors become messages for people."""
@@ -56,14 +68,27 @@ class Jobs:
         roots, texts = self.server.roots(), self.server.documents.texts()
 
         def work() -> T:
-            return job(_target(path, roots, texts))
+            copy, self._kept = self._kept, None
+            target, copy = _target(path, roots, texts, copy)
+            try:
+                return job(target)
+            finally:
+                self._kept = copy
 
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await loop.run_in_executor(self._pool, work)
         except JsonRpcException:
             raise
         except Exception as e:
             raise for_people(what, e) from None
+        finally:
+            if self._letting_go is not None:
+                self._letting_go.cancel()
+            self._letting_go = loop.call_later(KEPT_SECONDS, self._let_go)
+
+    def _let_go(self) -> None:
+        self._kept = None
 
 
 def for_people(what: str, error: Exception) -> CommandFailed:
@@ -88,28 +113,46 @@ def paths_for(path: str, roots: list[str]) -> list[Path]:
     return [Path(r) for r in roots] if _root(path, roots) is not None else [Path(path)]
 
 
-def _target(path: str, roots: list[str], texts: dict[str, str]) -> Target:
+def _opened(paths: list[Path], texts: dict[str, str], kept: _Copy | None) -> _Copy:
+    """The workspace of these paths, with the texts that editors have."""
+    from m4c.workspace import Workspace
+
+    if kept is not None and kept.workspace.paths == paths:
+        workspace = kept.workspace
+        for file in kept.opened - texts.keys():
+            workspace.close(file)
+        workspace.refresh()
+    else:
+        workspace = Workspace(paths)
+    for file, text in texts.items():
+        workspace.set_text(file, text)
+    return _Copy(workspace, frozenset(texts))
+
+
+def _target(path: str, roots: list[str], texts: dict[str, str], kept: _Copy | None) -> tuple[Target, _Copy]:
     from m4c import project
     from m4c.files import looks_like_m4
-    from m4c.workspace import Workspace
 
     if not Path(path).exists() and path not in texts:
         raise CommandFailed(f"there is no {path}")
     if path == "/" or any(r.startswith(f"{path}/") for r in roots):  # it would be read through, and is not asked for
         raise CommandFailed(f"{path} is more than the workspace; name a file or a folder of it")
     root = _root(path, roots)
-    workspace = Workspace(paths_for(path, roots))
-    for file, text in texts.items():
-        if root is not None and (not file.endswith(".m4") or looks_like_m4(text, claimed=True)):
-            workspace.set_text(file, text)
+    ours = {
+        file: text
+        for file, text in texts.items()
+        if root is not None and (not file.endswith(".m4") or looks_like_m4(text, claimed=True))
+    }
+    copy = _opened(paths_for(path, roots), ours, kept)
+    workspace = copy.workspace
     folder = Path(root or (path if Path(path).is_dir() else Path(path).parent))
     if not Path(path).is_dir():
         mesh = project.mesh_of_file(workspace.db, path)[0]
         if mesh is not None:
-            return Target(workspace, mesh, folder)
+            return Target(workspace, mesh, folder), copy
     meshes = workspace.meshes()
     if len(meshes) == 1:
-        return Target(workspace, meshes[0], folder)
+        return Target(workspace, meshes[0], folder), copy
     if not meshes:
         raise CommandFailed(f"no mesh is declared in {folder}")
     names = ", ".join(f"`{m}`" for m in meshes)
