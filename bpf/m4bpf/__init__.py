@@ -6,13 +6,14 @@ from m4bpf._errors import KernelError
 from m4bpf.attach import Attached, Refusal, Replacement, attach
 from m4bpf.build import compile_program, include_dir, only_bcc
 from m4bpf.cgroup import cgroup_root, enter_cgroup, make_cgroup, remove_cgroup
-from m4bpf.layout import check
+from m4bpf.layout import Limits, check
 from m4bpf.loaded import limits_of
 from m4bpf.probe import Probe, probe
 
 __all__ = [
     "Attached",
     "KernelError",
+    "Limits",
     "Probe",
     "Refusal",
     "Replacement",

@@ -72,7 +72,6 @@ class Update:
         """Sees which elements get other files."""
         before = {_key(e): e for e in self.mesh.built.elements}
         self._changed = [e for e in self._new.elements if _key(e) not in before or _differ(e, before[_key(e)])]
-        self._work.mkdir(exist_ok=True)
 
     def validate(self) -> None:
         """Asks the dataplanes."""
@@ -109,8 +108,6 @@ class Update:
         for element in self._changed:
             if _key(element) not in running:
                 place = self.mesh.place(element)
-                for file in self._folder(element).iterdir():
-                    shutil.copy2(file, place.folder / file.name)
                 self._started.append((element, place, self.mesh.driver(element.dataplane).start(element, place)))
         changes = [change for _, change in sorted(self._changes, key=lambda c: c[0].tier)]  # the kernel's take no time
         for change in changes:
@@ -159,7 +156,8 @@ class Update:
 
     def _folder(self, element: Element) -> Path:
         folder = self._work / self.mesh.place(element).folder.name
-        folder.mkdir(exist_ok=True)
+        if element.tier != "kernel":  # most edits there need none, and would wait for the disk
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def _tidy(self) -> None:

@@ -101,7 +101,8 @@ class Driver(Protocol):
     notes: tuple[str, ...]  # what to know of it on this machine, each a line
 
     def validate(self, element: Element, folder: Path) -> None:
-        """Asks the dataplane itself whether it takes the files; changes nothing. May run in any thread."""
+        """Asks the dataplane itself whether it takes the files; changes nothing. May run in any thread. For the kernel
+        the folder may not be there yet."""
 
     def start(self, element: Element, place: Place) -> Running:
-        """Puts the element in force. Runs in the main thread, after `validate`, in the same `folder`."""
+        """Puts the element in force. Runs in the main thread, after `validate`."""

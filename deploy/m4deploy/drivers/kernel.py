@@ -15,7 +15,7 @@ from m4deploy.drivers.base import LOOK_AT_IT, Counters, Denied, Ended, Place
 from m4deploy.errors import DeployError, Rejected
 
 if TYPE_CHECKING:
-    from m4bpf import Replacement
+    from m4bpf import Limits, Replacement
 
 SOURCE = "m4.bpf.c"
 HOPS = "hops.json"
@@ -43,14 +43,15 @@ class KernelElement:
 
     process = None
 
-    def __init__(self, element: Element, place: Place) -> None:
+    def __init__(self, element: Element, place: Place, compiler: Compiler) -> None:
         from m4bpf import KernelError, attach
 
         if place.cgroup is None:
             raise DeployError(f"{element} needs a cgroup, and none can be made here.", hint=NO_KERNEL)
         self._judging = Judging.of(element)
+        self._compiler = compiler
         try:
-            self._attached = attach(place.folder / _OBJECT, place.cgroup, element.file(HOPS))
+            self._attached = attach(compiler.put(self._judging.source, place.folder), place.cgroup, element.file(HOPS))
         except KernelError as error:
             raise DeployError(f"{element}: {error.message}", error.detail, _HINT) from error
 
@@ -66,7 +67,8 @@ class KernelElement:
             judging = Judging.of(element)
             if judging.source == self._judging.source:
                 return KernelChange(self, self._attached.edition(element.file(HOPS)), judging)
-            return KernelChange(self, self._attached.replacement(folder / _OBJECT, element.file(HOPS)), judging)
+            made = self._compiler.put(judging.source, folder)
+            return KernelChange(self, self._attached.replacement(made, element.file(HOPS)), judging)
         except KernelError as error:
             raise DeployError(f"{element or 'a program'}: {error.message}", error.detail, _HINT) from error
 
@@ -141,26 +143,32 @@ class Compiler:
     none. It needs no kernel that runs them."""
 
     def __init__(self) -> None:
-        self._compiled: dict[bytes, bytes] = {}  # objects by their source
+        self._compiled: dict[bytes, tuple[bytes, Limits]] = {}  # objects by their source, and what there is room for
         self._compiling = threading.Lock()
 
     def compile(self, element: Element, folder: Path) -> None:
         """Raises DeployError."""
         from m4bpf import KernelError, check, compile_program, limits_of
 
-        source, made = element.file(SOURCE), folder / _OBJECT
+        source = element.file(SOURCE)
         try:
             with self._compiling:
                 text = source.read_bytes()
-                if text in self._compiled:
-                    made.write_bytes(self._compiled[text])
-                else:
-                    compile_program(source, made)
-                    self._compiled[text] = made.read_bytes()
-            check(element.file(HOPS), limits_of(made))
+                if text not in self._compiled:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    compile_program(source, folder / _OBJECT)
+                    self._compiled[text] = (folder / _OBJECT).read_bytes(), limits_of(folder / _OBJECT)
+            check(element.file(HOPS), self._compiled[text][1])
         except KernelError as error:
             words = error.detail.partition("\n")[0] or error.message
             raise Rejected(f"{element}: {error.message}", error.detail, LOOK_AT_IT, words) from error
+
+    def put(self, source: bytes, folder: Path) -> Path:
+        """Writes what was compiled from a source into a folder: the file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        made = folder / _OBJECT
+        made.write_bytes(self._compiled[source][0])
+        return made
 
     def probe(self) -> None:
         """Raises DeployError where nothing can be compiled."""
@@ -195,4 +203,4 @@ class KernelDriver:
         self._compiler.compile(element, folder)
 
     def start(self, element: Element, place: Place) -> KernelElement:
-        return KernelElement(element, place)
+        return KernelElement(element, place, self._compiler)
