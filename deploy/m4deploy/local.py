@@ -84,14 +84,20 @@ class Deployment:
 
 
 def deploy(
-    built: Path, state_dir: Path, progress: Progress = lambda what, fraction: None, *, foreground: bool = False
+    built: Path,
+    state_dir: Path,
+    progress: Progress = lambda what, fraction: None,
+    *,
+    foreground: bool = False,
+    take: bool = False,
 ) -> Deployment:
     """Puts a built mesh in force, in place of the one that was deployed from the same state folder before.
 
     Everything is validated first, by the dataplanes themselves. If anything fails, or this is interrupted, the machine
     is as it was: nothing new is left, and a previous deployment is in force. `progress` is told what happens and the
     fraction that is done. It is the last that can interrupt: after it was told 1, the new deployment takes the place of
-    the old one. `foreground`: it ends with this process at the latest, however that ends.
+    the old one. `foreground`: it ends with this process at the latest, however that ends. `take`: nobody else needs the
+    folder, so it need not be copied; it may be gone behind this.
 
     Raises DeployError.
     """
@@ -103,12 +109,18 @@ def deploy(
         if running is not None and running["foreground"]:
             message = f"A deployment in the foreground runs from {state} (process {running['supervisor']})."
             raise DeployError(message, hint="End it first.")
+        brought: Path | None = None
         if running is not None and not foreground:
-            updated = _update(state, running, new, progress)
+            brought = state / running["generation"] / f"{NEXT}{uuid.uuid4().hex[:8]}"
+            updated = _update(state, running, new, brought, take, progress)
             if updated is not None:
                 return updated
         folder = state / f"{GENERATION}{uuid.uuid4().hex[:8]}"
-        _copy(new, folder / "built", folder)
+        if brought is None:
+            _bring(new, folder / "built", folder, take)
+        else:
+            folder.mkdir()
+            brought.rename(folder / "built")
         reached("command", "copy", os.environ.get(KILL_AT))
         leash, theirs = socket.socketpair()
         with (state / "supervisor.log").open("wb") as log:
@@ -135,10 +147,15 @@ def deploy(
             raise
 
 
-def _copy(built: Built, to: Path, rest: Path) -> None:
-    """Copies the files of what was built. `rest`: what to remove if that fails."""
+def _bring(built: Built, to: Path, rest: Path, take: bool) -> None:
+    """Puts the files of what was built elsewhere, or a copy of them. `rest`: what to remove if that fails."""
     try:
-        to.mkdir(parents=True)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if take:
+            with contextlib.suppress(OSError):  # it is on another file system
+                built.folder.rename(to)
+                return
+        to.mkdir()
         made = {to}
         for path in built.paths:
             copy = to / path.relative_to(built.folder)
@@ -151,13 +168,14 @@ def _copy(built: Built, to: Path, rest: Path) -> None:
         raise DeployError(f"{built.folder} cannot be copied to {to}.", str(error)) from error
 
 
-def _update(state: Path, running: Mapping[str, Any], new: Built, progress: Progress) -> Deployment | None:
+def _update(
+    state: Path, running: Mapping[str, Any], new: Built, following: Path, take: bool, progress: Progress
+) -> Deployment | None:
     """Gives what runs other policies; the process that owns it does that. None if the mesh has to start anew, which
-    `progress` is told the reason of."""
+    `progress` is told the reason of; `following` has then what was built."""
     kill_at = os.environ.get(KILL_AT)
-    folder = state / running["generation"]
-    following = folder / f"{NEXT}{uuid.uuid4().hex[:8]}"
-    _copy(new, following, following)
+    folder = following.parent
+    _bring(new, following, following, take)
     reached("command", "copy", kill_at)
     try:
         leash = connect(state / "socket")

@@ -291,7 +291,6 @@ def _update(mesh: Mesh, folder: Path, leash: Leash, note: Callable[[], None], ki
         update = Update(mesh, folder)
         reason = update.obstacle()
         if reason is not None:
-            shutil.rmtree(folder, ignore_errors=True)
             leash.send(anew=reason)
             return
         for step, said, share in (

@@ -36,14 +36,21 @@ if TYPE_CHECKING:  # what the command line expects of this module
     _provided: Targets = targets
 
 
+_available: set[str] = set()
+
+
 def unavailable(dataplanes: Iterable[str]) -> dict[str, str]:
-    """The dataplanes that this machine cannot run, each with the reason."""
+    """The dataplanes that this machine cannot run, each with the reason. One that it can run is not looked for again by
+    the same process: that takes time, and whoever deploys edits would wait for it each time."""
     from m4deploy.drivers import driver
 
     out = {}
     for name in dataplanes:
+        if name in _available:
+            continue
         try:
             driver(name)
+            _available.add(name)
         except DeployError as error:
             out[name] = " ".join((error.message, *error.detail.split("\n"))).strip()
     return out
@@ -140,7 +147,8 @@ def _unknown(target: str) -> DeployError:
 
 
 def deploy(target: str, built: Path, state: Path, output: Path | None, progress: Progress) -> str:
-    """Deploys a built folder; returns what to tell the user. Raises DeployError, which says if anything changed."""
+    """Deploys a built folder, which may be gone then; returns what to tell the user. Raises DeployError, which says if
+    anything changed."""
     if target == "directory":
         from m4deploy import directory
 
@@ -154,7 +162,7 @@ def deploy(target: str, built: Path, state: Path, output: Path | None, progress:
         raise _unknown(target)
     from m4deploy import local
 
-    local.deploy(built, state, progress)
+    local.deploy(built, state, progress, take=True)
     return status(state)[1]
 
 

@@ -134,7 +134,7 @@ def write(made: Build, out: Path, force: bool = False) -> BuildResult:
     Nothing is put in place before everything is written, so a full disk leaves what was there.
     """
     earlier = _manifest(out)
-    texts = {f.path: f.text for f in made.files} | {WIRING: made.wiring, MANIFEST: made.manifest()}
+    texts = _texts(made)
     if not force:
         for path, text in texts.items():
             if path != MANIFEST or earlier is None:
@@ -145,6 +145,22 @@ def write(made: Build, out: Path, force: bool = False) -> BuildResult:
             (out / path).unlink()
             _remove_empty((out / path).parent, out)
     return BuildResult(out, tuple(out / f.path for f in made.files))
+
+
+def _texts(made: Build) -> dict[str, str]:
+    """All files of a build."""
+    return {f.path: f.text for f in made.files} | {WIRING: made.wiring, MANIFEST: made.manifest()}
+
+
+def _write_new(made: Build, out: Path) -> None:
+    """Writes a build into an empty folder that nobody else looks at yet."""
+    try:
+        for folder in sorted({out / file.path for file in made.files}, key=str):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        for path, text in _texts(made).items():
+            (out / path).write_bytes(text.encode())
+    except OSError as e:
+        raise JobError(f"cannot write {e.filename or out}: {e.strerror}") from None
 
 
 def _manifest(out: Path) -> dict[str, str] | None:
@@ -335,7 +351,8 @@ class Targets(Protocol):
 
     def verdicts(self, built: Path) -> Iterator[tuple[str, str, str | None]]: ...
 
-    def deploy(self, target: str, built: Path, state: Path, output: Path | None, progress: Progress) -> str: ...
+    def deploy(self, target: str, built: Path, state: Path, output: Path | None, progress: Progress) -> str:
+        """The folder `built` may be gone then."""
 
     def undeploy(self, state: Path) -> bool: ...
 
@@ -390,8 +407,9 @@ def put(prepared: Prepared, progress: Progress) -> DeployResult:
     targets = provided()
     for name, reason in prepared.lacking.items():
         progress(f"without {name}: {reason}", 0.0)
-    with tempfile.TemporaryDirectory(prefix="m4-build-") as folder:
-        built = write(prepared.made, Path(folder)).folder
+    with tempfile.TemporaryDirectory(prefix="m4-build-") as temporary:
+        built = Path(temporary)
+        _write_new(prepared.made, built)
         try:
             text = targets.deploy(prepared.target, built, prepared.state, prepared.output, progress)
         except targets.DeployError as e:

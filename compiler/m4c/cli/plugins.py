@@ -6,6 +6,7 @@ as an entry point of the group `m4.plugins`, and is imported when a command need
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -14,6 +15,7 @@ from m4c.cli.errors import UsageError
 GROUP = "m4.plugins"
 
 
+@cache  # packages are looked through for it, and none comes while a process runs
 def plugin(name: str, what: str) -> Any:
     """What is registered under a name, imported now; a usage error that names `what` if nothing can be."""
     for found in entry_points(group=GROUP, name=name):
