@@ -1,17 +1,21 @@
 """How long a policy edit takes to be in force, on each dataplane, under a steady load that must lose nothing.
 
-A small mesh is deployed; clients keep their connections and send one request after another, half of them to be denied
-with a status that tells which edition of the policies judged them, half to be passed on with two headers that tell the
-same. Then the policies are edited again and again. Two times are taken of each edit:
+A small mesh is deployed; clients keep their connections and send one request after another, or so many in a second,
+half of them to be denied with a status that tells which edition of the policies judged them, half to be passed on with
+two headers that tell the same. Then the policies are edited again and again. Two times are taken of each edit:
 
-    the whole   from the edit until the last request that was judged by the old policies was sent: checking, planning,
-                building, validating, compiling for the kernel, and the swap
+    the whole   from the edit until the last request that was judged by the old policies was sent: reading, checking,
+                planning, building, validating, compiling for the kernel, and the swap
     the swap    from when everything is validated and loaded
 
-The goals are about the whole.
+The goals are about the whole. Edits are deployed by what the language server's command does, in a process that keeps
+the workspace as the server does: `prepare` and `put` of `m4c.cli.jobs`, each behind a look at the disk.
 
-Usage: python -m benchmarks.updates [--edits N] [--connections N] [--only DATAPLANE]; 1 if a request was lost, or
-judged by half a set of policies; a goal that is missed is said, and is no failure.
+Without a rate the clients take all of the machine that they can get, and an edit has to share it with them. With one,
+the times are as exact as requests come: two hundredths of a second at a hundred of them.
+
+Usage: python -m benchmarks.updates [--edits N] [--connections N] [--rate N] [--only DATAPLANE]; 1 if a request was
+lost, or judged by half a set of policies; a goal that is missed is said, and is no failure.
 """
 
 from __future__ import annotations
@@ -25,8 +29,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,23 +85,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="updates", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--edits", type=int, default=20)
     parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--rate", type=float, help="requests in a second, of all connections together")
     parser.add_argument("--only", choices=sorted(GOALS))
     parser.add_argument("--load", nargs=2, metavar=("ADDRESS", "CGROUP"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.load:
-        return _send(args.load[0], args.load[1], args.connections)
+        return _send(args.load[0], args.load[1], args.connections, args.rate)
     chosen = [args.only] if args.only else list(GOALS)
     lacking = unavailable(chosen)
     about = machine()
     print(f"{about['cpu']}, {about['cores']} cores, load {about['load']}, {about['system']}, Python {about['python']}")
     for name in lacking:
         print(f"without {name}: {lacking[name]}")
-    results = [measure(name, args.edits, args.connections) for name in chosen if name not in lacking]
-    print(table(results, args.connections))
+    results = [measure(name, args.edits, args.connections, args.rate) for name in chosen if name not in lacking]
+    print(table(results, args.connections, args.rate))
     return 0 if results and all(r.good for r in results) else 1
 
 
-def measure(dataplane: str, edits: int, connections: int) -> Result:
+def measure(dataplane: str, edits: int, connections: int, rate: float | None = None) -> Result:
     """Deploys, loads, edits."""
     with tempfile.TemporaryDirectory(prefix="m4-updates-") as temporary:
         folder, state = Path(temporary, "mesh"), Path(temporary, "state")
@@ -105,11 +110,18 @@ def measure(dataplane: str, edits: int, connections: int) -> Result:
         (folder / "graph.yaml").write_text(GRAPH)
         (folder / "mesh.m4").write_text(f'mesh edited {{ graph "graph.yaml"; dataplanes {dataplane}; }}\n')
         try:
-            deployment = local.deploy(_built(folder, Path(temporary, "built-0"), dataplane, 0), state)
+            _edit(folder, dataplane, 0)
+            workspace = Workspace([folder])
+            _deploy(workspace, state)
+            deployment = local.current(state)
+            if deployment is None:
+                raise RuntimeError("nothing is deployed")
             address = deployment.built.services["web"]["dial"]["cart"][0]
             groups = [entry["cgroup"] for entry in Journal(deployment.folder).entries("cgroup")]
             group = groups[sorted(deployment.built.services).index("web")] if groups else ""
             command = [sys.executable, "-m", "benchmarks.updates", "--connections", str(connections), "--load"]
+            if rate is not None:
+                command[-1:-1] = ["--rate", str(rate)]
             with subprocess.Popen(
                 [*command, address, group], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             ) as load:
@@ -124,8 +136,8 @@ def measure(dataplane: str, edits: int, connections: int) -> Result:
 
                 for number in range(1, edits + 1):
                     begun.append(time.monotonic())
-                    built = _built(folder, Path(temporary, f"built-{number}"), dataplane, number)
-                    local.deploy(built, state, told)
+                    _edit(folder, dataplane, number)
+                    _deploy(workspace, state, told)
                     time.sleep(PAUSE)
                 said: dict[str, Any] = json.loads(load.communicate()[0])
         finally:
@@ -145,15 +157,23 @@ def measure(dataplane: str, edits: int, connections: int) -> Result:
     )
 
 
-def _built(folder: Path, out: Path, dataplane: str, number: int) -> Path:
-    """The mesh with the policies of one edition."""
+def _edit(folder: Path, dataplane: str, number: int) -> None:
+    """The policies of one edition."""
     text = DENY.format(status=STATUS + number) + (TELL.format(n=number) if dataplane != "ebpf" else "")
     (folder / "policies.m4").write_text(text)
-    workspace = Workspace([folder])
-    return jobs.write(jobs.rendered(workspace, "edited", BASE), out).folder
 
 
-def _send(address: str, cgroup: str, connections: int) -> int:
+def _deploy(workspace: Workspace, state: Path, told: Callable[[str, float], None] = lambda what, share: None) -> None:
+    """As the language server does it: two jobs on its copy of the workspace."""
+    workspace.refresh()
+    prepared = jobs.prepare(workspace, "edited", "local", base_port=BASE)
+    workspace.refresh()
+    result = jobs.put(replace(prepared, state=state), told)
+    if not result.ok:
+        raise RuntimeError(f"{result.message}\n{result.text}")
+
+
+def _send(address: str, cgroup: str, connections: int, rate: float | None) -> int:
     """The load: until the standard input ends; then what came of it, as JSON."""
     if cgroup:
         enter_cgroup(Path(cgroup), 0)
@@ -164,7 +184,7 @@ def _send(address: str, cgroup: str, connections: int) -> int:
     def one() -> None:
         connection = http.client.HTTPConnection(*split_address(address), timeout=30)
         deny = False
-        while not ended.is_set():
+        while not ended.wait(0 if rate is None else connections / rate):
             deny = not deny
             begin = time.monotonic()
             try:
@@ -199,10 +219,11 @@ def _send(address: str, cgroup: str, connections: int) -> int:
     return 0
 
 
-def table(results: Sequence[Result], connections: int) -> str:
+def table(results: Sequence[Result], connections: int, rate: float | None = None) -> str:
     """What was measured, as Markdown."""
+    how = "" if rate is None else f", {rate:g} requests in a second"
     lines = [
-        f"\nEdits under load from {connections} kept connections; milliseconds, median (most)\n",
+        f"\nEdits under load from {connections} kept connections{how}; milliseconds, median (most)\n",
         "| dataplane | edits | requests | lost | judged by half a set | edit to enforced | swap to enforced | goal | |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
