@@ -55,11 +55,13 @@ static __always_inline int m4_arrived(struct __sk_buff *skb, struct m4_flow *flo
     M4_HIDE(size);
     if (size < 1 || size > M4_HEAD || bpf_skb_load_bytes(skb, 0, w->text, size))
         return SK_DROP;
-    m4_scan(w, size, S_START);
+    w->text[size] = 0;
     const struct m4_set *set = m4_set_in_force();
-    if (!set || w->state != S_DONE || !w->end)
+    if (!set)
         return SK_DROP;
-    m4_read_head(w, set);
+    m4_read_head(w, set, size);
+    if (w->state != M4_DONE)
+        return SK_DROP;
     if (!w->error)
         m4_judge(w, set, flow->site);
     if (w->error || w->status || w->end + w->length < skb->len)
@@ -90,6 +92,19 @@ int m4_arrives(struct __sk_buff *skb)
     return verdict;
 }
 
+__noinline int m4_read_answer(struct m4_work *w, const struct m4_set *set, u32 size)
+{
+    if (!w || !set)
+        return 0;
+    w->size = size;
+    w->repeats = w->present = w->repeated = 0;
+    __builtin_memset(w->own, 0, sizeof(w->own));
+    struct m4_lines lines = {w, set, m4_value_end(w, 0) + 2};  // the status line may hold what a value may
+    if (!m4_no_crlf(w, lines.at - 2))
+        m4_on_lines(&lines);
+    return 0;
+}
+
 // Reads the length of an answer out of its head, and lets all of it that is there pass.
 static __always_inline int m4_answered(struct sk_msg_md *m, struct m4_flow *flow, struct m4_work *w)
 {
@@ -105,11 +120,13 @@ static __always_inline int m4_answered(struct sk_msg_md *m, struct m4_flow *flow
     M4_HIDE(size);
     if (size < 1 || size > M4_HEAD || bpf_probe_read_kernel(w->text, size, data))
         return SK_DROP;
-    m4_scan(w, size, S_VALUE);  // the status line may hold what a value may
+    w->text[size] = 0;
     const struct m4_set *set = m4_set_in_force();
-    if (!set || w->state != S_DONE || !w->end)
+    if (!set)
         return SK_DROP;
-    m4_read_head(w, set);  // takes it for a request, and errs: only its fields count
+    m4_read_answer(w, set, size);
+    if (w->state != M4_DONE)
+        return SK_DROP;
     w->length = 0;
     if (w->own[M4_OWN_LENGTH].count && m4_read_length(w))
         return SK_DROP;
