@@ -61,7 +61,8 @@ def _entity(schema: Schema, entity: Entity) -> Iterator[str]:
             yield _row(f"`{o.name}{_params(o)}`", writes, o.side or "", _having(schema, o), _text(o.doc))
         yield ""
     if entity.protocols is not None:
-        yield f"There is such a thing in {', '.join(f'`{p}`' for p in entity.protocols)}."
+        spoken = ", ".join(f"`{p}`" for p in entity.protocols)
+        yield f"Only services that speak one of these have it (`protocol:` in the graph): {spoken}."
         yield ""
     if entity.conditions:
         yield "| condition | |"
