@@ -18,8 +18,7 @@ from m4c.cli import jobs
 from m4c.cli.common import choose_mesh
 from m4c.workspace import Workspace
 from m4deploy import local
-from m4deploy.client import send
-from m4deploy.proof import requests
+from m4deploy.proof import requests, sent
 from m4deploy.top import Sample, sample, screen_of
 from rich.console import Console
 
@@ -69,14 +68,7 @@ def main() -> None:
                 for path, request in itertools.islice(itertools.cycle(todo), number * len(todo) // args.clients, None):
                     if over.is_set():
                         return
-                    send(
-                        deployment,
-                        path.services,
-                        outside=path.outside,
-                        method=request.method,
-                        target=request.target,
-                        headers=request.headers,
-                    )
+                    sent(deployment, path, request)
 
             clients = [threading.Thread(target=client, args=(n,)) for n in range(args.clients)]
             for one in clients:

@@ -181,6 +181,22 @@ def _request(program: Program, cond: Cond) -> Request | None:
     return Request(method, target, sent, host, status=status, answer=answered)
 
 
+def sent(deployment: Deployment, path: CallPath, request: Request) -> Observed:
+    """What is seen of one request that is sent along a path."""
+    return send(
+        deployment,
+        path.services,
+        outside=path.outside,
+        method=request.method,
+        target=request.target,
+        headers=request.fields,
+        delay=request.delay,
+        version=None if path.outside else path.versions[0],
+        answer=None if (request.status, request.answer) == (200, ()) else (request.status, request.answer),
+        first=((CONTEXT_HEADER, request.forged),) if request.forged else (),
+    )
+
+
 def check(
     program: Program,
     plan: Plan,
@@ -191,21 +207,7 @@ def check(
 ) -> Row:
     """Sends one request, or several, and compares what was seen with what the interpreter says. `states`: what states
     answer to it."""
-    seen = [
-        send(
-            deployment,
-            path.services,
-            outside=path.outside,
-            method=request.method,
-            target=request.target,
-            headers=request.fields,
-            delay=request.delay,
-            version=None if path.outside else path.versions[0],
-            answer=None if (request.status, request.answer) == (200, ()) else (request.status, request.answer),
-            first=((CONTEXT_HEADER, request.forged),) if request.forged else (),
-        )
-        for _ in range(request.repeats)
-    ]
+    seen = [sent(deployment, path, request) for _ in range(request.repeats)]
     path = _as_it_went(path, seen[0])
     expected = trace(program, path, request.values(), ENTITY, states)
     by = _by(plan, expected)

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -314,3 +315,45 @@ def kernel_group() -> Iterator[Path]:
     path = m4bpf.make_cgroup(f"m4-test-{os.getpid()}/front")
     yield path
     m4bpf.remove_cgroup(path)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server for all tests of a module."""
+    server = Server()
+    yield server
+    server.close()
+
+
+def edit(attached: m4bpf.Attached, hops: Path) -> None:
+    """Puts other rules in force."""
+    change = attached.edition(hops)
+    change.swap()
+    change.settle()
+
+
+@contextmanager
+def meanwhile(asks: Iterable[Callable[[], bool]]) -> Iterator[None]:
+    """Asks in threads of their own, each again and again until it answers False, while the body runs."""
+    ended = threading.Event()
+
+    def keep_asking(ask: Callable[[], bool]) -> None:
+        while not ended.is_set() and ask():
+            pass
+
+    threads = [threading.Thread(target=keep_asking, args=(ask,)) for ask in asks]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.001)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import m4bpf
 import pytest
-from kernelkit import TRUE, Client, Server, deny, egress, element, inside, kernel_group, render
+from kernelkit import (
+    TRUE,
+    Client,
+    Server,
+    deny,
+    edit,
+    egress,
+    element,
+    inside,
+    kernel_group,
+    meanwhile,
+    render,
+    wait_until,
+)
 
 __all__ = ["kernel_group"]
 
@@ -57,12 +68,6 @@ def calling(pay: Server, stock: Server, kernel_group: Path, tmp_path: Path) -> I
     m4bpf.compile_program(tmp_path / "open" / "m4.bpf.c", tmp_path / "open" / "m4.bpf.o")
     with m4bpf.attach(tmp_path / "open" / "m4.bpf.o", kernel_group, hops) as calling:
         yield calling
-
-
-def edit(calling: m4bpf.Attached, hops: Path) -> None:
-    change = calling.edition(hops)
-    change.swap()
-    change.settle()
 
 
 def status(client: Client) -> int:
@@ -174,34 +179,25 @@ def test_no_request_passes_between_a_refusal_of_requests_and_one_of_connections(
     refused = rendered(tmp_path / "refused", pay, stock, [deny(1, TRUE, 418)])
     closed = rendered(tmp_path / "closed", pay, stock, [close(2)])
     edit(calling, refused)
-    ended = threading.Event()
     got: list[int | str] = []
 
-    def ask() -> None:
-        while not ended.is_set():
-            try:
-                with Client(pay) as client:
-                    got.append(status(client))
-            except PermissionError:
-                got.append("no connection")
-
-    with inside(kernel_group):
-        threads = [threading.Thread(target=ask) for _ in range(2)]
-        for thread in threads:
-            thread.start()
+    def ask() -> bool:
         try:
-            for _ in range(20):
-                for hops, expected in ((closed, "no connection"), (refused, 418)):
-                    since = len(got)
-                    edit(calling, hops)
-                    end = time.monotonic() + 60
-                    while expected not in got[since:]:
-                        assert time.monotonic() < end
-                        time.sleep(0.001)
-        finally:
-            ended.set()
-            for thread in threads:
-                thread.join()
+            with Client(pay) as client:
+                got.append(status(client))
+        except PermissionError:
+            got.append("no connection")
+        return True
+
+    def put_in_force(hops: Path, expected: int | str) -> None:
+        since = len(got)
+        edit(calling, hops)
+        wait_until(lambda: expected in got[since:])
+
+    with inside(kernel_group), meanwhile([ask, ask]):
+        for _ in range(20):
+            put_in_force(closed, "no connection")
+            put_in_force(refused, 418)
     assert set(got) <= {418, 403, "no connection"}
     assert not pay.seen
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,16 @@ from kernelkit import (
     Server,
     compare,
     deny,
+    edit,
     egress,
     element,
     header,
     inside,
     kernel_group,
+    meanwhile,
     render,
+    server,
+    wait_until,
 )
 from m4bpf.hops import read_policies
 from m4bpf.layout import RULES, lay_out
@@ -37,16 +40,9 @@ from m4c.cli import jobs
 from m4c.workspace import Workspace
 from test_kernel_rules import SMALL_REQUESTS, TREES, encode, holds
 
-__all__ = ["kernel_group"]
+__all__ = ["kernel_group", "server"]
 
 GET = b"GET / HTTP/1.1\r\nHost: pay\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +57,6 @@ def attached(server: Server, kernel_group: Path, tmp_path_factory: pytest.TempPa
 def rendered(folder: Path, server: Server, rules: list[dict[str, Any]], spec: Path = SPEC) -> Path:
     render(element([egress("pay", rules)], {"pay": [server.address]}), folder, spec)
     return folder / "hops.json"
-
-
-def edit(attached: m4bpf.Attached, hops: Path) -> None:
-    change = attached.edition(hops)
-    change.swap()
-    change.settle()
 
 
 def counting(number: int, name: str) -> dict[str, Any]:
@@ -96,39 +86,29 @@ def test_each_request_is_judged_by_one_whole_set(
         )
         for n in range(5)
     ]
-    ended = threading.Event()
     answers: Counter[int] = Counter()
     failures: list[str] = []
 
-    def ask(client: Client) -> None:
-        while not ended.is_set():
-            try:
-                client.send(GET)
-                answers[client.answer().status] += 1
-            except (OSError, EOFError) as error:
-                failures.append(repr(error))
-                return
+    def ask(client: Client) -> bool:
+        try:
+            client.send(GET)
+            answers[client.answer().status] += 1
+        except (OSError, EOFError) as error:
+            failures.append(repr(error))
+        return not failures
+
+    def wait_for_answers(more: int) -> None:
+        goal = sum(answers.values()) + more
+        wait_until(lambda: sum(answers.values()) >= goal or bool(failures))
 
     edit(attached, editions[0])
     before = sum(counts["seen"] for counts in attached.counters().values())
-    with inside(kernel_group):
-        clients = [Client(server) for _ in range(4)]
-        threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
-        for thread in threads:
-            thread.start()
-        try:
+    with inside(kernel_group), ExitStack() as open_clients:
+        clients = [open_clients.enter_context(Client(server)) for _ in range(4)]
+        with meanwhile(partial(ask, client) for client in clients):
             for number in range(1, 40):
                 edit(attached, editions[number % 5])
-                goal, end = sum(answers.values()) + 40, time.monotonic() + 60
-                while sum(answers.values()) < goal and not failures:
-                    assert time.monotonic() < end
-                    time.sleep(0.001)
-        finally:
-            ended.set()
-            for thread in threads:
-                thread.join()
-            for client in clients:
-                client.socket.close()
+                wait_for_answers(40)
     assert failures == []
     assert set(answers) == {410, 411, 412, 413, 414}
     tallies = attached.tallies([f"edition {n}" for n in range(5)])

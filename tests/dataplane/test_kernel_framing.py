@@ -9,9 +9,9 @@ from pathlib import Path
 
 import m4bpf
 import pytest
-from kernelkit import Client, Seen, Server, compare, deny, egress, header, in_force, inside, kernel_group
+from kernelkit import Client, Seen, Server, compare, deny, egress, header, in_force, inside, kernel_group, server
 
-__all__ = ["kernel_group"]
+__all__ = ["kernel_group", "server"]
 
 ALLOWED = b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"
 DENIED = b"GET /admin/1?a=b HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -27,13 +27,6 @@ DENIED_CHUNKED = b"POST /admin HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked
 TAGGED = b"GET /ok HTTP/1.1\r\nM4-CTX: 0007\r\nHost: x\r\n\r\n"
 
 REFUSED = b"refused by the mesh\n"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")

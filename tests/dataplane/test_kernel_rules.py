@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from kernelkit import (
     kernel_group,
     negate,
     render,
+    server,
 )
 
-__all__ = ["kernel_group"]
+__all__ = ["kernel_group", "server"]
 
 Request = Mapping[str, Any]  # method, target, fields: list of (name, value), tag: int
 
@@ -160,13 +161,6 @@ REQUESTS: list[dict[str, Any]] = [
     request(fields=[("x-name", 'a"b\\c??/d%s')]),
     *(request(tag=tag) for tag in (3, 7, 0x30, 0xFFFF)),
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
 
 
 def test_every_condition_and_its_negation_decides_real_requests(

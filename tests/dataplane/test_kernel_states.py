@@ -15,7 +15,7 @@ from pathlib import Path
 
 import m4bpf
 import pytest
-from kernelkit import Client, Server, inside, kernel_group
+from kernelkit import Client, Server, inside, kernel_group, server
 from m4bpf import libbpf
 from m4bpf.hops import state_number
 from m4c import project
@@ -24,7 +24,7 @@ from m4c.reference import run_hop
 from m4c.semantics.model import AttrKey
 from m4c.workspace import Workspace
 
-__all__ = ["kernel_group"]
+__all__ = ["kernel_group", "server"]
 
 GRAPH = "services:\n  front: {}\n  pay: {origin: false}\ncalls: [[front, pay]]\n"
 PATH = CallPath(False, ("front", "pay"), (None, None))
@@ -54,13 +54,6 @@ def hops(folder: Path, server: Server) -> dict[str, object]:
     (hop,) = told["hops"]  # type: ignore[misc]
     assert hop["site"] == "egress.pay"
     return told | {"hops": [hop | {"remote": [server.address]}]}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
 
 
 def statuses(server: Server, cgroup: Path, requests: Sequence[bytes]) -> list[int]:

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
 from pygls.protocol import default_converter
 from pytest_lsp import LanguageClient
+
+
+async def open_session(
+    client: LanguageClient, folder: Path, capabilities: types.ClientCapabilities
+) -> types.InitializeResult:
+    """Starts a session of an editor in a copy of the tests' workspace, which it makes in `folder`. What the server asks
+    the editor for is taken note of."""
+    asked = (types.CLIENT_REGISTER_CAPABILITY, types.WORKSPACE_CODE_LENS_REFRESH, types.WORKSPACE_INLAY_HINT_REFRESH)
+    for request_of_the_server in asked:
+        client.feature(request_of_the_server)(lambda *_: None)
+    shutil.copytree(Path(__file__).parent / "workspace", folder, dirs_exist_ok=True)
+    root = types.WorkspaceFolder(uri=folder.as_uri(), name=folder.name)
+    params = types.InitializeParams(capabilities=capabilities, workspace_folders=[root], root_uri=root.uri)
+    return await client.initialize_session(params)
 
 
 class Desk:

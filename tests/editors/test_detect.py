@@ -16,7 +16,7 @@ import pytest_lsp
 from lsprotocol import types
 from m4c.cli.main import main
 from m4c.files import looks_like_m4
-from protocol_desk import Desk, diagnosed
+from protocol_desk import Desk, diagnosed, open_session
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
 
 HERE = Path(__file__).parent
@@ -77,15 +77,8 @@ def test_the_command_line_passes_them_over(tmp_path: Path, capsys: pytest.Captur
     params=("visual-studio-code", "neovim"), config=ClientServerConfig(server_command=[sys.executable, "-m", "m4ls"])
 )
 async def client(lsp_client: LanguageClient, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
-    asked = (types.CLIENT_REGISTER_CAPABILITY, types.WORKSPACE_CODE_LENS_REFRESH, types.WORKSPACE_INLAY_HINT_REFRESH)
-    for request_of_the_server in asked:
-        lsp_client.feature(request_of_the_server)(lambda *_: None)
-    folder = Path(shutil.copytree(HERE / "workspace", tmp_path / "ws"))
-    shutil.copytree(HERE / "detect/gnu", folder / "gnu")
-    root = types.WorkspaceFolder(uri=folder.as_uri(), name="ws")
-    capabilities = client_capabilities(request.param)
-    params = types.InitializeParams(capabilities=capabilities, workspace_folders=[root], root_uri=root.uri)
-    await lsp_client.initialize_session(params)
+    shutil.copytree(HERE / "detect/gnu", tmp_path / "ws/gnu")
+    await open_session(lsp_client, tmp_path / "ws", client_capabilities(request.param))
     yield
     await lsp_client.shutdown_session()
 

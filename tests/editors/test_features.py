@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_lsp
 from lsprotocol import types
-from protocol_desk import Desk, advertised, diagnosed
+from protocol_desk import Desk, advertised, diagnosed, open_session
 from pygls.exceptions import JsonRpcException
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
 
@@ -26,12 +26,6 @@ policy later (HttpRequest r) on * -> f after "é 😀" when r.mark["seen"] { r.S
 
 @pytest_lsp.fixture(params=PROFILES, config=ClientServerConfig(server_command=[sys.executable, "-m", "m4ls"]))
 async def client(lsp_client: LanguageClient, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
-    asked = (types.CLIENT_REGISTER_CAPABILITY, types.WORKSPACE_CODE_LENS_REFRESH, types.WORKSPACE_INLAY_HINT_REFRESH)
-    for request_of_the_server in asked:
-        lsp_client.feature(request_of_the_server)(lambda *_: None)
-
-    folder = Path(shutil.copytree(HERE / "workspace", tmp_path / "ws"))
-    root = types.WorkspaceFolder(uri=folder.as_uri(), name="ws")
     profile, _, encoding = request.param.partition(" in ")
     capabilities = client_capabilities(profile)
     if encoding:
@@ -39,8 +33,8 @@ async def client(lsp_client: LanguageClient, request: pytest.FixtureRequest, tmp
     if request.param == "visual-studio-code":  # the profile is of a version that could not yet do this
         symbol = capabilities.workspace.symbol
         symbol.resolve_support = types.ClientSymbolResolveOptions(["location.range"])
-    params = types.InitializeParams(capabilities=capabilities, workspace_folders=[root], root_uri=root.uri)
-    lsp_client.offered = (await lsp_client.initialize_session(params)).capabilities
+    answer = await open_session(lsp_client, tmp_path / "ws", capabilities)
+    lsp_client.offered = answer.capabilities
     yield
     await lsp_client.shutdown_session()
 

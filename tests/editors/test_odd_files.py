@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import sys
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 import pytest_lsp
 from lsprotocol import types
 from m4c.syntax.printer import format_text
-from protocol_desk import Desk
+from protocol_desk import Desk, open_session
 from pygls.exceptions import JsonRpcException
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
 
@@ -47,16 +46,10 @@ WRITTEN = {
     config=ClientServerConfig(server_command=[sys.executable, "-m", "m4ls"]),
 )
 async def client(lsp_client: LanguageClient, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[None]:
-    asked = (types.CLIENT_REGISTER_CAPABILITY, types.WORKSPACE_CODE_LENS_REFRESH, types.WORKSPACE_INLAY_HINT_REFRESH)
-    for request_of_the_server in asked:
-        lsp_client.feature(request_of_the_server)(lambda *_: None)
-    folder = Path(shutil.copytree(HERE / "workspace", tmp_path / "ws"))
-    root = types.WorkspaceFolder(uri=folder.as_uri(), name="ws")
     profile, encoding = request.param
     capabilities = client_capabilities(profile)
     capabilities.general.position_encodings = [encoding]
-    params = types.InitializeParams(capabilities=capabilities, workspace_folders=[root], root_uri=root.uri)
-    answer = await lsp_client.initialize_session(params)
+    answer = await open_session(lsp_client, tmp_path / "ws", capabilities)
     assert answer.capabilities.position_encoding == encoding
     yield
     await lsp_client.shutdown_session()
