@@ -32,7 +32,7 @@ from benchmarks import dataplane_table as table
 from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check
 from benchmarks.dataplane_load import interleaved, load
 from benchmarks.dataplane_stand import Refused, Standing, build, cgroups, compile_app, stand, write_hop
-from benchmarks.programs import ATTACH_STREAM_VERDICT, PASS, PROG_TYPE_SK_SKB, attached, resized
+from benchmarks.programs import ATTACH_STREAM_VERDICT, PASS, PROG_TYPE_SK_SKB, attached, maps_of, resized
 
 SENT, BOTH = "sent", "sent and received"
 NAMES = {
@@ -49,19 +49,6 @@ MOST = 60_000  # bytes of a piece that are tried
 _TCP_INQ, _SO_COOKIE = 36, 57  # of the kernel's interface (linux/tcp.h, asm-generic/socket.h)
 Verdict = bytes | Callable[[int], bytes]  # a program, or what makes it for a sockhash
 LENGTHEN = resized(MORE)
-
-
-def sockhashes() -> set[int]:
-    """The sockhashes of this process, by their descriptors."""
-    found = set()
-    for entry in Path("/proc/self/fdinfo").iterdir():
-        try:
-            said = entry.read_text()
-        except OSError:  # the one that this loop reads by
-            continue
-        if f"map_type:\t{libbpf.MAP_TYPE_SOCKHASH}\n" in said:
-            found.add(int(entry.name))
-    return found
 
 
 @contextmanager
@@ -183,13 +170,13 @@ def measure(args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
     chosen = random.Random(args.seed)
     meshes: dict[str, Standing] = {}
     for number, (arm, policies) in enumerate(((NOTHING, ()), (CONTROL, ()), (SENT, ("caller",)), (BOTH, ("caller",)))):
-        before, here = sockhashes(), folder / str(number)
+        before, here = maps_of(libbpf.MAP_TYPE_SOCKHASH), folder / str(number)
         write_hop(here, "ebpf", policies)
         built = build(here, folder / f"{number}-built", args.base_port + 50 * number)
         up = stand(built, app, group / str(number), folder / f"{number}-run", caller="client", callee="server")
         meshes[arm] = stack.enter_context(up)
         if arm == BOTH:
-            (sockets,) = sockhashes() - before
+            (sockets,) = maps_of(libbpf.MAP_TYPE_SOCKHASH) - before
             stack.enter_context(attached(sockets, PROG_TYPE_SK_SKB, ATTACH_STREAM_VERDICT, PASS))
     context = {check(Arm(arm, NAMES[arm], "ebpf", ("caller",), CALLER), meshes[arm]) for arm in (SENT, BOTH)}.pop()
     headers = [f"{CONTEXT}: {context}", f"{GROUP}: beta"]

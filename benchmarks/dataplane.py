@@ -45,7 +45,7 @@ from benchmarks.dataplane_stand import (
     write_hop,
 )
 from benchmarks.dataplane_stand import write as write_mesh
-from benchmarks.programs import at_callee
+from benchmarks.programs import MAP_TYPE_PROG_ARRAY, at_callee, let_pass, maps_of
 from benchmarks.results import machine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,7 +62,8 @@ FIXED_CONNECTIONS = 16
 @dataclass(frozen=True, slots=True)
 class Arm:
     """What stands on the measured hop. `groups`: user groups that must be refused, with the status. `proven`: both ends
-    must prove who they are. `reads`: what arrives is read at the callee too, as far as that was followed."""
+    must prove who they are. `reads`: what arrives is read at the callee too, as far as that was followed. `passes`:
+    once it was seen to enforce, it lets everything pass."""
 
     key: str
     name: str
@@ -71,6 +72,7 @@ class Arm:
     groups: Mapping[str, int] = field(default_factory=dict)
     proven: bool = False
     reads: bool = False
+    passes: bool = False
 
 
 CALLER = {"blocked": 451}
@@ -79,6 +81,7 @@ ARMS = (
     Arm(NOTHING, "nothing", "envoy"),
     Arm(CONTROL, "nothing again (control)", "envoy"),
     Arm("kernel", "eBPF at the caller", "ebpf", ("caller", "counted"), CALLER),
+    Arm("kernel-floor", "eBPF that lets all pass", "ebpf", ("caller", "counted"), CALLER, passes=True),
     Arm("kernel-both", "eBPF at both ends", "ebpf", ("caller", "counted", "callee"), BOTH),
     Arm("kernel-least", "the least that both ends take", "ebpf", ("caller", "counted"), CALLER, reads=True),
     Arm("haproxy", "one HAProxy", "haproxy", ("caller",), CALLER),
@@ -234,6 +237,7 @@ class Run:
                     write_hop(program, arm.dataplane, arm.policies)
                     built = build(program, self.folder / f"{arm.key}-built", self.ports())
                     at = self.group / arm.key
+                    judges = maps_of(MAP_TYPE_PROG_ARRAY)
                     up = stand(built, self.app, at, self.folder / f"{arm.key}-run", caller="client", callee="server")
                     meshes[arm.key] = stack.enter_context(up)
                     if arm.reads:
@@ -242,6 +246,10 @@ class Run:
                         both = meshes[arm.key].kernel_bytes + locked() - before
                         meshes[arm.key] = replace(meshes[arm.key], kernel_bytes=both)
                     headers[arm.key] = [f"{CONTEXT}: {check(arm, meshes[arm.key])}", f"{GROUP}: beta"]
+                    if arm.passes:
+                        let_pass((maps_of(MAP_TYPE_PROG_ARRAY) - judges).pop())
+                        if (status := ask(meshes[arm.key], {GROUP: next(iter(arm.groups))})) != 200:
+                            raise Refused(f"failed: {arm.name} answers {status}")
                 except (Refused, KernelError) as refused:
                     self.refused[arm.key] = str(refused)
                     meshes.pop(arm.key, None)

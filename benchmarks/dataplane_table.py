@@ -81,8 +81,8 @@ def said(goal: Goal) -> str:
 
 def judge(goal: Goal, rounds: Rounds) -> Verdict:
     """Holds or missed; neither is claimed where the machine was too unquiet to tell."""
-    if not rounds.get(goal.arm) or not rounds.get(goal.base):
-        gone = goal.arm if not rounds.get(goal.arm) else goal.base
+    gone = next((arm for arm in (goal.arm, goal.base, *goal.control) if not rounds.get(arm)), None)
+    if gone is not None:
         return not_measured(goal.what, said(goal), f"`{gone}` did not run")
     found = ratio(rounds, goal.arm, goal.base, goal.value)
     low, high = spread(rounds, goal.arm, goal.base, goal.value)

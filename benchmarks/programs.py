@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from benchmarks.dataplane_stand import HERE, Standing
 
 # Numbers of the kernel's interface (linux/bpf.h).
 PROG_TYPE_SK_SKB, ATTACH_STREAM_VERDICT = 14, 5
+MAP_TYPE_PROG_ARRAY = 3
 _CHANGE_TAIL, _GET_SOCKET_COOKIE, _SK_REDIRECT_HASH = 38, 46, 72
 
 
@@ -60,6 +62,30 @@ def sent_back(sockets: int) -> bytes:
         (0x85, 0x00, 0, _SK_REDIRECT_HASH),
         (0x95, 0x00, 0, 0),
     )
+
+
+def maps_of(kind: int) -> set[int]:
+    """The maps of a type that this process holds, by their descriptors."""
+    found = set()
+    for entry in Path("/proc/self/fdinfo").iterdir():
+        try:
+            said = entry.read_text()
+        except OSError:  # the one that this loop reads by
+            continue
+        if f"map_type:\t{kind}\n" in said:
+            found.add(int(entry.name))
+    return found
+
+
+def let_pass(judges: int) -> None:
+    """Puts a program that lets everything pass where the one that judges is. `judges`: the map that leads to it."""
+    options = libbpf.ProgramOptions(size=ctypes.sizeof(libbpf.ProgramOptions), attach_type=libbpf.ATTACH_SK_MSG_VERDICT)
+    arguments = libbpf.PROG_TYPE_SK_MSG, b"m4_pass", b"Dual BSD/GPL", PASS, len(PASS) // 8, ctypes.byref(options)
+    program = libbpf.call("it cannot be loaded", "bpf_prog_load", *arguments)
+    try:
+        libbpf.map_write(judges, struct.pack("=I", 0), struct.pack("=I", program))
+    finally:
+        os.close(program)  # the map holds it
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def test_a_short_run(tmp_path: Path) -> None:
     skip_without_a_stand()
     out = tmp_path / "dataplane.json"
     options = "--rounds 2 --seconds 0.3 --connections 1,16 --application 2 --stalls 300"
-    options += " --only kernel envoy kernel-both kernel-least envoy-mtls"
+    options += " --only kernel kernel-floor envoy kernel-both kernel-least envoy-mtls"
     command = [sys.executable, "-m", "benchmarks.dataplane", *options.split(), "--out", str(out)]
     command += ["--base-port", str(free_base(2500))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
@@ -27,7 +27,7 @@ def test_a_short_run(tmp_path: Path) -> None:
     assert found["refused"]["kernel-both"].startswith("unenforceable: `gone`")
     one = found["samples"]["1 connection, as fast as answers come"]
     assert {arm: len(samples) for arm, samples in one.items()} == dict.fromkeys(
-        ("nothing", "control", "kernel", "kernel-least", "envoy", "envoy-mtls"), 2
+        ("nothing", "control", "kernel", "kernel-floor", "kernel-least", "envoy", "envoy-mtls"), 2
     )
     samples = [s for arms in found["samples"].values() for of in arms.values() for s in of if isinstance(s, dict)]
     assert all(s["requests"] > 0 and s["failed"] == 0 and s["cpu"] > 0 for s in samples)
