@@ -17,6 +17,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.code not in RULES:
         near = nearest(args.code, RULES)
-        raise UsageError(f"no diagnostic has the code `{args.code}`" + (f"; did you mean `{near}`?" if near else ""))
+        hint = f"did you mean `{near}`?" if near else "`m4 explain` lists them"
+        raise UsageError(f"no diagnostic has the code `{args.code}`; {hint}")
     print(explain(args.code), end="")
     return 0

@@ -101,10 +101,13 @@ class _Loader:
     def _say(self, message: str, start: int, end: int, code: str = "bad-graph", fixes: tuple[Fix, ...] = ()) -> None:
         self.problems.append(Problem(code, message, Place(self.file, "", start, max(end, start + 1)), fixes=fixes))
 
-    def _say_node(self, message: str, node: Any, code: str = "bad-graph", near: str | None = None) -> None:
-        """Reports a node; `near` is what it was most likely meant to be."""
+    def _say_node(
+        self, message: str, node: Any, code: str = "bad-graph", near: str | None = None, written: str = ""
+    ) -> None:
+        """Reports a node; `near` is the text that it was most likely meant to be, `written` the YAML."""
         end = min(node.end_mark.index, len(self.text))
-        fixes = (Fix(f"Change to `{near}`", (self._edit(node.start_mark.index, end, scalar(near)),)),) if near else ()
+        text = written or (scalar(near) if near else "")
+        fixes = (Fix(f"Change to `{near or text}`", (self._edit(node.start_mark.index, end, text),)),) if text else ()
         self._say(message, node.start_mark.index, end, code, fixes)
 
     def _edit(self, start: int, end: int, text: str) -> Edit:
@@ -183,7 +186,8 @@ class _Loader:
 
     def _versions(self, service: str, node: Any) -> tuple[str, ...]:
         if not isinstance(node, yaml.SequenceNode):
-            self._say_node("`versions:` is a list, as in `[v1, v2]`", node)
+            one = f"[{scalar(str(node.value))}]" if isinstance(node, yaml.ScalarNode) and node.value else ""
+            self._say_node("`versions:` is a list, as in `[v1, v2]`", node, written=one)
             return ()
         found: dict[str, None] = {}
         for item in node.value:

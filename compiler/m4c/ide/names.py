@@ -13,7 +13,7 @@ from m4c.ide import render
 from m4c.ide.cursor import kind_of, text_of
 from m4c.ide.reach import next_services
 from m4c.ide.scene import Proposal, ProposalKind, Scene
-from m4c.semantics.roles import ENTITY_ROLES, MERGES, ROLES, SUPPORT_ROLES, WITH_ARGUMENTS
+from m4c.semantics.roles import ENTITY_ROLES, MERGES, PER, ROLES, SUPPORT_ROLES, WITH_ARGUMENTS
 from m4c.semantics.values import SCALARS
 from m4c.syntax import tree as t
 from m4c.syntax import words
@@ -156,7 +156,7 @@ def tiers(scene: Scene) -> Iterator[Proposal]:
 
 
 def per(scene: Scene) -> Iterator[Proposal]:
-    return plain("constant", ("service",))
+    return plain("constant", PER)
 
 
 def protocols(scene: Scene) -> Iterator[Proposal]:

@@ -28,3 +28,4 @@ MERGED = {
     "union": ("set",),
     "sum": ("int", "duration", "percent"),
 }
+PER = ("service",)  # of what an artifact is one each

@@ -26,7 +26,7 @@ from m4c.semantics.model import (
     WriteDecl,
 )
 from m4c.semantics.problems import Problem, Related, unknown
-from m4c.semantics.roles import ENTITY_ROLES, MERGED, MERGES, ROLES, SUPPORT_ROLES
+from m4c.semantics.roles import ENTITY_ROLES, MERGED, MERGES, PER, ROLES, SUPPORT_ROLES
 from m4c.semantics.values import ConstantError, Fault, Scope, constant, resolve_type, show
 from m4c.syntax import tree as t
 from m4c.syntax import words
@@ -122,7 +122,7 @@ class _SchemaBuilder:
     def _scope(self, item: SpecItem) -> Scope:
         return Scope(item.file, item.key, self.problems, fault=self.fault)
 
-    def _duplicate(self, what: str, name: t.Name, first: Place | None, scope: Scope) -> None:
+    def _duplicate(self, what: str, name: t.Name | t.Str, first: Place | None, scope: Scope) -> None:
         related = (Related(first, "the first one"),) if first else ()
         message = f"{what} `{name.text}` is declared twice"
         self.problems.append(Problem("duplicate-name", message, scope.at(name), related))
@@ -187,9 +187,8 @@ class _SchemaBuilder:
                 message = f"protocol `{one.text}` is listed twice"
                 self.problems.append(Problem("duplicate-name", message, scope.at(one), related))
             elif not one.text:
-                scope.report(
-                    "type-mismatch", 'a protocol has a name, as `protocol:` in a graph gives it: `"grpc"`', one
-                )
+                message = 'a protocol has a name, as `protocol:` in a graph gives it: `"grpc"`'
+                scope.report("type-mismatch", message, one)
             else:
                 first[one.text] = one
         return tuple(first)
@@ -454,6 +453,13 @@ class _SchemaBuilder:
                     self.problems.append(unknown("condition", cond.name.text, known_conds, scope.at(cond.name)))
                     continue
                 conditions[entity, cond.name.text] = self._supports(cond, _sides(cond.side), tier == "kernel", scope)
+        files: dict[str, t.Str] = {}
+        for file, _, per in spec.artifacts:
+            first = files.setdefault(file.text, file)
+            if first is not file:
+                self._duplicate("artifact", file, scope.at(first), scope)
+            if per.text not in PER:
+                self.problems.append(unknown("unit of artifacts", per.text, PER, scope.at(per)))
         self.dataplanes[name] = Dataplane(
             name=name,
             tier="kernel" if tier == "kernel" else "proxy",
