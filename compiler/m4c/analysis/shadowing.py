@@ -164,10 +164,21 @@ def redundant(effects: Effects, policy: Policy, ended: Problem | None) -> Proble
         related = (Related(general.place, f"`{general.name}` is the more general one"),)
     elif ended is not None:
         why, related = "; what it asks for is always ended by something else", ended.related
+    elif (default := _default_for(effects, policy)) is not None:
+        why = "; where nothing else is said, the mesh's default says the same"
+        related = (Related(default.place, "the default"),)
     elif all(c.side == "egress" for c in policy.calls) and _enters(policy.pattern):
         why = "; what it asks for happens at the caller's egress, and what comes from outside has no caller here"
     message = f"without `{policy.name}` no request would be treated otherwise{why}"
     return Problem("redundant", message, policy.place, related, (policy.name,))
+
+
+def _default_for(effects: Effects, policy: Policy) -> Default | None:
+    """A default of the mesh with a value that the policy writes, where the policy fires."""
+    written = {(w.attr, w.value) for c in policy.calls for w in c.writes}
+    ends = effects.ends(policy.pattern)
+    defaults = (d for d in effects.program.mesh.defaults if (d.attr, d.value) in written)
+    return next((d for d in defaults if effects.ends(d.pattern) & ends == ends), None)
 
 
 def _enters(pattern: Pattern) -> bool:
