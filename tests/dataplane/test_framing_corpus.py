@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import m4bpf
 import pytest
@@ -21,24 +22,56 @@ def shown() -> dict[str, list[str]]:
     return {cells[0]: [section, *cells[1:]] for section, rest in lines for cells in [rest.split(" | ")]}
 
 
+def told(cell: str, page: str) -> bool:
+    """Whether the page has all outcomes of a cell. On a busy machine an answer may come when nobody waits any more."""
+    return all(any(known.startswith(seen) for known in page.split(" / ")) for seen in cell.split(" / "))
+
+
+SECTIONS = (
+    "5",
+    "5.1",
+    "5.2",
+    "6",
+    "6.1",
+    "6.2",
+    "6.3",
+    "7",
+    "7.1",
+    "7.1.1",
+    "7.1.2",
+    "7.2",
+    "7.4",
+    "11.1",
+    "11.2",
+    "11.3",
+)
+
+
+def test_every_section_that_says_how_requests_are_read_has_cases() -> None:
+    """RFC 9112, 5 to 7 and 11; 7.1.3 says how to read what 7.1 has, 7.3 is about a registry, 11.4 about who listens."""
+    counts = Counter(case.section for case in CASES)
+    assert [section for section in SECTIONS if not counts[section]] == []
+    assert all(counts[section] >= 10 for section in ("5.1", "6.1", "6.3", "7.1", "7.1.1", "7.1.2", "11.2"))
+
+
 @pytest.mark.parametrize("subject", SUBJECTS)
 async def test_no_refused_request_passes_and_no_allowed_one_is_lost(subject: str) -> None:
     if m4bpf.cgroup_root() is None or (subject == KERNEL and not m4bpf.probe().ok):
         pytest.skip("the kernel dataplane cannot run here")
-    found = await results(subject, free_base(50), 1 if subject == KERNEL else 9)  # `make framing` cuts everywhere
+    found = await results(subject, free_base(50), 3 if subject == KERNEL else 9)  # `make framing` cuts everywhere
     assert [f"{r.case.name}: {why}" for r in found for why in r.wrong] == []
     if subject == KERNEL:
         page = shown()
-        assert {r.case.name: str(r) for r in found if r.case.requests is None} == {
-            case.name: page[case.name][2] for case in CASES if case.requests is None
-        }
+        malformed = [r for r in found if r.case.requests is None]
+        unheard_of = {r.case.name: str(r) for r in malformed if not told(str(r), page[r.case.name][2])}
+        assert unheard_of == {}
 
 
 def test_the_page_has_every_case() -> None:
     assert {name: (row[0], row[1]) for name, row in shown().items()} == {
         case.name: (case.section, str(len(list(splits(case.stream))))) for case in CASES
     }
-    assert len({case.name for case in CASES}) == len(CASES) > 90
+    assert len({case.name for case in CASES}) == len(CASES) > 200
 
 
 def test_every_split_is_the_stream() -> None:
@@ -76,6 +109,13 @@ def test_a_sound_stream_has_one_reading(case: Case) -> None:
 def test_some_reader_is_talked_around(stream: bytes) -> None:
     """The corpus can fail: a reader exists for each way to hide a request."""
     assert finds(stream, PREFIX) is not None
+
+
+def test_the_page_tells_of_more_than_was_waited_for() -> None:
+    assert told("200 / 200 403", "200 / 200 403")
+    assert told("200", "400 / 200 403")
+    assert not told("200 / 403", "200 / 200 403")
+    assert not told("held", "400")
 
 
 def test_what_is_wrong_is_told() -> None:

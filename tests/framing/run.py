@@ -13,7 +13,7 @@ from tests.framing.readings import finds
 from tests.framing.subjects import PREFIX, Subject
 
 APART = 0.003  # seconds between two pieces, so that a proxy reads them apart
-MORE = 0.4  # seconds behind an answer to a malformed stream after which no other one is expected
+MORE = 1.0  # seconds behind an answer to a malformed stream after which no other one is expected
 SILENCE = 2.0  # seconds without any answer after which none is expected, on a busy machine too
 PATIENCE = 60.0  # seconds for an answer that must come
 AT_ONCE = 160
@@ -55,22 +55,36 @@ def splits(stream: bytes, every: int = 1) -> Iterator[Sequence[bytes]]:
     yield [stream[i : i + 1] for i in range(len(stream))]
 
 
-async def run(subject: Subject, case: Case, every: int = 1) -> Result:
+async def run(subject: Subject, cases: Sequence[Case], every: int = 1) -> list[Result]:
+    """Cases are sent at the same time. If the application gets what it must not, each is sent once more by itself, to
+    tell of which it is."""
     subject.server.streams.clear()
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(pieces: Sequence[bytes]) -> Outcome:
+    async def one(case: Case, pieces: Sequence[bytes]) -> Outcome:
         async with gate:
             return await talk(subject, pieces, None if case.requests is None else len(case.requests))
 
-    pieces = list(splits(case.stream, every))
-    outcomes = await asyncio.gather(*map(one, pieces))
-    found = dict.fromkeys(said for outcome in outcomes if (said := wrong(case, outcome)))
-    for stream in {bytes(s) for s in subject.server.streams}:
-        reader = finds(stream, PREFIX)
-        if reader is not None:
-            found[f"the application got {stream!r}, and {reader} finds a refused request in it"] = None
-    return Result(case, tuple(dict.fromkeys(outcomes)), tuple(found), len(pieces))
+    async def all_of(case: Case) -> tuple[Outcome, ...]:
+        return tuple(await asyncio.gather(*(one(case, pieces) for pieces in splits(case.stream, every))))
+
+    outcomes = await asyncio.gather(*map(all_of, cases))
+    got = {
+        f"the application got {stream!r}, and {reader} finds a refused request in it": None
+        for stream in {bytes(s) for s in subject.server.streams}
+        if (reader := finds(stream, PREFIX)) is not None
+    }
+    if got and len(cases) > 1:
+        return [result for case in cases for result in await run(subject, [case], every)]
+    return [
+        Result(
+            case,
+            tuple(dict.fromkeys(of)),
+            tuple(dict.fromkeys(said for o in of if (said := wrong(case, o))) | got),
+            len(of),
+        )
+        for case, of in zip(cases, outcomes, strict=True)
+    ]
 
 
 def wrong(case: Case, outcome: Outcome) -> str:
