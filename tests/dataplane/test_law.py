@@ -19,26 +19,27 @@ from tests.law.holds import hold
 from tests.law.tried import Tried
 from tests.law.worlds import Part, World, dataplane_sets, sound
 
-WORLDS = 16
+WORLDS, MOST = 16, 80
 SETS, LACKING = dataplane_sets()
 
 
 def test_requests_get_what_the_interpreter_says() -> None:
-    """In each deployment, some hundred requests. The floors say that each dataplane had its share of all."""
+    """In each deployment, some dozens of requests. The floors say that each dataplane had its share of all."""
     tried = Tried()
     for number in range(WORLDS):
-        hold(drawn(f"11 {number}", SETS), free_base(), tried)
+        hold(drawn(f"14 {number}", SETS), free_base(), tried, MOST)
     table = f"{tried}\n{tried.table()}"
     assert tried.worlds == WORLDS
     assert tried.requests >= 500, table
     assert tried.meshes >= 24, table
     assert 0 < tried.ended < tried.requests, table
-    assert min(tried.counted, tried.answered, tried.asked, tried.forged) > 0, table
+    assert min(tried.counted, tried.answered, tried.asked, tried.forged, tried.late) > 0, table
     names = {name for some in SETS for name in some}
     assert set(tried.acted) == names, table
+    assert tried.standing["ebpf"] > WORLDS / 2, table
     for name in names:
         assert tried.standing[name] >= 3, table
-        assert tried.judged[name] >= 100, table
+        assert tried.judged[name] >= 60, table
         assert tried.denied[name] >= 20, table
         assert tried.changed[name] >= 10, table
 

@@ -252,6 +252,9 @@ def parts(draw: st.DrawFn, number: int, plain: bool) -> Part:
     if draw(st.integers(0, 5 if plain else 2)) == 0:  # labelled once, at the door
         body = f'    when {draw(PLAIN_ATOMS)}\n{{\n    r.Mark("{draw(st.sampled_from(MARKS))}");\n}}\n'
         found[f"m{number}"] = f"policy m{number} (HttpRequest r)\n    on outside -> {names[0]}\n{body}"
+    if not plain and draw(st.integers(0, 2)) == 0:
+        on = draw(calling(shape))
+        found[f"w{number}"] = f"policy w{number} (HttpRequest r)\n    on {on}\n{{\n    r.SetTimeout({WAIT});\n}}\n"
     states: list[str] = []
     for i in range(draw(st.sampled_from((0, 1, 2) if plain else (0, 0, 1)))):
         name = f"l{number}_{i}"

@@ -27,7 +27,7 @@ from tests.law.tried import Places, Tried
 from tests.law.worlds import World, sound
 
 LONGEST = 6  # services of a path that is tried
-MOST = 200  # requests to one deployment; of more, some all over
+MOST = 200  # requests to one deployment
 PATIENCE = 10.0  # seconds for which a request is let wait, to see that its caller does not
 
 
@@ -35,8 +35,9 @@ class Broken(AssertionError):
     """A request that got something else."""
 
 
-def hold(world: World, base_port: int, tried: Tried) -> None:
-    """Deploys a mesh, and sends the requests of the world, and those just around its conditions, along every path.
+def hold(world: World, base_port: int, tried: Tried, most: int = MOST) -> None:
+    """Deploys a mesh, and sends the requests of the world, and those just around its conditions, along every path; of
+    more than so many, some all over.
 
     Raises `Broken` with the workspace for the first request that does not get what the interpreter says.
     """
@@ -46,7 +47,7 @@ def hold(world: World, base_port: int, tried: Tried) -> None:
         world, workspace = sound(world, folder)
         program, plan = jobs.planned(workspace, "law")
         made = elements(program, plan)
-        todo = _todo(program, world)
+        todo = _todo(program, world, most)
         for path, request in todo:
             for answer in (True, False) if questions(program) else (True,):
                 _simulated(program, made, path, request, {atom: answer for _, atom in questions(program)}, world)
@@ -68,7 +69,7 @@ def hold(world: World, base_port: int, tried: Tried) -> None:
         tried.placed(plan)
 
 
-def _todo(program: Program, world: World) -> list[tuple[CallPath, Request]]:
+def _todo(program: Program, world: World, most: int) -> list[tuple[CallPath, Request]]:
     """What to send, from each version that can begin a path: what the program suggests, and the requests of the world.
 
     Left out is what one answer of each state does not decide. Of requests whose answers are late there is one, as they
@@ -88,7 +89,8 @@ def _todo(program: Program, world: World) -> list[tuple[CallPath, Request]]:
         for version in (None,) if path.outside else versions or (None,):
             begins = replace(path, versions=(version, *path.versions[1:])) if version else path
             out[begins, request if path.outside else replace(request, forged="")] = None
-    return list(out)[:: len(out) // MOST + 1]
+    step = len(out) // most + 1
+    return [each for number, each in enumerate(out) if number % step == 0 or each[1].delay]
 
 
 def _asks(program: Program, path: CallPath) -> bool:
