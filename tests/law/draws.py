@@ -2,6 +2,12 @@
 
 Most of the parts are *plain*: of what every dataplane at the caller can do, so that the kernel, the cheapest one,
 gets work wherever it is among the dataplanes.
+
+Of limits on connections the law sees that one carries no more requests than it may, and that requests pass in spite of
+all others: how many there are at a time, and when they are closed, takes several clients or time to show
+(tests/dataplane/test_connections.py). Waits are such that no machine is too slow for them; that a caller gives up is
+seen once in a mesh. Not drawn is what one request does not decide: retries and waits for a single attempt, what happens
+to a share of the requests, copies to other services (tests/dataplane/test_proxies_vocabulary.py, test_vocabulary.py).
 """
 
 from __future__ import annotations
