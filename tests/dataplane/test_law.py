@@ -33,6 +33,8 @@ def test_requests_get_what_the_interpreter_says() -> None:
     assert tried.requests >= 500, table
     assert tried.meshes >= 24, table
     assert 0 < tried.ended < tried.requests, table
+    if LACKING:
+        pytest.skip(f"the law held, but its floors are for a machine with all dataplanes: {LACKING}")
     assert min(tried.counted, tried.answered, tried.asked, tried.forged, tried.late) > 0, table
     names = {name for some in SETS for name in some}
     assert set(tried.acted) == names, table
