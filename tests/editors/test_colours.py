@@ -32,7 +32,7 @@ TAKEN_FOR = {
     "variable": {"variable.other.constant.m4", "variable.other.state.m4", "variable.other.object.m4"},
     "service": {"entity.name.tag.service.m4"},
     "group": {"variable.other.group.m4"},
-    "version": {"constant.other.version.m4"},
+    "version": {"constant.other.version.m4", "variable.other.key.m4"},
     "label": {"variable.other.label.m4", "constant.other.label.m4"},
 }
 ANYTHING = ("source.xmesh.m4", "meta.", "string.quoted", "punctuation.definition.string")

@@ -325,7 +325,7 @@ def test_what_is_not_formatted_is_said_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "half.m4").write_text(text)
     done = m4("fmt", "half.m4", cwd=tmp_path)
     assert (done.code, done.out) == (0, "half.m4\n")
-    assert done.err == "m4: half.m4:4: not formatted: expected `)` or `,`, found `;`\n"
+    assert done.err == "m4: half.m4:4: not formatted: a closing `)` is missing\n"
     assert (tmp_path / "half.m4").read_text() == text.replace("mesh  a", "mesh a")
     (tmp_path / "bad.m4").write_bytes(b"mesh \xff;")
     done = m4("fmt", "--check", ".", cwd=tmp_path)

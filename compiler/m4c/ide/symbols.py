@@ -115,7 +115,8 @@ def symbols_at(workspace: Workspace, file: str, offset: int) -> list[Found]:
             for o in occurrences(db, ref, mesh)
         )
     at = sorted((f for f in names if f.start <= offset <= f.end), key=lambda f: f.end - f.start)
-    return [f for f in at if (f.start, f.end) == (at[0].start, at[0].end)]
+    kinds = ((at[0].start, at[0].end, at[0].symbol.kind),) if at else ()
+    return [f for f in at if (f.start, f.end, f.symbol.kind) in kinds]
 
 
 def everywhere(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
