@@ -12,17 +12,17 @@
 #define M4_APPLY (1u << 30)  // most bytes that one verdict covers
 #define M4_DISCARD 16384     // longest body that is waited for before its request is refused
 
-#define M4_ANSWER_HEAD                                                                             \
+#define M4_REFUSAL_HEAD                                                                             \
     "HTTP/1.1 000 Refused\r\nx-m4-denied-by: " M4_DATAPLANE "\r\n"                                    \
     "content-type: text/plain\r\ncontent-length: 20\r\n"                                             \
     "connection: keep-alive\r\n\r\n"
-#define M4_ANSWER_BODY "refused by the mesh\n"
-#define M4_ANSWER M4_ANSWER_HEAD M4_ANSWER_BODY
+#define M4_REFUSAL_BODY "refused by the mesh\n"
+#define M4_REFUSAL M4_REFUSAL_HEAD M4_REFUSAL_BODY
 #define M4_CLOSE "close     "
-#define M4_BODY_SIZE (sizeof(M4_ANSWER_BODY) - 1)
-#define M4_ANSWER_SIZE (sizeof(M4_ANSWER) - 1)
+#define M4_BODY_SIZE (sizeof(M4_REFUSAL_BODY) - 1)
+#define M4_REFUSAL_SIZE (sizeof(M4_REFUSAL) - 1)
 #define M4_STATUS_AT (sizeof("HTTP/1.1 ") - 1)
-#define M4_CLOSE_AT (sizeof(M4_ANSWER_HEAD) - 1 - sizeof("keep-alive\r\n\r\n") + 1)
+#define M4_CLOSE_AT (sizeof(M4_REFUSAL_HEAD) - 1 - sizeof("keep-alive\r\n\r\n") + 1)
 _Static_assert(M4_BODY_SIZE == 20, "the answer announces the length of its body");
 
 struct m4_run {
@@ -98,22 +98,22 @@ static __always_inline int m4_in_order(const struct m4_run *r)
 static __always_inline int m4_answer(struct m4_run *r, u32 status, u32 close, u32 no_body)
 {
     struct sk_msg_md *m = r->m;
-    u32 size = no_body ? M4_ANSWER_SIZE - M4_BODY_SIZE : M4_ANSWER_SIZE;
+    u32 size = no_body ? M4_REFUSAL_SIZE - M4_BODY_SIZE : M4_REFUSAL_SIZE;
     if (m4_cut(m) || bpf_msg_push_data(m, 0, size - 1, 0) || bpf_msg_pull_data(m, 0, size, 0))
         return m4_fail(r);
     u8 *data = m4_data(m), *end = m4_data_end(m);
-    if (data + M4_ANSWER_SIZE - M4_BODY_SIZE > end)
+    if (data + M4_REFUSAL_SIZE - M4_BODY_SIZE > end)
         return m4_fail(r);
-    __builtin_memcpy(data, M4_ANSWER_HEAD, M4_ANSWER_SIZE - M4_BODY_SIZE);
+    __builtin_memcpy(data, M4_REFUSAL_HEAD, M4_REFUSAL_SIZE - M4_BODY_SIZE);
     data[M4_STATUS_AT] = '0' + status / 100 % 10;
     data[M4_STATUS_AT + 1] = '0' + status / 10 % 10;
     data[M4_STATUS_AT + 2] = '0' + status % 10;
     if (close)
         __builtin_memcpy(data + M4_CLOSE_AT, M4_CLOSE, sizeof(M4_CLOSE) - 1);
     if (!no_body) {
-        if (data + M4_ANSWER_SIZE > end)
+        if (data + M4_REFUSAL_SIZE > end)
             return m4_fail(r);
-        __builtin_memcpy(data + M4_ANSWER_SIZE - M4_BODY_SIZE, M4_ANSWER_BODY, M4_BODY_SIZE);
+        __builtin_memcpy(data + M4_REFUSAL_SIZE - M4_BODY_SIZE, M4_REFUSAL_BODY, M4_BODY_SIZE);
     }
     r->conn->phase = close ? M4_PHASE_CLOSED : M4_PHASE_HEAD;
     r->conn->rest = 0;
