@@ -319,9 +319,9 @@ class Resolver:
         """Why the merged result of this call and others is no single operation's; None if it is."""
         if call.entity.startswith(STATE):
             return None  # a state adds up what it is told, one after the other
-        for other_policy, other in here.beside(call):
+        merges = {w.attr: self.program.attribute(w.attr).merge for w in call.writes}
+        for other_policy, other in here.beside(call) if any(merges.values()) else ():
             theirs = {w.attr: w.value for w in other.writes}
-            merges = {w.attr: self.program.attribute(w.attr).merge for w in call.writes}
             differing = [w for w in call.writes if w.attr in theirs and theirs[w.attr] != w.value and merges[w.attr]]
             if not differing:
                 continue
@@ -421,20 +421,19 @@ class Resolver:
             a, b = self.table(old.when, hop, patterns), self.table(new.when, hop, patterns)
         except TooManyStates:
             return None
-        both = replace(old, sources=old.sources + new.sources, carries=tuple(dict.fromkeys(old.carries + new.carries)))
         covers = all(self.logic.implies(b[k], a[k]) for k in a)
         if covers and new.side in (None, old.side):
-            return both
+            return _both(old, new)
         covered = all(self.logic.implies(a[k], b[k]) for k in a)
         if covered and old.side in (None, new.side):
-            return replace(both, when=new.when, side=new.side)
+            return replace(_both(old, new), when=new.when, side=new.side)
         if old.side != new.side and None not in (old.side, new.side):
             return None
         if not patterns and not adds and not (covers and covered):
             return None
         conds = [c for c in (*a.values(), *b.values()) if self.logic.satisfiable(c)]
         if adds or all(self.logic.equivalent(conds[0], c) for c in conds[1:]):  # or only their paths differ
-            return replace(both, when=any_of(old.when, new.when), side=old.side or new.side)
+            return replace(_both(old, new), when=any_of(old.when, new.when), side=old.side or new.side)
         return None
 
     def _apart(self, hop: Hop, wanted: Sequence[_Wanted]) -> list[_Wanted]:
@@ -459,6 +458,11 @@ class Resolver:
                 out[j] = replace(b, when=FALSE)
                 changed.add(j)
         return [w for i, w in enumerate(out) if i not in changed or self._meet(hop, w.when)]
+
+
+def _both(old: _Wanted, new: _Wanted) -> _Wanted:
+    """The one, for whoever asked for either."""
+    return replace(old, sources=old.sources + new.sources, carries=tuple(dict.fromkeys(old.carries + new.carries)))
 
 
 def _name(hop: Hop) -> tuple[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, cast
 
 from m4c.predicates.charset import lower_ascii
 from m4c.predicates.dfa import regex_matches
 from m4c.semantics.model import ABSENT, Absent, And, Atom, Attribute, AttrKey, Cond, Const, Not, Or, StateAtom, Value
+
+_BEGINNINGS = ("starts_with", "==")
 
 Schema: TypeAlias = Callable[[AttrKey], Attribute]
 
@@ -107,6 +109,17 @@ def passes(check: Check, value: Value | Absent) -> bool:
     if check.cuts:
         value = cut_at(cast(str, value), check.cuts)
     return compare(check.op, value, check.value, check.fold) == check.positive
+
+
+def begin_apart(some: Sequence[Check], others: Sequence[Check]) -> bool:
+    """Whether texts that pass some checks begin otherwise than texts that pass others. Quick; no means nothing."""
+    # What is cut off stands behind what is compared, so each text begins with the constant all the same.
+    mine, theirs = ([c for c in of if c.positive and c.op in _BEGINNINGS] for of in (some, others))
+    return any(a.fold == b.fold and _begin_apart(a.value, b.value) for a in mine for b in theirs)
+
+
+def _begin_apart(a: Value, b: Value) -> bool:
+    return isinstance(a, str) and isinstance(b, str) and not (a.startswith(b) or b.startswith(a))
 
 
 def holds(cond: Cond, values: Mapping[AttrKey, Value], states: Mapping[StateAtom, bool], schema: Schema) -> bool:

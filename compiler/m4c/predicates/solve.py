@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from m4c.predicates.atoms import Check, Schema, View, check_of, view_of
+from m4c.predicates.atoms import Check, Schema, View, begin_apart, check_of, holds, passes, view_of
 from m4c.predicates.automata import TooComplex
 from m4c.predicates.domains import FREE, Choice, Domain, choose, domain_of
 from m4c.semantics.model import ABSENT, Absent, And, Atom, AttrKey, Cond, Const, Enum, Not, Or, StateAtom, Value
@@ -140,11 +140,16 @@ class Solver:
         self._views: dict[AttrKey, View] = {}
         self._domains: dict[AttrKey, Domain] = {}
         self._compiled: dict[tuple[int, bool], _Compiled] = {}
+        self._examples: dict[int, Assignment | None] = {}  # of compiled conditions, which keep their identity
 
     def tidy(self, limit: int) -> None:
         """Forgets the conditions that were asked about, if those are more."""
         if len(self._compiled) > limit:
-            self._compiled.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._compiled.clear()
+        self._examples.clear()
 
     def satisfy(self, cond: Cond, prefer: Mapping[AttrKey, Value | Absent] = _NOTHING) -> Assignment | None:
         """The plainest assignment that satisfies a condition; None exactly if there is none. See `satisfy`."""
@@ -188,7 +193,26 @@ class Solver:
 
     def implies(self, a: Cond, b: Cond) -> bool:
         """Whether every assignment that satisfies `a` satisfies `b`."""
-        return not self._satisfiable([self._remembered(a, True), self._remembered(b, False)])
+        one = self._remembered(a, True)
+        if self._refuted(one, b):
+            return False
+        return not self._satisfiable([one, self._remembered(b, False)])
+
+    def _refuted(self, one: _Compiled, b: Cond) -> bool:
+        """Whether some example of one condition shows that it does not imply another. Quick: it is made once."""
+        if id(one.cond) not in self._examples:
+            try:
+                found = self.example(one.cond) if one.possible else None
+            except TooComplex:
+                found = None
+            self._examples[id(one.cond)] = found
+        example, two = self._examples[id(one.cond)], self._remembered(b, True)
+        if example is None or one.states or not all(source in one.sources for source in two.sources):
+            return False
+        if two.units is None:
+            return not holds(b, example.attributes, example.states, self._schema)
+        values = ((example.attributes.get(source, ABSENT), checks) for source, checks in two.units.items())
+        return not all(passes(check, value) for value, checks in values for check in checks)
 
     def equivalent(self, a: Cond, b: Cond) -> bool:
         """Whether the same assignments satisfy both conditions."""
@@ -211,7 +235,7 @@ class Solver:
         compiled = self._compiled.get(key)
         if compiled is None:
             if len(self._compiled) >= _REMEMBERED:
-                self._compiled.clear()
+                self._forget()
             compiled = self._compiled[key] = self._compile(cond, positive)
         return compiled
 
@@ -242,6 +266,8 @@ class Solver:
             for source, checks in cond.units.items():
                 others = merged.get(source)
                 if others is not None and others != checks:
+                    if begin_apart(others, checks):
+                        return False
                     checks = others + checks
                     if choose(self.domain(source), checks) is None:
                         return False
