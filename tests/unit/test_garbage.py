@@ -10,13 +10,15 @@ import weakref
 from collections.abc import Iterator
 
 import pytest
+from m4c import garbage
 from m4c.garbage import uncollected
 
 MANY = 50_000  # far more than make Python look for garbage
 
 
 @pytest.fixture(autouse=True)
-def as_at_the_start() -> Iterator[None]:
+def as_at_the_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(garbage, "_settled", False)  # whatever other tests of this process have done
     thresholds = gc.get_threshold()
     gc.set_threshold(700, 10, 10)
     yield
