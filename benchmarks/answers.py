@@ -14,9 +14,7 @@ import argparse
 import array
 import fcntl
 import os
-import random
 import select
-import signal
 import socket
 import struct
 import sys
@@ -29,8 +27,8 @@ from pathlib import Path
 from m4bpf import KernelError, libbpf
 
 from benchmarks import dataplane_table as table
+from benchmarks.beside import compare, options, stall
 from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check
-from benchmarks.dataplane_load import interleaved, load
 from benchmarks.dataplane_stand import Refused, Standing, build, cgroups, compile_app, stand, write_hop
 from benchmarks.programs import ATTACH_STREAM_VERDICT, PASS, PROG_TYPE_SK_SKB, attached, maps_of, resized
 
@@ -167,7 +165,6 @@ def measure(args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
     app = compile_app(folder)
     group = Path(f"m4-answers-{args.base_port}")
     stack.enter_context(cgroups(group))
-    chosen = random.Random(args.seed)
     meshes: dict[str, Standing] = {}
     for number, (arm, policies) in enumerate(((NOTHING, ()), (CONTROL, ()), (SENT, ("caller",)), (BOTH, ("caller",)))):
         before, here = maps_of(libbpf.MAP_TYPE_SOCKHASH), folder / str(number)
@@ -180,24 +177,12 @@ def measure(args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
             stack.enter_context(attached(sockets, PROG_TYPE_SK_SKB, ATTACH_STREAM_VERDICT, PASS))
     context = {check(Arm(arm, NAMES[arm], "ebpf", ("caller",), CALLER), meshes[arm]) for arm in (SENT, BOTH)}.pop()
     headers = [f"{CONTEXT}: {context}", f"{GROUP}: beta"]
-    for number in CONNECTIONS:
-        found = interleaved(meshes, folder, number, headers, rounds=args.rounds, seconds=args.seconds, chosen=chosen)
-        lines = list(table.rows(found, NAMES, {}, NOTHING))
-        print(f"{number} connection{'s' * (number > 1)}\n\n{table.text(table.HEAD, lines)}\n", flush=True)
-    for arm, mesh in meshes.items():
-        one = load(mesh, folder, 1, headers, requests=args.stalls)
-        print(f"{NAMES[arm]}: {one.stalled} of {one.requests:,} requests stalled, the slowest {one.slowest:,.0f} µs")
+    compare(args, meshes, NAMES, folder, CONNECTIONS, headers)
+    stall(args, meshes, NAMES, folder, headers)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.answers", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=1)
-    parser.add_argument("--stalls", type=int, default=100_000, help="requests one after the other")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--base-port", type=int, default=28500)
-    args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # takes all of it away
+    args = options("answers", __doc__, rounds=15, seconds=1, port=28500, stalls=True)
     with tempfile.TemporaryDirectory(prefix="m4-answers-") as name, ExitStack() as stack:
         measure(args, Path(name), stack)
     print()

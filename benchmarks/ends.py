@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import errno
-import random
 import select
-import signal
 import socket
 import sys
 import tempfile
@@ -29,8 +27,8 @@ from m4bpf import KernelError
 
 from benchmarks import dataplane_table as table
 from benchmarks.answers import WAYS, Verdict, Way, connections, follows, readings
+from benchmarks.beside import compare, options, stall
 from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check
-from benchmarks.dataplane_load import interleaved, load
 from benchmarks.dataplane_stand import Refused, Standing, build, cgroups, compile_app, root, stand, write_hop
 from benchmarks.hooks import refused
 from benchmarks.programs import DROP, PASS, at_callee, resized, sent_back
@@ -143,7 +141,6 @@ def measure(args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
     app = compile_app(folder)
     group = Path(f"m4-ends-{args.base_port}")
     stack.enter_context(cgroups(group))
-    chosen = random.Random(args.seed)
     meshes: dict[str, Standing] = {}
     headers: list[str] = []
     for number, arm in enumerate(NAMES):
@@ -157,27 +154,15 @@ def measure(args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
             stack.enter_context(at_callee(built, mesh, folder / f"{arm}-callee", reads=reads, answers=answers))
         if policies:
             headers = [f"{CONTEXT}: {check(Arm(arm, NAMES[arm], 'ebpf', policies, CALLER), mesh)}", f"{GROUP}: beta"]
-    for number in CONNECTIONS:
-        found = interleaved(meshes, folder, number, headers, rounds=args.rounds, seconds=args.seconds, chosen=chosen)
-        lines = list(table.rows(found, NAMES, {}, NOTHING))
-        print(f"{number} connection{'s' * (number > 1)}\n\n{table.text(table.HEAD, lines)}\n", flush=True)
-    for arm, mesh in meshes.items():
-        one = load(mesh, folder, 1, headers, requests=args.stalls)
-        print(f"{NAMES[arm]}: {one.stalled} of {one.requests:,} requests stalled, the slowest {one.slowest:,.0f} µs")
+    compare(args, meshes, NAMES, folder, CONNECTIONS, headers)
+    stall(args, meshes, NAMES, folder, headers)
     print()
     for arm in CALLEE:
         print(f"a refused request past the caller, {NAMES[arm]}: {refused(meshes[arm], root())}")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ends", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=1)
-    parser.add_argument("--stalls", type=int, default=100_000, help="requests one after the other")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--base-port", type=int, default=29000)
-    args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # takes all of it away
+    args = options("ends", __doc__, rounds=15, seconds=1, port=29000, stalls=True)
     with tempfile.TemporaryDirectory(prefix="m4-ends-") as name, ExitStack() as stack:
         measure(args, Path(name), stack)
     print()

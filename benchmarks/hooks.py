@@ -8,9 +8,6 @@ Usage: python -m benchmarks.hooks [--rounds N] [--seconds S]
 
 from __future__ import annotations
 
-import argparse
-import random
-import signal
 import socket
 import struct
 import sys
@@ -23,9 +20,8 @@ from pathlib import Path
 from m4deploy.built import Built
 from m4deploy.processes import split_address
 
-from benchmarks import dataplane_table as table
+from benchmarks.beside import compare, options
 from benchmarks.dataplane import CALLER, CONTEXT, CONTROL, GROUP, NOTHING, Arm, check, entered
-from benchmarks.dataplane_load import interleaved
 from benchmarks.dataplane_stand import HERE, Refused, Standing, build, cgroups, compile_app, stand, write_hop
 from benchmarks.programs import in_cgroup, loaded, program_of
 
@@ -65,14 +61,7 @@ def refused(mesh: Standing, group: Path) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hooks", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--base-port", type=int, default=28000)
-    args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # takes all of it away
-    chosen = random.Random(args.seed)
+    args = options("hooks", __doc__, rounds=9, seconds=2, port=28000, stalls=False)
     with tempfile.TemporaryDirectory(prefix="m4-hooks-") as name, ExitStack() as stack:
         folder = Path(name)
         app = compile_app(folder)
@@ -89,12 +78,7 @@ def main() -> int:
         context = check(Arm("sockets", NAMES["sockets"], "ebpf", ("caller",), CALLER), meshes["sockets"])
         headers = [f"{CONTEXT}: {context}", f"{GROUP}: beta"]
         stack.enter_context(packets(built, meshes["packets"], folder / "packets-hook"))
-        for connections in CONNECTIONS:
-            found = interleaved(
-                meshes, folder, connections, headers, rounds=args.rounds, seconds=args.seconds, chosen=chosen
-            )
-            lines = list(table.rows(found, NAMES, {}, NOTHING))
-            print(f"{connections} connection{'s' * (connections > 1)}\n\n{table.text(table.HEAD, lines)}\n")
+        compare(args, meshes, NAMES, folder, CONNECTIONS, headers)
         for arm in ("sockets", "packets"):
             print(f"a refused request, {arm}: {refused(meshes[arm], meshes[arm].caller)}")
     return 0
