@@ -33,6 +33,7 @@ from m4c.project import (
     templates_of,
     test,
 )
+from m4c.semantics.annotations import Annotated, check_annotations
 from m4c.semantics.model import Place
 from m4c.semantics.problems import Edit, Fix, Problem, Related, unknown
 from m4c.syntax import tree as t
@@ -79,6 +80,8 @@ def file_problems(db: Database, file: str) -> tuple[Problem, ...]:
             out += state(db, ref)[1]
         elif isinstance(decl, t.TestDecl):
             out += test(db, ref, mesh_name).problems
+        if isinstance(decl, Annotated):
+            out += check_annotations(decl, file, ref.key)
     out += _memberships(db, file)
     out += _missing_templates(db, file)
     if mesh_name is None:

@@ -136,6 +136,14 @@ RULES: dict[str, Rule] = {
             deprecated=True,
         ),
         Rule(
+            "bad-annotation",
+            "An annotation says nothing",
+            _W,
+            "Nobody asks for what it says, so the program means what it would mean without it: a misspelled `@owner` "
+            "leaves a policy without a team, and nobody is told when another team overrides it.",
+            "Correct it, or leave it out; what is a note for people goes into a comment.",
+        ),
+        Rule(
             "unsided-state",
             "A state where requests may be repeated",
             _E,

@@ -16,6 +16,7 @@ from m4c.predicates import TooComplex
 from m4c.semantics.problems import Fix, Problem
 
 _MAKERS: dict[str, Callable[[Scene], Iterable[Fix]]] = {
+    "bad-annotation": clauses.bad_annotation,
     "connection-pattern": clauses.connection_pattern,
     "contradiction": orders.contradiction,
     "dead-condition": dead.dead_condition,

@@ -83,6 +83,19 @@ def reserved(scene: Scene) -> Iterator[Fix]:
         yield Fix(f"Leave out `{word.text}`", source.cut_clause(word.start, place.end))
 
 
+def bad_annotation(scene: Scene) -> Iterator[Fix]:
+    """An annotation that says nothing goes, where it is not one that only lacks something."""
+    source, problem = scene.source, scene.problem
+    if source is None or problem.fixes:
+        return
+    start, end = problem.place.start, problem.place.end
+    text = source.text[start:end]
+    twice = problem.related[0].place if problem.related else None
+    if twice is not None or problem.about == "unknown":
+        same = twice is not None and source.text[twice.start : twice.end] == text
+        yield Fix(f"Leave out `{text}`", source.cut_statement(start, end), by_hand=not same)
+
+
 def connection_pattern(scene: Scene) -> Iterator[Fix]:
     """Any caller of the service at the end; if the pattern said more than that, only who asks for it gets it."""
     source, decl = scene.source, scene.decl

@@ -13,7 +13,7 @@ from m4c.ide import render
 from m4c.ide.cursor import kind_of, text_of
 from m4c.ide.reach import next_services
 from m4c.ide.scene import Proposal, ProposalKind, Scene
-from m4c.semantics.roles import ENTITY_ROLES, MERGES, PER, ROLES, SUPPORT_ROLES, WITH_ARGUMENTS
+from m4c.semantics.roles import ENTITY_ROLES, MERGES, PER, POLICY_ROLES, ROLES, SUPPORT_ROLES, WITH_ARGUMENTS
 from m4c.semantics.values import SCALARS
 from m4c.syntax import tree as t
 from m4c.syntax import words
@@ -142,7 +142,8 @@ def annotation_names(scene: Scene) -> Iterator[Proposal]:
     follows = _NEXT.search(scene.workspace.text(scene.file), scene.cursor.offset)
     of = "attribute" if inside else follows[0] if follows is not None else ""
     if of in ("", "policy"):
-        yield Proposal("owner", "keyword", "who is asked about this", insert='owner("")', snippet='owner("$1")$0')
+        for name, meaning in POLICY_ROLES.items():
+            yield Proposal(name, "keyword", meaning, insert=f'{name}("")', snippet=f'{name}("$1")$0')
     roles = ROLES if of == "attribute" else ENTITY_ROLES if of in ("", "entity") else {}
     if scene.item == "SPEC":
         roles = roles | SUPPORT_ROLES

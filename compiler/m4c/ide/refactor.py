@@ -16,11 +16,11 @@ from m4c.ide.graphfile import is_graph
 from m4c.ide.symbols import meshes_of_graph
 from m4c.semantics.model import Graph
 from m4c.semantics.problems import Edit, Fix
+from m4c.semantics.roles import OWNER
 from m4c.syntax import tree as t
 from m4c.syntax import words
 from m4c.workspace import Workspace
 
-OWNER = "owner"  # the annotation that says whose a policy is
 TEAMS = (OWNER, "team")  # labels of the graph whose value is that, where a policy is split by them
 Kind: TypeAlias = Literal["refactor.extract", "refactor.rewrite"]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from m4c.semantics.amend import Change
+from m4c.semantics.annotations import owner_of
 from m4c.semantics.conditions import ExprContext, attribute_key, condition
 from m4c.semantics.deprecated import use_of
 from m4c.semantics.model import (
@@ -108,7 +109,7 @@ def check_policy(decl: t.PolicyDecl, file: str, key: str, schema: Schema, names:
         side=side,
         overrides=tuple(n.text for n in decl.overrides),
         after=tuple(n.text for n in decl.after),
-        owner=_owner(decl),
+        owner=owner_of(decl),
         doc=decl.doc,
         ifs=tuple(body.ifs),
     )
@@ -132,13 +133,6 @@ def _side(decl: t.PolicyDecl, scope: Scope) -> Side | None:
         scope.problems.append(Problem("duplicate-name", "`at` is said twice", scope.at(decl.sides[1]), related))
     side = decl.sides[0].text if decl.sides else None
     return "ingress" if side == "ingress" else "egress" if side == "egress" else None
-
-
-def _owner(decl: t.PolicyDecl) -> str | None:
-    for a in decl.annotations:
-        if a.name.text == "owner" and a.args and isinstance(a.args[0], t.Lit):
-            return str(a.args[0].value)
-    return None
 
 
 # --- patterns ---------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ SUPPORT_ROLES = {
     "any_protocol": "also on hops whose protocol the dataplane does not speak: what is sent there is not looked at",
 }
 WITH_ARGUMENTS = ("request_line", "added_to")
+OWNER = "owner"
+POLICY_ROLES = {OWNER: "who is asked about this"}
 # The types whose values a merge joins, where not every type's are.
 MERGED = {
     "and": ("bool",),

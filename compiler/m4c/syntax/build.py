@@ -253,6 +253,7 @@ class Builder:
             groups=tuple((x[0], tuple(n for n in x[1:] if n is not None)) for x in _tagged(rest, "group")),
             defaults=_pick(rest, t.MeshDefault),
             tag_bits=integer(bits[0], self.problems) if (bits := self._once(rest, "tag_bits")) else None,
+            annotations=_pick(c, t.Annotation),
             doc=self._doc(span.start, rest[0]),
             start=span.start,
             end=span.end,
@@ -312,6 +313,7 @@ class Builder:
             artifacts=tuple((x[0], x[1], x[2]) for x in _tagged(rest, "artifact")),
             entities=tuple(x for x in rest if isinstance(x, t.EntityDecl | t.StateEntityDecl)),
             enums=_pick(rest, t.EnumDecl),
+            annotations=_pick(c, t.Annotation),
             doc=self._doc(span.start, rest[0]),
             start=span.start,
             end=span.end,
@@ -391,7 +393,7 @@ class Builder:
     def enum(self, span: Span, c: Sequence[Any]) -> t.EnumDecl:
         name, *values = [x for x in c if not isinstance(x, t.Annotation) and x is not None]
         doc = self._doc(span.start, name)
-        return t.EnumDecl(name, tuple(values), doc, span.start, span.end)
+        return t.EnumDecl(name, tuple(values), _pick(c, t.Annotation), doc, span.start, span.end)
 
     def entity(self, span: Span, c: Sequence[Any]) -> t.EntityDecl:
         name, over, *members = [x for x in c if not isinstance(x, t.Annotation)]
@@ -445,7 +447,7 @@ class Builder:
         args = tuple(x for x in rest[2:] if isinstance(x, tuple))
         per = next(iter(_pick(rest, t.Ref)), None)
         doc = self._doc(span.start, rest[1])
-        return t.StateDecl(rest[1], rest[0], args, per, doc, span.start, span.end)
+        return t.StateDecl(rest[1], rest[0], args, per, _pick(c, t.Annotation), doc, span.start, span.end)
 
     def condition(self, span: Span, c: Sequence[Any]) -> t.ConditionDecl:
         name, *rest = [x for x in c if not isinstance(x, t.Annotation)]
@@ -469,6 +471,7 @@ class Builder:
             attributes=_pick(rest, t.AttributeDecl),
             operations=_pick(rest, t.OperationDecl),
             conditions=_pick(rest, t.ConditionDecl),
+            annotations=_pick(c, t.Annotation),
             doc=self._doc(span.start, rest[0]),
             start=span.start,
             end=span.end,
@@ -486,4 +489,4 @@ class Builder:
 
     def test(self, span: Span, c: Sequence[Any]) -> t.TestDecl:
         rest = [x for x in c if not isinstance(x, t.Annotation)]
-        return t.TestDecl(rest[0], tuple(rest[1:]), span.start, span.end)
+        return t.TestDecl(rest[0], tuple(rest[1:]), _pick(c, t.Annotation), span.start, span.end)

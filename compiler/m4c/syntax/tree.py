@@ -215,6 +215,7 @@ class MeshDecl:
     groups: tuple[tuple[Name, tuple[Name, ...]], ...]
     defaults: tuple[MeshDefault, ...]
     tag_bits: int | None
+    annotations: tuple[Annotation, ...]
     doc: str
     start: int
     end: int
@@ -304,6 +305,7 @@ class ConditionDecl:
 class EnumDecl:
     name: Name
     values: tuple[tuple[Name, bool], ...]  # (value, terminal)
+    annotations: tuple[Annotation, ...]
     doc: str
     start: int
     end: int
@@ -352,6 +354,7 @@ class SpecDecl:
     artifacts: tuple[tuple[Str, Str, Name], ...]  # (file, template, per what)
     entities: tuple[EntityDecl | StateEntityDecl, ...]
     enums: tuple[EnumDecl, ...]
+    annotations: tuple[Annotation, ...]
     doc: str
     start: int
     end: int
@@ -408,6 +411,7 @@ class StateDecl:
     kind: Name
     args: tuple[tuple[Name | None, Expr], ...]
     per: Ref | None
+    annotations: tuple[Annotation, ...]
     doc: str
     start: int
     end: int
@@ -420,6 +424,7 @@ class StateEntityDecl:
     attributes: tuple[AttributeDecl, ...]
     operations: tuple[OperationDecl, ...]
     conditions: tuple[ConditionDecl, ...]
+    annotations: tuple[Annotation, ...]
     doc: str
     start: int
     end: int
@@ -462,6 +467,7 @@ class TestExpect:
 class TestDecl:
     title: Str
     statements: tuple[TestRequest | TestExpect, ...]
+    annotations: tuple[Annotation, ...]
     start: int
     end: int
 
