@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from m4c.backends.templates import GIVEN, Template, read_template
 from m4c.db import Database, query
 from m4c.diagnostics.suppress import Suppression, allows
+from m4c.graph.protocols import unknown_protocols
 from m4c.project import (
     DeclRef,
     decl,
@@ -226,6 +227,7 @@ def mesh_problems(db: Database, name: str) -> tuple[Problem, ...]:
             out += _missing_graph(db, name, file)
         else:
             out += loaded.problems
+            out += unknown_protocols(loaded, schema(db).protocols)
     return tuple(out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from m4c.graph.load import load_graph
+from m4c.graph.protocols import unknown_protocols
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,31 @@ def test_a_list_is_no_name() -> None:
 def test_what_a_file_says_is_known() -> None:
     loaded = load_graph("services: {a: {entry: false, versions: [v1]}, b: , c: {entry: trusted}}", "g.yaml")
     assert dict(loaded.said) == {"a": {"entry", "versions"}, "c": {"entry"}}
+
+
+KNOWN = ("http", "http2", "https", "grpc", "grpc-web", "tcp", "tls", "mongo", "mysql", "redis")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("htp", "http"), ("htttp", "http"), ("HTTP", "http"), ("htpp2", None), ("hhtp2", None), ("gprc", "grpc"),
+        ("rpc", "grpc"), ("gRPC", "grpc"), ("grpc-we", "grpc-web"), ("grpcweb", "grpc-web"), ("redi", "redis"),
+        ("mongodb", "mongo"), ("grpcs", "grpc"), ("Https", "https"),
+        ("http3", None), ("http", None), ("mssql", None), ("ftp", None), ("kafka", None), ("tcp6", None), ("x", None),
+    ],
+)  # fmt: skip
+def test_only_slips_of_a_protocol_are_told(written: str, meant: str | None) -> None:
+    text = f"services: {{a: {{entry: true, protocol: {written}}}}}\n"
+    found = list(unknown_protocols(load_graph(text, "g.yaml"), KNOWN))
+    assert [p.fixes[0].title for p in found] == ([f"Change to `{meant}`"] if meant else [])
+    for p in found:
+        assert text[p.place.start : p.place.end] == written
+        assert f"`a` speaks `{written}`" in p.message
+
+
+@pytest.mark.parametrize("nothing", ["", "null", "~", '""'])
+def test_a_protocol_that_is_not_said_is_the_usual_one(nothing: str) -> None:
+    loaded = load_graph(f"services: {{a: {{entry: true, protocol: {nothing}}}}}\n", "g.yaml")
+    assert loaded.graph is not None
+    assert (loaded.problems, loaded.graph.services["a"].protocol, loaded.protocols_at) == ((), "http", ())

@@ -397,6 +397,15 @@ RULES: dict[str, Rule] = {
             in_program=False,
         ),
         Rule(
+            "unknown-protocol",
+            "A protocol is most likely misspelled",
+            _W,
+            "Any name may stand for a protocol. One that no spec names is spoken by no dataplane: what is sent to such "
+            "a service passes them all by, untouched, and no policy about requests can be enforced there.",
+            "Correct the name. If it is a protocol of its own, a spec that names it (`speaks`, `protocols`) says so.",
+            in_program=False,
+        ),
+        Rule(
             "bad-setting",
             "A setting makes no sense",
             _E,

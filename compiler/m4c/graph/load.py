@@ -164,8 +164,10 @@ class _Loader:
                 case "labels" if isinstance(value, yaml.MappingNode):
                     known["labels"] = self._labels(value)
                 case "protocol":
-                    known["protocol"] = self._text(value, "`protocol:`") or DEFAULT_PROTOCOL
-                    self.protocols.append((name, known["protocol"], self._place(value)))
+                    spoken = None if _is_null(value) else self._text(value, "`protocol:`")
+                    known["protocol"] = spoken or DEFAULT_PROTOCOL
+                    if spoken:
+                        self.protocols.append((name, spoken, self._place(value)))
                 case "entry":
                     said_entry = True
                     if value.value == "trusted":
@@ -307,6 +309,11 @@ class _Loader:
         if node.flow_style:
             return (self._edit(start + 1, start + 1, "entry: true, " if node.value else "entry: true"),)
         return (self._edit(start, start, f"entry: true\n{' ' * node.start_mark.column}"),)
+
+
+def _is_null(node: Any) -> bool:
+    """Whether a value says nothing: it is left out, `null` or `~`."""
+    return str(node.tag) == "tag:yaml.org,2002:null"
 
 
 def scalar(text: str) -> str:
