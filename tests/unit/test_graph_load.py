@@ -41,6 +41,8 @@ def test_calls_that_are_none(text: str, message: str, at: str) -> None:
         ("protocol: {}", "`protocol:` is a text, not a list or a map"),
         ("external: [1]", "expected true or false, found a list or a map"),
         ("external: perhaps", "expected true or false, found `perhaps`"),
+        ("external: flase", "expected true or false, found `flase`; did you mean `false`?"),
+        ("external: TRUE", "expected true or false, found `TRUE`; did you mean `true`?"),
         ("rps: many", "`rps:` is a number of requests per second, 0 or more"),
         ("orgin: false", "unknown key `orgin`; did you mean `origin`?"),
     ],
@@ -50,6 +52,59 @@ def test_services_that_are_wrong(known: str, message: str) -> None:
     assert [p.message for p in loaded.problems] == [message]
     assert loaded.graph is not None
     assert not loaded.graph.services["b"].origin
+
+
+def test_what_an_entry_may_be() -> None:
+    text = "services: {a: {entry: trused}, b: {entry: true}}"
+    (problem,) = load_graph(text, "g.yaml").problems
+    assert problem.message == "expected true, false or trusted, found `trused`; did you mean `trusted`?"
+    assert [(text[e.place.start : e.place.end], e.text) for f in problem.fixes for e in f.edits] == [
+        ("trused", "trusted")
+    ]
+
+
+def test_of_what_is_said_twice_the_first_counts() -> None:
+    text = """\
+services:
+  web: {entry: true, versions: [v1, v2, v1], protocol: grpc, protocol: http}
+  cart:
+    labels: {kind: store, kind: cache}
+    rps: 5
+    rps: 6
+  cart: {versions: [v9]}
+calls:
+  - [web, cart]
+  - from: cart
+    to: cart
+    rps: 1
+    rps: 2
+
+  - {from: web, to: cart, rps: 4}
+  - [cart, cart]
+calls: []
+"""
+    loaded = load_graph(text, "g.yaml")
+    said = [
+        (p.code, p.message, text[: p.place.start].count("\n"), [text[: r.place.start].count("\n") for r in p.related])
+        for p in loaded.problems
+    ]
+    assert said == [
+        ("duplicate-name", "version `v1` is there twice", 1, [1]),
+        ("duplicate-name", "`protocol:` is there twice", 1, [1]),
+        ("duplicate-name", "`kind:` is there twice", 3, [3]),
+        ("duplicate-name", "`rps:` is there twice", 5, [4]),
+        ("duplicate-name", "service `cart` is there twice", 6, [2]),
+        ("duplicate-name", "`calls:` is there twice", 16, [7]),
+        ("duplicate-name", "`rps:` is there twice", 12, [11]),
+        ("duplicate-name", "the call `web -> cart` is there twice", 14, [8]),
+        ("duplicate-name", "the call `cart -> cart` is there twice", 15, [9]),
+    ]
+    last = loaded.problems[-1].related[0].place
+    assert text[last.start : last.end].endswith("rps: 2"), "a map ends with its last line"
+    assert loaded.graph is not None
+    web, cart = loaded.graph.services["web"], loaded.graph.services["cart"]
+    assert (web.versions, web.protocol, cart.labels, cart.rps) == (("v1", "v2"), "grpc", (("kind", "store"),), 5.0)
+    assert [(c.caller, c.callee, c.rps) for c in loaded.graph.calls] == [("cart", "cart", 1.0), ("web", "cart", None)]
 
 
 def test_a_list_is_no_name() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 
 from m4c.semantics.model import DEFAULT_PROTOCOL, Call, Graph, Place, Service
-from m4c.semantics.problems import Edit, Fix, Problem, nearest
+from m4c.semantics.problems import Edit, Fix, Problem, Related, nearest
+from m4c.syntax import words
 
 KEYS = ("versions", "labels", "protocol", "entry", "origin", "propagates", "external", "rps")
 NOTES = ("assumed-entries", "unreachable-service")  # what is found in a graph that is sound
@@ -70,7 +72,7 @@ class _Loader:
         calls: dict[tuple[str, str], Call] = {}
         call_node: Any = None
         said_entry = False
-        for key, value in root.value:
+        for key, value in self._fields(root):
             if key.value == "services":
                 said_entry = self._services(value, services, places)
             elif key.value == "calls":
@@ -114,13 +116,28 @@ class _Loader:
         return Edit(Place(self.file, "", start, end), text)
 
     def _place(self, node: Any) -> Place:
-        return Place(self.file, "", node.start_mark.index, node.end_mark.index)
+        start, end = node.start_mark.index, node.end_mark.index
+        length = len(self.text[start:end].rstrip())  # a map in lines ends where the next thing begins
+        return Place(self.file, "", start, start + length)
 
     def _text(self, node: Any, what: str) -> str | None:
         if isinstance(node, yaml.ScalarNode):
             return str(node.value)
         self._say_node(f"{what} is a text, not a list or a map", node)
         return None
+
+    def _twice(self, what: str, node: Any, first: Any) -> None:
+        related = (Related(self._place(first), "the first one, which counts"),)
+        self.problems.append(Problem("duplicate-name", f"{what} is there twice", self._place(node), related))
+
+    def _fields(self, node: Any) -> Iterator[tuple[Any, Any]]:
+        """The keys of a map with their values; a key that is there twice is reported, and left out."""
+        first: dict[str, Any] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and first.setdefault(str(key.value), key) is not key:
+                self._twice(f"`{key.value}:`", key, first[str(key.value)])
+            else:
+                yield key, value
 
     def _unknown_key(self, key: Any, known: tuple[str, ...]) -> None:
         if self._text(key, "a key") is None:
@@ -134,13 +151,14 @@ class _Loader:
             self._say_node("`services:` is a map from a service's name to what is known of it", node)
             return False
         said_entry = False
+        first: dict[str, Any] = {}
         for key, value in node.value:
             name = self._text(key, "the name of a service")
             if name is None:
                 continue
             place = self._place(key)
-            if name in services:
-                self._say_node(f"service `{name}` is there twice", key, "duplicate-name")
+            if first.setdefault(name, key) is not key:
+                self._twice(f"service `{name}`", key, first[name])
                 continue
             if name == "outside" or not name:
                 self._say_node(f"a service cannot be named `{name}`", key)
@@ -157,7 +175,7 @@ class _Loader:
     def _service(self, name: str, node: Any, services: dict[str, Service]) -> bool:
         said_entry = False
         known: dict[str, Any] = {}
-        for key, value in node.value:
+        for key, value in self._fields(node):
             match key.value:
                 case "versions":
                     known["versions"] = self._versions(name, value)
@@ -173,7 +191,7 @@ class _Loader:
                     if value.value == "trusted":
                         known |= {"entry": True, "trusted": True}
                     else:
-                        known["entry"] = self._bool(value)
+                        known["entry"] = self._bool(value, "trusted")
                 case "origin" | "propagates" | "external":
                     known[key.value] = self._bool(value)
                 case "rps":
@@ -191,28 +209,36 @@ class _Loader:
             one = f"[{scalar(str(node.value))}]" if isinstance(node, yaml.ScalarNode) and node.value else ""
             self._say_node("`versions:` is a list, as in `[v1, v2]`", node, written=one)
             return ()
-        found: dict[str, None] = {}
+        found: dict[str, Any] = {}
         for item in node.value:
             version = self._text(item, "a version")
-            if version is not None:
-                found[version] = None
+            if version is None:
+                continue
+            if found.setdefault(version, item) is not item:
+                self._twice(f"version `{version}`", item, found[version])
+            else:
                 self.versions.append((service, version, self._place(item)))
         return tuple(found)
 
     def _labels(self, node: Any) -> tuple[tuple[str, str], ...]:
         found: dict[str, str] = {}
-        for k, v in node.value:
+        for k, v in self._fields(node):
             key, value = self._text(k, "the key of a label"), self._text(v, "a label")
             if key is not None and value is not None:
                 found[key] = value
         return tuple(sorted(found.items()))
 
-    def _bool(self, node: Any) -> bool:
+    def _bool(self, node: Any, other: str = "") -> bool:
+        """A value that is true or false, or `other`, which is looked for elsewhere."""
         if node.value in ("true", "True", "yes"):
             return True
         if node.value not in ("false", "False", "no"):
             found = f"`{node.value}`" if isinstance(node, yaml.ScalarNode) else "a list or a map"
-            self._say_node(f"expected true or false, found {found}", node)
+            known = ("true", "false", *filter(None, (other,)))
+            near = nearest(str(node.value), known) if isinstance(node, yaml.ScalarNode) else None
+            hint = f"; did you mean `{near}`?" if near else ""
+            expected = " or ".join((", ".join(known[:-1]), known[-1]))
+            self._say_node(f"expected {expected}, found {found}{hint}", node, near=near, written=near or "")
         return False
 
     def _rate(self, node: Any) -> float | None:
@@ -230,21 +256,26 @@ class _Loader:
             if node.value not in ("", "null", "~"):
                 self._say_node("`calls:` is a list of `[caller, callee]`", node)
             return
+        first: dict[tuple[str, str], Any] = {}
         for item in node.value:
             call = self._call(item, services)
-            if call is not None:
-                calls[call.caller, call.callee] = call
-                start, end = item.start_mark.index, item.end_mark.index
-                length = len(self.text[start:end].rstrip())  # a map in lines ends where the next thing begins
-                self.calls.append((call.caller, call.callee, Place(self.file, "", start, start + length)))
+            if call is None:
+                continue
+            ends = call.caller, call.callee
+            if first.setdefault(ends, item) is not item:
+                self._twice(f"the call `{words.service(ends[0])} -> {words.service(ends[1])}`", item, first[ends])
+            else:
+                calls[ends] = call
+                self.calls.append((*ends, self._place(item)))
 
     def _call(self, item: Any, services: dict[str, Service]) -> Call | None:
         rps: float | None = None
         if isinstance(item, yaml.SequenceNode) and len(item.value) == 2:
             ends = item.value
         elif isinstance(item, yaml.MappingNode):
-            fields = {str(k.value): v for k, v in item.value}
-            for key, _ in item.value:
+            fields = {}
+            for key, value in self._fields(item):
+                fields[str(key.value)] = value
                 if key.value not in _CALL_KEYS:
                     self._unknown_key(key, _CALL_KEYS)
             if "from" not in fields or "to" not in fields:
