@@ -121,6 +121,14 @@ RULES: dict[str, Rule] = {
             unnecessary=True,
         ),
         Rule(
+            "unknown-label",
+            "No service has a label",
+            _W,
+            "A step that asks for it selects no service, and `!` of it selects every one: the pattern says something "
+            "else than it reads, and a default of the mesh that should protect something may not.",
+            "Correct the label, or give it to services in the graph.",
+        ),
+        Rule(
             "dead-condition",
             "A condition is constant",
             _W,

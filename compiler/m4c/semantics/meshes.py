@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from m4c.semantics.conditions import attribute_key, key_exists
+from m4c.semantics.labels import unknown_labels
 from m4c.semantics.model import Default, Mesh, Place
 from m4c.semantics.policies import Names, check_pattern, constant_of, service_name
 from m4c.semantics.problems import Problem, Related, unknown
@@ -83,7 +84,7 @@ def check_mesh(decl: t.MeshDecl, file: str, key: str, schema: Schema, names: Nam
         tag_bits=TAG_BITS if decl.tag_bits is None else decl.tag_bits,
         place=scope.at(decl.name),
     )
-    return CheckedMesh(mesh, tuple(scope.problems), len(defaults) == len(decl.defaults))
+    return CheckedMesh(mesh, (*scope.problems, *scope.remarks), len(defaults) == len(decl.defaults))
 
 
 def _dataplane(name: t.Name, dataplanes: list[str], scope: Scope) -> None:
@@ -110,6 +111,8 @@ def _default(node: t.MeshDefault, schema: Schema, scope: Scope, names: Names) ->
     if node.key is not None:
         key_exists(attribute, node.key, scope, names.services)
     pattern = check_pattern(node.pattern, scope, names)
+    if names.services is not None:
+        scope.remarks += unknown_labels(node.pattern, names.labels, scope, told_dead=False)
     value = constant_of(node.value, attribute.type, schema, scope, names.services)
     if value is None or len(scope.problems) > before:
         return None

@@ -9,6 +9,7 @@ from m4c.semantics.amend import Change
 from m4c.semantics.annotations import owner_of
 from m4c.semantics.conditions import ExprContext, attribute_key, condition
 from m4c.semantics.deprecated import use_of
+from m4c.semantics.labels import unknown_labels
 from m4c.semantics.model import (
     STATE,
     TRUE,
@@ -54,6 +55,7 @@ class Names:
     versions: Mapping[str, tuple[str, ...]]
     policies: Mapping[str, str]  # each with its entity
     states: Mapping[str, State]
+    labels: Mapping[str, frozenset[str]]  # those that services have, each with its values
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def check_policy(decl: t.PolicyDecl, file: str, key: str, schema: Schema, names:
         known_entities = [e.name for e in schema.entities.values() if not e.state]
         scope.problems.append(unknown("entity", decl.entity.text, known_entities, scope.at(decl.entity)))
     pattern = check_pattern(decl.pattern, scope, names)
+    if names.services is not None:
+        scope.remarks += unknown_labels(decl.pattern, names.labels, scope, told_dead=True)
     if entity is not None and entity.connection:
         connection_pattern(entity, decl.pattern, scope)
     side = _side(decl, scope)
