@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from cursors import Desk
+from m4c.ide.definition import highlights, references
+from m4c.ide.hover import hover
 from m4c.ide.links import links
 from m4c.ide.workspace_symbols import LIMIT, place, search
 
@@ -135,6 +137,68 @@ def test_versions_and_protocols_are_names(desk: Desk, text: str, found: list[str
     assert page in desk.hover(text)
 
 
+LABELS = (
+    "services:\n  web: {entry: true, labels: {'kind': app}}\n  cart: {labels: {kind: app, app: kind}}\n"
+    "  db:\n    labels:\n      kind: store\ncalls: [[web, cart], [cart, db]]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "page"),
+    [
+        (
+            "policy p (HttpRequest r) on * -> [ki$0nd: store] { }",
+            ["here.m4:1: kind", "graph.yaml:2: 'kind'", "graph.yaml:3: kind", "graph.yaml:6: kind"],
+            "Services with the label `kind`: `cart`, `db`, `web`.",
+        ),
+        (
+            "policy p (HttpRequest r) on [kind: ap$0p]* -> !([kind: app]) { }",
+            ["here.m4:1: app", "here.m4:1: app", "graph.yaml:2: app", "graph.yaml:3: app"],
+            "Services with the label `kind: app`: `cart`, `web`.",
+        ),
+        (  # a label of the same name as another one's value
+            'policy p (HttpRequest r) on * -> ["ap$0p": kind] { }',
+            ['here.m4:1: "app"', "graph.yaml:3: app"],
+            "Services with the label `app`: `cart`.",
+        ),
+        ("policy p (HttpRequest r) on * -> [kind: sto$0ck] { }", ["here.m4:1: stock"], "`kind: stock`: none"),
+    ],
+)
+def test_labels_are_names(desk: Desk, text: str, found: list[str], page: str) -> None:
+    desk.workspace.set_text((desk.folder / "graph.yaml").as_posix(), LABELS)
+    assert desk.references(text) == found
+    assert desk.definition(text) == [place for place in found if place.startswith("graph")]
+    assert page in desk.hover(text)
+
+
+@pytest.mark.parametrize(
+    ("at", "places", "page"),
+    [
+        (
+            "labels: {ki$0nd: app, app",
+            ["mesh.m4:1: kind", "graph.yaml:2: 'kind'", "graph.yaml:3: kind", "graph.yaml:6: kind"],
+            "Services with the label `kind`: `cart`, `db`, `web`.",
+        ),
+        ("kind: sto$0re", ["mesh.m4:1: store", "graph.yaml:6: store"], "Services with the label `kind: store`: `db`."),
+        ("app: ki$0nd}", ["graph.yaml:3: kind"], "Services with the label `app: kind`: `cart`."),
+        ("w$0eb: {", ["graph.yaml:2: web", "graph.yaml:7: web"], "service `web`"),
+    ],
+)
+def test_the_labels_of_a_graph_are_too(desk: Desk, at: str, places: list[str], page: str) -> None:
+    workspace, graph = desk.workspace, (desk.folder / "graph.yaml").as_posix()
+    workspace.set_text(graph, LABELS)
+    default = "default HttpRequest.verdict = deny on * -> [kind: store];"
+    workspace.set_text((desk.folder / "mesh.m4").as_posix(), FILES["mesh.m4"].replace(" }\n", f" {default} }}\n"))
+    workspace.set_text((desk.folder / "other.m4").as_posix(), "")
+    offset = LABELS.index(at.replace("$0", "")) + at.index("$0")
+    assert [desk.shown(s) for s in references(workspace, graph, offset)] == places
+    marked = [desk.shown(workspace.at(graph, f.start, f.end)) for f in highlights(workspace, graph, offset)]
+    assert marked == [place for place in places if place.startswith("graph")]
+    said = hover(workspace, graph, offset)
+    assert said is not None
+    assert page in said.text
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -153,6 +217,10 @@ def test_versions_and_protocols_are_names(desk: Desk, text: str, found: list[str
         (
             'policy a (HttpRequest r) on * -> db when r.header["X-$0A"] == r.header["x-a"] { }\n',
             'policy a (HttpRequest r) on * -> db when r.header[<"X-A">] == r.header[<"x-a">] { }\n',
+        ),
+        (
+            "policy a (HttpRequest r) on [kind: a$0pp]* -> [kind: app, app: kind] { }\n",
+            "policy a (HttpRequest r) on [kind: <app>]* -> [kind: <app>, app: kind] { }\n",
         ),
         ("policy a (HttpRequest r) on * -> db { r.Paint($0", "policy a (HttpRequest r) on * -> db { r.Paint("),
         ("", ""),

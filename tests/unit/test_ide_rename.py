@@ -303,6 +303,65 @@ def test_what_is_refused_is_told_why(desk: Desk, text: str, name: str, why: str)
     assert desk.refused(text, name) == why
 
 
+LABELLED = (
+    "services:\n  web: {entry: true, labels: {kind: app}}\n  cart: {labels: {'kind': app, app: \"kind\"}}\n"
+    "  db: {labels: {kind: store}}\ncalls:\n  - [web, cart]\n  - [cart, db]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "graph", "here"),
+    [
+        (
+            "policy p (HttpRequest r) on [kind: app]* -> [ki$0nd: store] { }",
+            "tier of",
+            LABELLED.replace("{kind:", '{"tier of":').replace("'kind'", "'tier of'"),
+            'policy p (HttpRequest r) on ["tier of": app]* -> ["tier of": store] { }',
+        ),
+        (
+            "policy p (HttpRequest r) on [kind: ap$0p]* -> !([app: kind]) { }",
+            "door",
+            LABELLED.replace(": app", ": door"),
+            "policy p (HttpRequest r) on [kind: door]* -> !([app: kind]) { }",
+        ),
+        (
+            'policy p (HttpRequest r) on * -> [kind: app, app: "ki$0nd"] { }',
+            "front-end",
+            LABELLED.replace('"kind"', '"front-end"'),
+            'policy p (HttpRequest r) on * -> [kind: app, app: "front-end"] { }',
+        ),
+    ],
+)
+def test_a_label_changes_in_the_graph_too(desk: Desk, text: str, name: str, graph: str, here: str) -> None:
+    desk.workspace.set_text((desk.folder / "graph.yaml").as_posix(), LABELLED)
+    assert desk.renamed(text, name) == {"graph.yaml": graph, "here.m4": here}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "why"),
+    [
+        (
+            "policy p (HttpRequest r) on * -> [kind: ap$0p] { }",
+            "store",
+            "`store` is taken: a label is named so at graph.yaml:4",
+        ),
+        (
+            "policy p (HttpRequest r) on * -> [ki$0nd: app] { }",
+            "app",
+            "`app` is taken: a label is named so at graph.yaml:3",
+        ),
+        (
+            "policy p (HttpRequest r) on * -> [kind: sto$0ck] { }",
+            "x",
+            "nothing declares `stock`, so there is nothing to rename",
+        ),
+    ],
+)
+def test_labels_do_not_become_one(desk: Desk, text: str, name: str, why: str) -> None:
+    desk.workspace.set_text((desk.folder / "graph.yaml").as_posix(), LABELLED)
+    assert desk.refused(text, name) == why
+
+
 def test_a_version_of_several_services_is_not_renamed_for_one_of_them(desk: Desk) -> None:
     graph = desk.folder / "graph.yaml"
     desk.workspace.set_text(graph.as_posix(), graph.read_text("utf-8").replace("cart: {}", "cart: {versions: [v1]}"))

@@ -25,7 +25,7 @@ MAX_BYTES = 64 * 1024 * 1024
 class LoadedGraph:
     """A graph as far as it could be read (None: not at all). Places are offsets in the file: of problems, of each
     service where it is described (`services_at`) and where it is an end of a call (`ends_at`), of each call, and of the
-    versions and the protocol of each service."""
+    versions, the protocol, the labels and their values of each service."""
 
     graph: Graph | None
     problems: tuple[Problem, ...]
@@ -34,6 +34,8 @@ class LoadedGraph:
     calls_at: tuple[tuple[str, str, Place], ...] = ()
     versions_at: tuple[tuple[str, str, Place], ...] = ()  # service, version
     protocols_at: tuple[tuple[str, str, Place], ...] = ()  # service, protocol
+    labels_at: tuple[tuple[str, Place], ...] = ()
+    values_at: tuple[tuple[str, str, Place], ...] = ()  # label, value
     said: tuple[tuple[str, frozenset[str]], ...] = ()  # of each service, the keys that the file gives
 
 
@@ -53,6 +55,8 @@ class _Loader:
         self.calls: list[tuple[str, str, Place]] = []
         self.versions: list[tuple[str, str, Place]] = []
         self.protocols: list[tuple[str, str, Place]] = []
+        self.labels: list[tuple[str, Place]] = []
+        self.values: list[tuple[str, str, Place]] = []
 
     def load(self) -> LoadedGraph:
         try:
@@ -97,6 +101,8 @@ class _Loader:
             tuple(self.calls),
             tuple(self.versions),
             tuple(self.protocols),
+            tuple(self.labels),
+            tuple(self.values),
             tuple(sorted(self.said.items())),
         )
 
@@ -226,6 +232,9 @@ class _Loader:
             key, value = self._text(k, "the key of a label"), self._text(v, "a label")
             if key is not None and value is not None:
                 found[key] = value
+                if key:  # patterns can name no other
+                    self.labels.append((key, self._place(k)))
+                    self.values.append((key, value, self._place(v)))
         return tuple(sorted(found.items()))
 
     def _bool(self, node: Any, other: str = "") -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from m4c import project
 from m4c.ide.occurrences import Symbol
-from m4c.ide.symbols import Found, declarations, everywhere, in_file, may_hold, symbol_at, symbols_at
+from m4c.ide.symbols import Found, declarations, everywhere, graph_names, in_file, may_hold, symbol_at, symbols_at
 from m4c.semantics.model import Place
 from m4c.syntax import tree as t
 from m4c.workspace import Span, Workspace
@@ -52,7 +52,10 @@ def highlights(workspace: Workspace, file: str, offset: int) -> tuple[Found, ...
     found = symbol_at(workspace, file, offset)
     if found is None or not may_hold(workspace.text(file), found.symbol):
         return ()
-    return tuple(f for f in in_file(workspace, file, found.symbol) if f.symbol == found.symbol)
+    names = graph_names(workspace, file)
+    if names is None:
+        names = in_file(workspace, file, found.symbol)
+    return tuple(f for f in names if f.symbol == found.symbol)
 
 
 def _declared(workspace: Workspace, symbol: Symbol) -> tuple[Span, ...]:

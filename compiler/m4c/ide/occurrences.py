@@ -21,8 +21,8 @@ Kind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """What a name stands for. `scope` tells equal names apart: the mesh, the entity, "Entity.Operation", the file, and
-    of a version "mesh/service"."""
+    """What a name stands for. `scope` tells equal names apart: the mesh, the entity, "Entity.Operation", the file,
+    of a version "mesh/service", and of a label's value "mesh/label"."""
 
     kind: Kind
     name: str

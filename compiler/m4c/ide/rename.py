@@ -20,7 +20,17 @@ from m4c.files import Unreadable, read_text
 from m4c.graph.load import scalar
 from m4c.ide.edits import TextEdit
 from m4c.ide.occurrences import Kind, Occurrence, Symbol
-from m4c.ide.symbols import Found, declarations, everywhere, may_hold, mesh_of, meshes_of_graph, occurrences, symbol_at
+from m4c.ide.symbols import (
+    OF_GRAPHS,
+    Found,
+    declarations,
+    everywhere,
+    may_hold,
+    mesh_of,
+    meshes_of_graph,
+    occurrences,
+    symbol_at,
+)
 from m4c.semantics.values import SCALARS
 from m4c.syntax import words
 from m4c.syntax.items import TOKEN
@@ -35,11 +45,13 @@ WHAT: dict[Kind, str] = {
     "param": "a parameter", "enum": "an enum", "enum value": "a value", "constant": "a constant",
     "variable": "the policy's variable", "state": "a state", "state kind": "a kind of state",
     "condition": "a condition", "version": "a version", "protocol": "a protocol",
+    "label": "a label",
 }  # fmt: skip
 _TYPES: tuple[Kind, ...] = ("entity", "enum", "state kind")
 _BARE: tuple[Kind, ...] = ("constant", "variable", "param", "enum value")  # these stand where quotes make a text
 _IN_EXPRESSIONS: tuple[Kind, ...] = (*_BARE, "state")  # of two of one name, one hides the other
 _ONE_EACH: tuple[Kind, ...] = ("policy", "group", "state", "mesh")  # a second one is a mistake, not the same one
+_ANY_TEXT: tuple[Kind, ...] = ("key", "version", "protocol", "label")  # these may have any name
 _IN_TEMPLATES: tuple[Kind, ...] = ("param", "operation", "condition", "attribute", "enum value", "entity")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.A)
 _YAML_PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
@@ -68,7 +80,7 @@ def prepare_rename(workspace: Workspace, file: str, offset: int) -> Found:
 
 def offered(symbol: Symbol) -> str:
     """A name as people get it to change it: between quotes where `rename` would not take it back without them."""
-    return symbol.name if symbol.kind in ("service", "version", "key", "protocol") else words.name(symbol.name)
+    return symbol.name if symbol.kind in ("service", *_ANY_TEXT) else words.name(symbol.name)
 
 
 def rename(workspace: Workspace, file: str, offset: int, name: str) -> Renaming:
@@ -110,8 +122,6 @@ def _named(workspace: Workspace, file: str, offset: int) -> Found:
     match symbol.kind:
         case "import" | "graph":
             raise Refused("this is the path of a file: rename the file, and the paths to it follow")
-        case "label":
-            raise Refused(f"`{symbol.name}` is a label of the service graph; change it there")
         case "key" if not _travels(workspace, symbol):
             raise Refused(f"`{symbol.name}` is a name of the protocol, which others depend on")
     return found
@@ -145,7 +155,7 @@ def _travels(workspace: Workspace, symbol: Symbol) -> bool:
 def _places(workspace: Workspace, symbol: Symbol) -> list[Found]:
     """Every place of a name."""
     places = list(everywhere(workspace, symbol))
-    if symbol.kind in ("service", "version"):  # meshes may share a graph
+    if symbol.kind in OF_GRAPHS:  # meshes may share a graph
         own = mesh_of(symbol)
         graph = project.graph_file(workspace.db, own)
         others = (m for m in (meshes_of_graph(workspace.db, graph) if graph else ()) if m != own)
@@ -181,7 +191,7 @@ def _checked(kind: Kind, name: str) -> str:
         if text == "outside":
             raise Refused("`outside` is where requests from outside the mesh come from; no service can be named so")
         return text
-    if kind in ("key", "version", "protocol"):
+    if kind in _ANY_TEXT:
         return text
     plain = _NAME.fullmatch(text) is not None
     advice = "" if kind in _BARE else "; between quotes any text is one"
@@ -235,7 +245,7 @@ def _written(workspace: Workspace, place: Found, new: str) -> str:
         return _in_yaml(workspace, place, old, new)
     if old.startswith('"'):
         return words.quoted(new)
-    return words.service(new) if place.symbol.kind in ("service", "version") and not place.value else words.name(new)
+    return words.service(new) if place.symbol.kind in OF_GRAPHS and not place.value else words.name(new)
 
 
 def _in_yaml(workspace: Workspace, place: Found, old: str, new: str) -> str:
@@ -262,7 +272,7 @@ def _in_yaml(workspace: Workspace, place: Found, old: str, new: str) -> str:
 
 def _unread(workspace: Workspace, symbol: Symbol) -> Iterator[tuple[str, int, int]]:
     """Where text that does not parse holds the name: file and offsets."""
-    if symbol.kind in ("constant", "variable", "param", "key", "version", "protocol"):
+    if symbol.kind in ("constant", "variable", "param", *_ANY_TEXT):
         return
     db = workspace.db
     word = re.compile(rf"(?<![\w.-]){re.escape(symbol.name)}(?![\w]|-(?!>))")

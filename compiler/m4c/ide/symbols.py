@@ -103,7 +103,7 @@ def symbol_at(workspace: Workspace, file: str, offset: int) -> Found | None:
 def symbols_at(workspace: Workspace, file: str, offset: int) -> list[Found]:
     """As `symbol_at`, with all that the name stands for: a version may be one of several services."""
     db = workspace.db
-    names = _graph_names(workspace, file)
+    names = graph_names(workspace, file)
     if names is None:
         mesh = project.mesh_of_file(db, file)[0]
         around = [(key, item.start) for key, item in project.keyed(db, file) if item.start <= offset <= item.end]
@@ -130,7 +130,7 @@ def everywhere(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
 def declarations(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
     """Where a symbol comes from: of `everywhere`, the occurrences that declare it, but found without reading all."""
     db = workspace.db
-    for file in project.sources(db) if symbol.kind not in ("service", "version") else ():  # only graphs declare these
+    for file in project.sources(db) if symbol.kind not in OF_GRAPHS else ():  # only graphs declare these
         if not may_hold(workspace.text(file), symbol):
             continue
         for key, start, end in declared(db, file).get(symbol, ()):
@@ -142,13 +142,16 @@ def declarations(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
 # --- graph files ------------------------------------------------------------------------------------------------------
 
 
+OF_GRAPHS: tuple[Kind, ...] = ("service", "version", "label")  # what graph files declare
+
+
 def meshes_of_graph(db: Database, file: str) -> tuple[str, ...]:
     """The meshes whose graph is in a file."""
     return tuple(m for m in project.mesh_names(db) if project.graph_file(db, m) == file)
 
 
 def mesh_of(symbol: Symbol) -> str:
-    """The mesh that a service, or a version of one, is of."""
+    """The mesh that a service, a version of one, a label or a value of one is of."""
     return symbol.scope.partition("/")[0]
 
 
@@ -157,7 +160,7 @@ def _in_graph(workspace: Workspace, symbol: Symbol) -> Iterator[Found]:
     if symbol.kind == "protocol":
         files = [project.graph_file(db, mesh) for mesh in project.mesh_names(db)]
     else:
-        files = [project.graph_file(db, mesh_of(symbol))] if symbol.kind in ("service", "version") else []
+        files = [project.graph_file(db, mesh_of(symbol))] if symbol.kind in OF_GRAPHS else []
     for file in dict.fromkeys(f for f in files if f is not None):
         for start, end, declares in _named_in_graph(db, file).get(_without_mesh(symbol), ()):
             yield Found(symbol, file, "", start, end, declares)
@@ -167,16 +170,20 @@ def _without_mesh(symbol: Symbol) -> Symbol:
     return Symbol(symbol.kind, symbol.name, symbol.scope.partition("/")[2])
 
 
-def _graph_names(workspace: Workspace, file: str) -> Iterator[Found] | None:
+def _in_mesh(symbol: Symbol, mesh: str) -> str:
+    """The scope of what `_named_in_graph` finds, in a mesh."""
+    return "" if symbol.kind == "protocol" else f"{mesh}/{symbol.scope}" if symbol.scope else mesh
+
+
+def graph_names(workspace: Workspace, file: str) -> Iterator[Found] | None:
     """The names in a graph file, as those of the first mesh that it is of; None for another file."""
     if file.endswith(".m4"):
         return None
     mesh = next(iter(meshes_of_graph(workspace.db, file)), None)
     if mesh is None:
         return None
-    scopes = {"service": mesh, "protocol": ""}
     return (
-        Found(Symbol(s.kind, s.name, scopes.get(s.kind, f"{mesh}/{s.scope}")), file, "", start, end, declares)
+        Found(Symbol(s.kind, s.name, _in_mesh(s, mesh)), file, "", start, end, declares)
         for s, places in _named_in_graph(workspace.db, file).items()
         for start, end, declares in places
     )
@@ -184,8 +191,9 @@ def _graph_names(workspace: Workspace, file: str) -> Iterator[Found] | None:
 
 @query
 def _named_in_graph(db: Database, file: str) -> dict[Symbol, tuple[tuple[int, int, bool], ...]]:
-    """Where a graph file names each service, version and protocol, and whether that declares it; first where it does.
-    The scope of a version is its service alone here, for several meshes may share a graph."""
+    """Where a graph file names each service, version, protocol and label, and whether that declares it; first where it
+    does. The scope of a version is its service alone here, and that of a label's value the label, for several meshes
+    may share a graph."""
     loaded = project.graph(db, file)
     found: dict[Symbol, list[tuple[int, int, bool]]] = {}
 
@@ -200,4 +208,8 @@ def _named_in_graph(db: Database, file: str) -> dict[Symbol, tuple[tuple[int, in
             add(Symbol("version", version, service), place, True)
         for _, protocol, place in loaded.protocols_at:
             add(Symbol("protocol", protocol), place, False)
+        for label, place in loaded.labels_at:
+            add(Symbol("label", label), place, True)
+        for label, value, place in loaded.values_at:
+            add(Symbol("label", value, label), place, True)
     return {symbol: tuple(at) for symbol, at in found.items()}
