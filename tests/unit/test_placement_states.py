@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import product
 from pathlib import Path
@@ -112,6 +113,29 @@ def test_who_asks_stands_before_who_reads(tmp_path: Path) -> None:
 def test_a_question_is_asked_once_for_several_operations(tmp_path: Path) -> None:
     policies = "policy a (HttpRequest r) on * -> db when !slow.Take() { r.DropRequest(429); lost.Increment(); }"
     assert [r["operation"] for r in rules(load(tmp_path, policies))].count("Take") == 1
+
+
+@pytest.mark.parametrize(("of", "asked"), [("m", ["a 0", "a 1"]), ("other", [])])
+def test_where_nothing_passes_a_state_is_asked_only_for_a_mark_that_is_read(
+    tmp_path: Path, of: str, asked: list[str]
+) -> None:
+    """What is told along a path is told however a request ends, so what that depends on has to be known."""
+    policies = f"""
+        policy a (HttpRequest r) on web -> api {{
+            if (fast.Take() && !slow.Take()) {{ r.Mark("m"); }} else {{ hits.Increment(); }}
+        }}
+        policy b (HttpRequest r) on web -> api when slow.Take() {{ r.DropRequest(); }}
+        policy c (HttpRequest r) on * -> api -> db when r.mark["{of}"] {{ r.DropRequest(); }}
+        policy d (TcpConnection c) on web -> api {{ c.DropConnection(); }}"""
+    program = load(tmp_path, policies)
+    made = plan(program)
+    assert made.unenforceable == ()
+    sites = [s for e in elements(program, made) for s in e["sites"] if s["callee"] == "api"]
+    found = [r for s in sites for r in s["rules"]]
+    assert [r["asks"]["asked"] for r in found if r["asks"]] == asked
+    assert [r["operation"] for r in found if not r["asks"]] == ["Mark"] * (of == "m") + ["DropConnection"]
+    whens = json.dumps([r["when"] for r in found])
+    assert whens.count('"kind": "state"') == 3 * (of == "m")  # "a 1" asks if "a 0" says yes, and the mark reads both
 
 
 @pytest.mark.parametrize(

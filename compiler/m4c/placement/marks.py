@@ -248,11 +248,20 @@ def needed(patterns: Patterns, rules: Sequence[Rule]) -> frozenset[int]:
 def without_idle(
     patterns: Patterns, rules: tuple[Rule, ...], orders: tuple[Order, ...]
 ) -> tuple[tuple[Rule, ...], tuple[Order, ...]]:
-    """The rules but for those that write marks and are not needed."""
+    """The rules but for those that write marks and are not needed; and for those that ask a state only for them."""
     if not any(rule.marks for rule in rules):
         return rules, orders
     kept = needed(patterns, rules)
-    return without(rules, orders, {i for i, r in enumerate(rules) if _only_marks(r)} - kept)
+    gone = {i for i, r in enumerate(rules) if _only_marks(r)} - kept
+    asking = {i for i, rule in enumerate(rules) if rule.only_read}
+    while asking:  # one may be read by another
+        read = {(rule.hop, atom) for i, rule in enumerate(rules) if i not in gone for atom in rule.reads}
+        unread = {i for i in asking if (rules[i].hop, rules[i].asks) not in read}
+        if not unread:
+            break
+        asking -= unread
+        gone |= unread
+    return without(rules, orders, gone)
 
 
 def without(

@@ -13,7 +13,7 @@ from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations
 
 from m4c.paths.callpath import Hop, Version
 from m4c.paths.product import Situation, TooManyStates
@@ -27,6 +27,7 @@ from m4c.semantics.effects import Orders, orders
 from m4c.semantics.model import (
     FALSE,
     STATE,
+    Atom,
     AttrKey,
     Cond,
     Default,
@@ -40,6 +41,7 @@ from m4c.semantics.model import (
     Write,
     all_of,
     any_of,
+    atoms,
     negate,
 )
 from m4c.semantics.values import show
@@ -69,6 +71,7 @@ class _Wanted:
     carries: tuple[Source, ...] = ()
     asks: StateAtom | None = None
     per: AttrKey | None = None  # what the state that it asks or changes is kept for each value of
+    only_read: bool = False  # it asks for the sake of those that read the answer alone
 
     @property
     def counts(self) -> bool:
@@ -183,14 +186,14 @@ class Resolver:
             if not here.idle(policy.entity, call.writes):
                 source = Source(policy.name, call.index)
                 wanted += self._bounded(here.hop, source, partial(self._of_call, here, policy, call, source))
-        for policy, pattern in here.policies if self.program.states else ():
-            for atom, call, when in here.asked(policy, pattern) if not here.idle(policy.entity) else ():
-                source = Source(policy.name, call.index)
-                wanted += self._bounded(here.hop, source, partial(self._of_state, here, policy, source, atom, when))
+        unwritten: list[_Wanted] = []
         for index, default, pattern in here.defaults:
             if not here.idle(default.attr.entity, (Write(default.attr, default.value),)):
                 source = default_source(index, default)
-                wanted += self._bounded(here.hop, source, partial(self._of_default, here, index, default, pattern))
+                unwritten += self._bounded(here.hop, source, partial(self._of_default, here, index, default, pattern))
+        if self.program.states:
+            wanted += self._asking(here, [each.when for each in (*wanted, *unwritten)])
+        wanted += unwritten
         if len(wanted) > 1:
             wanted = self._apart(here.hop, self._fold(here.hop, wanted))
         rules: list[Rule] = []
@@ -203,7 +206,7 @@ class Resolver:
             said = (here.hop, w.entity, w.operation, w.args, w.writes, terminal, shows, w.side, w.sources, w.carries)
             sealed = tuple(o for o in sealing if o != w.operation)
             marks = written(self.program, w.writes)
-            rules.append(Rule(*said, patterns, cases, w.asks, both_ends, sealed, w.per, marks))
+            rules.append(Rule(*said, patterns, cases, w.asks, both_ends, sealed, w.per, w.only_read, marks))
         if len(rules) < 2:
             return rules, []
         meet = partial(self._meet, here.hop)
@@ -270,7 +273,9 @@ class Resolver:
             per=self._per(policy, call.entity.removeprefix(STATE)) if call.entity.startswith(STATE) else None,
         )
 
-    def _of_state(self, here: AtHop, policy: Policy, source: Source, atom: StateAtom, when: Cond) -> _Wanted | None:
+    def _of_state(
+        self, here: AtHop, policy: Policy, source: Source, atom: StateAtom, when: Cond, idle: bool
+    ) -> _Wanted | None:
         """A condition of a state, as what asks it."""
         if not self.possible(here.hop, when):
             return None
@@ -278,7 +283,25 @@ class Resolver:
         params = self.program.entities[state.kind].conditions[atom.condition].params
         asked = Operation(state.kind, atom.condition, params)
         per = self._per(policy, atom.state)
-        return _Wanted(when, policy.entity, asked, atom.args, (), policy.side, (source,), asks=atom, per=per)
+        sources = (source,)
+        return _Wanted(when, policy.entity, asked, atom.args, (), policy.side, sources, (), atom, per, only_read=idle)
+
+    def _asking(self, here: AtHop, reading: list[Cond]) -> list[_Wanted]:
+        """What asks states: for policies that are not idle here, and for others as far as conditions read it."""
+        asked = [(p, here.idle(p.entity), *each) for p, pattern in here.policies for each in here.asked(p, pattern)]
+        reading += [when for _, idle, _, _, when in asked if not idle]
+        read: set[Atom | StateAtom] = set()
+        while reading:  # whether one is asked may depend on the answer of another
+            found = set(chain.from_iterable(map(atoms, reading))) - read
+            read |= found
+            reading = [when for _, idle, atom, _, when in asked if idle and atom in found]
+        out: list[_Wanted] = []
+        for policy, idle, atom, call, when in asked:
+            if not idle or atom in read:
+                source = Source(policy.name, call.index)
+                make = partial(self._of_state, here, policy, source, atom, when, idle)
+                out += self._bounded(here.hop, source, make)
+        return out
 
     def _per(self, policy: Policy, name: str) -> AttrKey | None:
         """What a state is kept for each value of."""

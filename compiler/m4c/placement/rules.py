@@ -131,6 +131,7 @@ class Rule:
     both_ends: bool = False  # the same dataplane runs it at both ends of the hop
     sealing: tuple[Operation, ...] = ()  # those of its hop, of other rules, that run at both ends
     per: AttrKey | None = None  # the state that it asks or changes is one for each value of this
+    only_read: bool = False  # it asks for the sake of those that read the answer alone: nothing passes the hop
     marks: tuple[Write, ...] = ()  # what it writes that travels: it runs where the tag is updated on its hop
 
     @property
