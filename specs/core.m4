@@ -40,6 +40,8 @@ entity TcpConnection {
     operation SetConnectTimeout(limit: duration) at egress writes connect_timeout = limit;
 
     /// Holds so many connections at most; a request that would need one more waits for one.
+    /// A request keeps its connection until it is answered: on a path that passes the hop more often, it waits for
+    /// itself.
     operation SetMaxConnections(count: int) at egress writes max_connections = count;
 }
 

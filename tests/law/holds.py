@@ -28,6 +28,7 @@ from tests.law.worlds import World, sound
 
 LONGEST = 6  # services of a path that is tried
 MOST = 200  # requests to one deployment
+CONNECTIONS = "max_connections"
 PATIENCE = 10.0  # seconds for which a request is let wait, to see that its caller does not
 
 
@@ -72,8 +73,9 @@ def hold(world: World, base_port: int, tried: Tried, most: int = MOST) -> None:
 def _todo(program: Program, world: World, most: int) -> list[tuple[CallPath, Request]]:
     """What to send, from each version that can begin a path: what the program suggests, and the requests of the world.
 
-    Left out is what one answer of each state does not decide. Of requests whose answers are late there is one, as they
-    take long. What a service sends itself pretends nothing. Of long ways round a cycle the first ones tell all.
+    Left out is what one answer of each state does not decide, and what waits for itself. Of requests whose answers are
+    late there is one, as they take long. What a service sends itself pretends nothing. Of long ways round a cycle the
+    first ones tell all.
     """
     suggested = [(path, r) for path, r in requests(program) if len(path.services) <= LONGEST]
     paths = list(dict.fromkeys(path for path, _ in suggested))
@@ -81,8 +83,11 @@ def _todo(program: Program, world: World, most: int) -> list[tuple[CallPath, Req
     todo = [(path, r) for path, r in suggested if not r.delay] + late[-1:]
     todo += [(path, request) for path in paths for request in world.requests]
     asking = {path for path in paths if any(_asks(program, prefix) for prefix in path.prefixes())}
+    waiting = {path for path in paths if _waits_for_itself(program, path)}
     out: dict[tuple[CallPath, Request], None] = {}
     for path, request in todo:
+        if path in waiting:
+            continue
         if path in asking and (request.repeats > 1 or not asked_at_most_once(program, path)):
             continue
         versions = program.graph.services[path.services[0]].versions
@@ -91,6 +96,17 @@ def _todo(program: Program, world: World, most: int) -> list[tuple[CallPath, Req
             out[begins, request if path.outside else replace(request, forged="")] = None
     step = len(out) // most + 1
     return [each for number, each in enumerate(out) if number % step == 0 or each[1].delay]
+
+
+def _waits_for_itself(program: Program, path: CallPath) -> bool:
+    """Whether the requests of a path need more connections between two services at a time than they may have: one that
+    waits for its answer keeps its connection."""
+    found = trace(program, path, Request().values(), ENTITY)
+    for result, times in ((r, sum(other.hop == r.hop for other in found.hops)) for r in found.hops):
+        limits = (c.value(CONNECTIONS) for c in result.carriers)
+        if any(isinstance(limit, int) and limit < times for limit in limits):
+            return True
+    return False
 
 
 def _asks(program: Program, path: CallPath) -> bool:
@@ -107,7 +123,8 @@ def _note(
     for prefix, hop, found in zip_longest(row.path.prefixes(), happened.hops, passed):
         if hop is None:
             break
-        back = () if found is None else found.answers[:1]
+        late = request.delay > 0 and prefix == row.path  # nobody waits for this answer
+        back = () if found is None or late else found.answers[:1]
         places.note(tried, prefix, (hop, *hop.carriers, *back), request.repeats)
         for result in (hop, *back):
             for attr, value in result.writes.items():
