@@ -313,6 +313,10 @@ class World:
         alive = {n for key in self.matching_of.values() for n in key[0]}  # type: ignore[attr-defined]
         return set(self.policies) - alive
 
+    def dead_defaults(self) -> set[int]:
+        alive = {i for key in self.matching_of.values() for i in key[1]}  # type: ignore[attr-defined]
+        return set(range(len(self.program.mesh.defaults))) - alive
+
     def constant_conditions(self) -> dict[str, set[str]]:
         """For each policy whose pattern matches somewhere: "when never" or "when always"; for each `if` that is reached
         "if 0 never" and so on."""

@@ -115,7 +115,11 @@ def is_far(program: Program, pattern: Pattern) -> bool:
 def test_what_never_happens_is_found(program: Program):
     problems, world = analyse(program), tried(program)
     far = {name for name in world.dead_paths() if is_far(program, world.policies[name].pattern)}
-    assert {p.policies[0] for p in of(problems, "dead-path")} == world.dead_paths() - far
+    assert {p.policies[0] for p in of(problems, "dead-path") if p.policies} == world.dead_paths() - far
+    nowhere = [d for i in world.dead_defaults() if not is_far(program, (d := program.mesh.defaults[i]).pattern)]
+    told = [p.message for p in of(problems, "dead-path") if not p.policies]
+    assert {m.split("this default of `")[1].split("`, so")[0] for m in told} == {str(d.attr) for d in nowhere}
+    assert len(told) == len(nowhere)
     dead: dict[str, set[str]] = {}
     for p in of(problems, "dead-condition"):
         assert p.policies

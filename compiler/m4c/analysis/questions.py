@@ -20,6 +20,7 @@ from m4c.analysis.near import Near, Row, row_of
 from m4c.analysis.ontheway import OnTheWay
 from m4c.analysis.reachability import (
     dead_conditions,
+    dead_default,
     dead_paths,
     defaults_out_of_domain,
     is_simple,
@@ -85,7 +86,6 @@ class Questions:
         self.states: dict[str, Problems] = {}
         self.of_role = {kind: OnTheWay() for kind in ROLES}
         self.defaults: dict[AttrKey, Problems] = {}
-        self.of_mesh: Problems = tuple(defaults_out_of_domain(program))
         self.empty = replace(program, policies=())
         defaults = program.mesh.defaults
         self.contested = {a.attr for a in defaults if any(a.attr == b.attr and a.value != b.value for b in defaults)}
@@ -93,6 +93,8 @@ class Questions:
         self._about: dict[str, Program] = {}
         self._grounds: dict[int, Ground] = {}
         self._scenery: dict[str, Scenery] = {}
+        dead = (p for d in defaults for p in dead_default(self._effects({}, d.attr.entity), d))
+        self.of_mesh: Problems = (*defaults_out_of_domain(program), *dead)
 
     def tidy(self) -> None:
         """Forgets what is known of conditions and patterns if most of it is of policies that are gone."""

@@ -17,6 +17,7 @@ from m4c.semantics.model import (
     Attribute,
     AttrKey,
     Cond,
+    Default,
     GroupOf,
     Labelled,
     Named,
@@ -45,13 +46,27 @@ FEW = 32  # comparisons of a policy that are no matter, whatever they are
 
 def dead_paths(effects: Effects, policy: Policy) -> Iterator[Problem]:
     """`dead-path`: no call path of the graph matches the pattern, so the policy never fires."""
-    if effects.ends(policy.pattern):
-        return
-    near = nearest_pattern(effects, policy.pattern)
-    why = _why_dead(effects.program.graph, policy.pattern)
+    if not effects.ends(policy.pattern):
+        message = f"no call path of the graph matches the pattern of `{policy.name}`, so it never fires"
+        message += _about_dead(effects, policy.pattern)
+        yield Problem("dead-path", message, policy.pattern_place, policies=(policy.name,))
+
+
+def dead_default(effects: Effects, default: Default) -> Iterator[Problem]:
+    """`dead-path`, for a default of the mesh: it applies nowhere."""
+    if not effects.ends(default.pattern):
+        message = (
+            f"no call path of the graph matches the pattern of this default of `{default.attr}`, so it never applies"
+        )
+        message += _about_dead(effects, default.pattern)
+        yield Problem("dead-path", message, default.place)
+
+
+def _about_dead(effects: Effects, pattern: Pattern) -> str:
+    """Why a pattern matches nothing, and which one would match."""
+    near = nearest_pattern(effects, pattern)
     hint = f"; `{pattern_text(near)}` would match" if near is not None else ""
-    message = f"no call path of the graph matches the pattern of `{policy.name}`, so it never fires{why}{hint}"
-    yield Problem("dead-path", message, policy.pattern_place, policies=(policy.name,))
+    return _why_dead(effects.program.graph, pattern) + hint
 
 
 def _why_dead(graph: Graph, pattern: Pattern) -> str:

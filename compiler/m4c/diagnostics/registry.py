@@ -116,7 +116,8 @@ RULES: dict[str, Rule] = {
             "dead-path",
             "No call path matches the pattern",
             _W,
-            "The graph has no such path, so the policy never fires. A policy that should protect something does not.",
+            "The graph has no such path, so the policy never fires, or the mesh's default never applies. One that "
+            "should protect something does not.",
             "Correct the pattern, or the graph.",
             unnecessary=True,
         ),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from m4c import project
+from m4c.analysis.effects import Effects
 from m4c.analysis.reachability import nearest_pattern, pattern_text
-from m4c.fixes.scene import Scene
+from m4c.fixes.scene import Scene, effects_of
 from m4c.fixes.surgery import Piece, Source, indented
+from m4c.semantics.model import Pattern
 from m4c.semantics.problems import Edit, Fix
 from m4c.syntax import tree as t
 
@@ -15,14 +18,35 @@ def dead_path(scene: Scene) -> Iterator[Fix]:
     """The nearest pattern that matches, or no such policy. Either makes the mesh do something else than it does now, or
     than the author wants, so neither is made unasked."""
     effects, source, decl = scene.effects, scene.source, scene.decl
+    if isinstance(decl, t.MeshDecl):
+        yield from _dead_default(scene, decl)
     if effects is None or source is None or not isinstance(decl, t.PolicyDecl):
         return
     policy = effects.policies[scene.problem.policies[0]]
-    near = nearest_pattern(effects, policy.pattern)
-    if near is not None and not any(decl.pattern.start <= c.start < decl.pattern.end for c in source.comments):
-        edit = source.edit(decl.pattern.start, decl.pattern.end, pattern_text(near))
-        yield Fix(f"Change the pattern to `{pattern_text(near)}`", (edit,), by_hand=True)
+    yield from _nearest(effects, source, decl.pattern, policy.pattern)
     yield Fix(f"Remove `{policy.name}`", scene.removed(policy.name), by_hand=True)
+
+
+def _dead_default(scene: Scene, decl: t.MeshDecl) -> Iterator[Fix]:
+    """The same for a default of the mesh."""
+    source, place = scene.source, scene.problem.place
+    checked = project.mesh(scene.db, decl.name.text)
+    node = next((d for d in decl.defaults if d.start == place.start), None)
+    default = next((d for d in checked.mesh.defaults if d.place == place), None) if checked is not None else None
+    if source is None or node is None or default is None:
+        return
+    effects = effects_of(scene.db, decl.name.text, default.attr.entity)
+    if effects is not None:
+        yield from _nearest(effects, source, node.pattern, default.pattern)
+    yield Fix("Remove this default", source.cut_statement(node.start, node.end), by_hand=True)
+
+
+def _nearest(effects: Effects, source: Source, node: t.PatternNode, pattern: Pattern) -> Iterator[Fix]:
+    """The nearest pattern that matches, if there is no comment in the one that is there."""
+    near = nearest_pattern(effects, pattern)
+    if near is not None and not any(node.start <= c.start < node.end for c in source.comments):
+        edit = source.edit(node.start, node.end, pattern_text(near))
+        yield Fix(f"Change the pattern to `{pattern_text(near)}`", (edit,), by_hand=True)
 
 
 def redundant(scene: Scene) -> Iterator[Fix]:

@@ -12,12 +12,10 @@ from m4c.syntax import words
 _FEW = 6  # values that are listed where none is near
 
 
-def unknown_labels(
-    pattern: t.PatternNode, labels: Mapping[str, frozenset[str]], scope: Scope, told_dead: bool
-) -> Iterator[Problem]:
-    """`unknown-label`. `labels`: the values of each label that services have. `told_dead`: that no call path matches is
-    told elsewhere, with the label that is why; so nothing is said of a step that would match nothing."""
-    if told_dead and any(not step.star and _empty(step.one, labels) for step in pattern.steps):
+def unknown_labels(pattern: t.PatternNode, labels: Mapping[str, frozenset[str]], scope: Scope) -> Iterator[Problem]:
+    """`unknown-label`. `labels`: the values of each label that services have. Where a step matches nothing for want of
+    one, no call path matches the pattern, and `dead-path` says so with the label; it is not told twice."""
+    if any(not step.star and _empty(step.one, labels) for step in pattern.steps):
         return
     for step in pattern.steps:
         for key, value in _labels(step.one):

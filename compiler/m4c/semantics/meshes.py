@@ -112,7 +112,7 @@ def _default(node: t.MeshDefault, schema: Schema, scope: Scope, names: Names) ->
         key_exists(attribute, node.key, scope, names.services)
     pattern = check_pattern(node.pattern, scope, names)
     if names.services is not None:
-        scope.remarks += unknown_labels(node.pattern, names.labels, scope, told_dead=False)
+        scope.remarks += unknown_labels(node.pattern, names.labels, scope)
     value = constant_of(node.value, attribute.type, schema, scope, names.services)
     if value is None or len(scope.problems) > before:
         return None

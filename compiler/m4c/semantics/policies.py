@@ -76,7 +76,7 @@ def check_policy(decl: t.PolicyDecl, file: str, key: str, schema: Schema, names:
         scope.problems.append(unknown("entity", decl.entity.text, known_entities, scope.at(decl.entity)))
     pattern = check_pattern(decl.pattern, scope, names)
     if names.services is not None:
-        scope.remarks += unknown_labels(decl.pattern, names.labels, scope, told_dead=True)
+        scope.remarks += unknown_labels(decl.pattern, names.labels, scope)
     if entity is not None and entity.connection:
         connection_pattern(entity, decl.pattern, scope)
     side = _side(decl, scope)
