@@ -159,6 +159,8 @@ def duplicate_name(scene: Scene) -> Iterator[Fix]:
         elif any(g.start == place.start for g in decl.graphs):
             edits = source.cut_statement(source.before(place.start).start, source.after(place.end).end)
             yield Fix("Remove the second graph", edits, by_hand=True)
+        else:
+            yield from _twice_in_mesh(source, decl, place)
     elif isinstance(decl, t.PolicyDecl):
         sides = [s for s in decl.sides if s.start == place.start]
         if sides:
@@ -170,6 +172,24 @@ def duplicate_name(scene: Scene) -> Iterator[Fix]:
                 if argument.start == place.start:
                     edits = source.remove_listed(name.start if name else argument.start, argument.end)
                     yield Fix("Remove the second value", edits, by_hand=True)
+
+
+def _twice_in_mesh(source: Source, decl: t.MeshDecl, place: Place) -> Iterator[Fix]:
+    """The second one goes. Of two costs only the author knows which one is meant."""
+    entries: list[t.Name | t.Str] = [*decl.dataplanes, *decl.propagate]
+    entries += [member for _, members in decl.groups for member in members]
+    if any(entry.start == place.start for entry in entries):
+        text = source.text[place.start : place.end]
+        yield Fix(f"Leave out the second `{text}`", source.remove_listed(place.start, place.end))
+        return
+    clauses = [*((s, "place") for s, _, _ in decl.places), *((d, "cost") for d, _, _ in decl.costs)]
+    for name, word in clauses:
+        if name.start == place.start:
+            end = source.after(name.end)
+            while end.text not in (";", ""):
+                end = source.after(end.end)
+            edits = source.cut_statement(source.before(name.start).start, end.end)
+            yield Fix(f"Remove the second `{word}`", edits, by_hand=word == "cost")
 
 
 def _renaming(source: Source, name: t.Name, taken: set[str]) -> Fix:

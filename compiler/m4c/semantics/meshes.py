@@ -49,6 +49,7 @@ def check_mesh(decl: t.MeshDecl, file: str, key: str, schema: Schema, names: Nam
     if not decl.dataplanes:
         message = f"mesh `{decl.name.text}` names no dataplane (`dataplanes …;`), so nothing can run its policies"
         scope.report("missing-declaration", message, decl.name, about="dataplanes")
+    _said_twice(decl, scope)
     dataplanes: list[str] = []
     for name in decl.dataplanes:
         if name.text not in schema.dataplanes:
@@ -85,6 +86,22 @@ def check_mesh(decl: t.MeshDecl, file: str, key: str, schema: Schema, names: Nam
         place=scope.at(decl.name),
     )
     return CheckedMesh(mesh, (*scope.problems, *scope.remarks), len(defaults) == len(decl.defaults))
+
+
+def _said_twice(decl: t.MeshDecl, scope: Scope) -> None:
+    """Entries of the mesh's clauses that are there already, and second costs of one dataplane at one service."""
+    said: list[tuple[str, tuple[str, ...], t.Name | t.Str]] = [
+        *((f"dataplane `{d.text}`", ("dataplane", d.text), d) for d in decl.dataplanes),
+        *((f"header `{h.text}`", ("header", h.text.lower()), h) for h in decl.propagate),
+        *((f"`{m.text}`", ("member", str(g.start), m.text), m) for g, members in decl.groups for m in members),
+        *((f"`place {s.text} {kind} {d.text}`", ("place", s.text, kind, d.text), s) for s, kind, d in decl.places),
+        *((f"the cost of `{d.text}` on `{s.text}`", ("cost", d.text, s.text), d) for d, s, _ in decl.costs),
+    ]
+    first: dict[tuple[str, ...], t.Name | t.Str] = {}
+    for what, key, node in said:
+        if first.setdefault(key, node) is not node:
+            related = (Related(scope.at(first[key]), "the first one"),)
+            scope.problems.append(Problem("duplicate-name", f"{what} is there twice", scope.at(node), related))
 
 
 def _dataplane(name: t.Name, dataplanes: list[str], scope: Scope) -> None:
