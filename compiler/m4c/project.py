@@ -235,11 +235,7 @@ def _names(db: Database, mesh: str | None) -> Names:
     found = mesh_graph(db, mesh) if mesh is not None else None
     services = frozenset(found.services) if found is not None else None
     versions = {n: s.versions for n, s in found.services.items()} if found else {}
-    labels: dict[str, frozenset[str]] = {}
-    for service in found.services.values() if found else ():
-        for key, value in service.labels:
-            labels[key] = labels.get(key, frozenset()) | {value}
-    return Names(groups, services, versions, {}, states(db, mesh), labels)
+    return Names(groups, services, versions, {}, states(db, mesh), found.labels() if found else {})
 
 
 @query

@@ -9,9 +9,11 @@ from m4c.analysis.effects import Effects
 from m4c.analysis.reachability import nearest_pattern, pattern_text
 from m4c.fixes.scene import Scene, effects_of
 from m4c.fixes.surgery import Piece, Source, indented
-from m4c.semantics.model import Pattern
+from m4c.semantics.labels import labels_in, nearest_label
+from m4c.semantics.model import Labelled, NotOne, One, OneOf, Pattern, Step
 from m4c.semantics.problems import Edit, Fix
 from m4c.syntax import tree as t
+from m4c.syntax import words
 
 
 def dead_path(scene: Scene) -> Iterator[Fix]:
@@ -42,11 +44,37 @@ def _dead_default(scene: Scene, decl: t.MeshDecl) -> Iterator[Fix]:
 
 
 def _nearest(effects: Effects, source: Source, node: t.PatternNode, pattern: Pattern) -> Iterator[Fix]:
-    """The nearest pattern that matches, if there is no comment in the one that is there."""
+    """The labels that were most likely meant, and the nearest pattern that matches, if there is no comment in the one
+    that is there."""
+    labels = effects.program.graph.labels()
+    for key, value in (label for step in node.steps for label in labels_in(step.one)):
+        old, new = (key.text, value.text), nearest_label(key.text, value.text, labels)
+        if old[1] in labels.get(old[0], ()) or new is None or not effects.ends(_relabelled(pattern, old, new)):
+            continue
+        wrong, name = (key, new[0]) if new[0] != old[0] else (value, new[1])
+        edit = source.edit(wrong.start, wrong.end, words.service(name))
+        yield Fix(f"Change to `{name}`", (edit,), by_hand=True)
     near = nearest_pattern(effects, pattern)
     if near is not None and not any(node.start <= c.start < node.end for c in source.comments):
         edit = source.edit(node.start, node.end, pattern_text(near))
         yield Fix(f"Change the pattern to `{pattern_text(near)}`", (edit,), by_hand=True)
+
+
+def _relabelled(pattern: Pattern, old: tuple[str, str], new: tuple[str, str]) -> Pattern:
+    """A pattern that asks for another label."""
+
+    def one(x: One) -> One:
+        match x:
+            case Labelled(labels):
+                return Labelled(tuple(new if label == old else label for label in labels))
+            case OneOf(parts):
+                return OneOf(tuple(map(one, parts)))
+            case NotOne(inner):
+                return NotOne(one(inner))
+            case _:
+                return x
+
+    return Pattern(tuple(Step(one(s.one), s.star) for s in pattern.steps), pattern.outside)
 
 
 def redundant(scene: Scene) -> Iterator[Fix]:

@@ -18,20 +18,30 @@ def unknown_labels(pattern: t.PatternNode, labels: Mapping[str, frozenset[str]],
     if any(not step.star and _empty(step.one, labels) for step in pattern.steps):
         return
     for step in pattern.steps:
-        for key, value in _labels(step.one):
+        for key, value in labels_in(step.one):
             if value.text not in labels.get(key.text, ()):
                 yield _problem(key, value, labels, scope)
 
 
-def _labels(one: t.POne) -> Iterator[tuple[t.Name, t.Name]]:
+def nearest_label(key: str, value: str, labels: Mapping[str, frozenset[str]]) -> tuple[str, str] | None:
+    """The label that one which no service has was most likely meant to be: with another value, or of another key."""
+    if key in labels:
+        near = nearest(value, labels[key])
+        return None if near is None else (key, near)
+    near = nearest(key, labels)
+    return None if near is None else (near, value)
+
+
+def labels_in(one: t.POne) -> Iterator[tuple[t.Name, t.Name]]:
+    """The labels that a step asks for, each with its value."""
     match one:
         case t.PLabels(labels=labels):
             yield from labels
         case t.PAlt(of=parts):
             for part in parts:
-                yield from _labels(part)
+                yield from labels_in(part)
         case t.PNot(of=inner):
-            yield from _labels(inner)
+            yield from labels_in(inner)
 
 
 def _empty(one: t.POne, labels: Mapping[str, frozenset[str]]) -> bool:
@@ -48,7 +58,8 @@ def _empty(one: t.POne, labels: Mapping[str, frozenset[str]]) -> bool:
 def _problem(key: t.Name, value: t.Name, labels: Mapping[str, frozenset[str]], scope: Scope) -> Problem:
     known = labels.get(key.text)
     wrong, there = (key, frozenset(labels)) if known is None else (value, known)
-    near = nearest(wrong.text, there)
+    label = nearest_label(key.text, value.text, labels)
+    near = None if label is None else label[known is not None]
     if near is not None:
         hint = f"; did you mean `{near}`?"
     elif 0 < len(there) <= _FEW:

@@ -45,5 +45,13 @@ class Graph:
             found[call.callee] += call.rps or 0.0
         return found
 
+    def labels(self) -> dict[str, frozenset[str]]:
+        """The labels that services have, each with its values."""
+        found: dict[str, set[str]] = {}
+        for service in self.services.values():
+            for key, value in service.labels:
+                found.setdefault(key, set()).add(value)
+        return {key: frozenset(values) for key, values in found.items()}
+
     def callees(self, service: str) -> list[str]:
         return [c.callee for c in self.calls if c.caller == service]
