@@ -112,6 +112,7 @@ def site(side: str, peer: str, rules: list[dict[str, Any]], *, service: str = "c
         "rules": rules,
         "answers": [],
         "tags": None,
+        "sealed": False,
         **more,
     }
 

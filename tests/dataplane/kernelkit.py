@@ -93,6 +93,7 @@ def egress(callee: str, rules: Iterable[dict[str, Any]], tags: dict[str, Any] | 
         "versions": [],
         "rules": list(rules),
         "tags": tags,
+        "sealed": False,
     }
 
 

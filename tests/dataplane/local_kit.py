@@ -66,6 +66,7 @@ def build(out: Path, elements: Sequence[tuple[str, str]], rules: Rules, base_por
                     "rules": here.get("rules", []),
                     "answers": [],
                     "tags": here.get("tags"),
+                    "sealed": False,
                 }
             )
         element = {

@@ -49,16 +49,16 @@ PROVEN = EVERYWHERE + "policy proven (TcpConnection c) on ? -> cart { c.RequireI
 OK = b"GET / HTTP/1.1\r\nhost: cart\r\nconnection: close\r\n\r\n"
 
 
-def write(folder: Path, policies: str, graph: str = GRAPH) -> Path:
+def write(folder: Path, policies: str, graph: str = GRAPH, mesh: str = MESH) -> Path:
     folder.mkdir()
     (folder / "graph.yaml").write_text(graph)
-    (folder / "shop.m4").write_text(MESH + policies)
+    (folder / "shop.m4").write_text(mesh + policies)
     return folder
 
 
-def built(folder: Path, policies: str, base: int, graph: str = GRAPH) -> Path:
+def built(folder: Path, policies: str, base: int, graph: str = GRAPH, mesh: str = MESH) -> Path:
     """What `m4 build` makes of some policies."""
-    command = [str(Path(sys.executable).with_name("m4")), "build", str(write(folder, policies, graph))]
+    command = [str(Path(sys.executable).with_name("m4")), "build", str(write(folder, policies, graph, mesh))]
     done = subprocess.run(
         [*command, "-o", str(folder / "out"), "--base-port", str(base)], capture_output=True, text=True, check=False
     )
@@ -177,6 +177,35 @@ def test_an_edit_that_asks_for_identities_loses_no_request(tmp_path: Path, state
     after = local.status(state)
     assert after is not None
     assert [p["pid"] for p in after["processes"]] == [p["pid"] for p in before["processes"]]
+
+
+@pytest.mark.skipif(bool(unavailable(["ebpf"])), reason="this kernel does not run the programs")
+def test_the_kernel_beside_an_envoy_lets_alone_what_that_encrypts(tmp_path: Path, state: Path) -> None:
+    """A program at a service sees all of its connections, those of its proxy too, and judges those that it can read."""
+    limited = f"""{EVERYWHERE}
+        state TokenBucket once(rate: 1/h, burst: 1);
+        policy limited (HttpRequest r) on web -> db when once.Take() {{ r.DropRequest(429); }}
+        """
+    proof = "policy proven (TcpConnection c) on ? -> cart { c.RequireIdentity(); }\n"
+    both, base = MESH.replace("envoy", "ebpf, envoy"), free_base()
+    plain, proven = (
+        built(tmp_path / name, text, base, mesh=both)
+        for name, text in (("plain", limited), ("proven", limited + proof))
+    )
+    deployment = local.deploy(proven, state)
+    assert ("ebpf", "web") in {(e.dataplane, e.service) for e in deployment.built.elements}
+
+    def status(callee: str) -> int | None:
+        return client.send(deployment, ("web", callee), outside=True).hops[-1].status
+
+    assert [status("cart"), status("cart"), status("db"), status("db"), status("cart")] == [200, 200, 429, 200, 200]
+    (address,) = deployment.built.services["web"]["dial"]["cart"]
+    local.deploy(plain, state)
+    with Load(address) as load:
+        local.deploy(proven, state)
+        load.wait_for(3)
+    assert not load.failures
+    assert {status for _, status, _ in load.seen} == {200}
 
 
 # --- single Envoys ----------------------------------------------------------------------------------------------------

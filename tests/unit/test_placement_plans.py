@@ -189,6 +189,7 @@ def test_a_default_is_the_refusal_of_everything_else(load):
         ],
         "answers": [],
         "tags": None,
+        "sealed": False,
     }
 
 

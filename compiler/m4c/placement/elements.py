@@ -50,6 +50,7 @@ def elements(program: Program, plan: Plan) -> tuple[dict[str, Json], ...]:
     for number, run in enumerate(plan.runs, start=1):
         for p in run.positions:
             runs_at.setdefault((p.at.service, p.at.dataplane, p.side, run.rule.hop), []).append((number, run))
+    sealed = {run.rule.hop: run.positions[0].at.dataplane for run in plan.runs if run.rule.both_ends}
     tables = {(t.position.at.service, t.position.at.dataplane, t.position.side, t.hop): t for t in plan.tables}
     for element in plan.elements:
         spec = program.dataplanes[element.dataplane]
@@ -57,7 +58,8 @@ def elements(program: Program, plan: Plan) -> tuple[dict[str, Json], ...]:
         for side, hop in _hops(program, element.service, spec):
             at = (element.service, element.dataplane, side, hop)
             if at in runs_at or program.graph.services[hop[1]].protocol in spec.speaks:
-                sites.append(_site(program, hop, side, runs_at.get(at, []), tables.get(at), spec))
+                site = _site(program, hop, side, runs_at.get(at, []), tables.get(at), spec)
+                sites.append(site | {"sealed": sealed.get(hop, element.dataplane) != element.dataplane})
         out.append(
             {
                 "mesh": program.mesh.name,
