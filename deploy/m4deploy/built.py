@@ -24,6 +24,7 @@ class Element:
     tier: str  # kernel or proxy
     files: Mapping[str, Path]
     wiring: Mapping[str, Any]  # of its service
+    policies: frozenset[tuple[str | None, str, str]] = frozenset()  # that it has to do with: caller, callee, policy
 
     def file(self, name: str) -> Path:
         if name not in self.files:
@@ -74,9 +75,10 @@ def read_built(folder: Path) -> Built:
             files.setdefault((artifact["dataplane"], artifact["service"]), {})[path.name] = path
         services = wiring["services"]
         elements = [
-            Element(service, dataplane, e["tier"], files.get((dataplane, service), {}), services[service])
+            Element(service, dataplane, e["tier"], files.get((dataplane, service), {}), services[service], policies)
             for e in wiring["elements"]
             for service, dataplane in [(e["service"], e["dataplane"])]
+            for policies in [frozenset((caller, callee, policy) for caller, callee, policy in e.get("policies", ()))]
         ]
         about = wiring["mesh"], wiring["context"], services, wiring["graph"]
         return Built(folder, *about, tuple(elements), tuple(paths), hashlib.sha256(listed).hexdigest())

@@ -26,6 +26,7 @@ from m4deploy.errors import DeployError
 from m4deploy.mesh import Mesh
 
 Key = tuple[str, str]  # service and dataplane
+Policy = tuple[str | None, str, str]  # caller, callee, name
 
 
 def in_the_way(old: Built, new: Built) -> str | None:
@@ -103,13 +104,14 @@ class Update:
                 self._changes.append((element, one.change(None, self._work)))
 
     def swap(self) -> None:
-        """Puts the new files in force, element by element: first what comes new, for the kernel may refuse that."""
+        """Puts the new files in force, element by element: first what comes new, for the kernel may refuse that, and
+        where a policy moves, what it comes to before what it leaves: both may judge a request, but never neither."""
         running = {_key(e) for e, _, _ in self.mesh.elements}
         for element in self._changed:
             if _key(element) not in running:
                 place = self.mesh.place(element)
                 self._started.append((element, place, self.mesh.driver(element.dataplane).start(element, place)))
-        changes = [change for _, change in sorted(self._changes, key=lambda c: c[0].tier)]  # the kernel's take no time
+        changes = self._in_order()
         for change in changes:
             self._begun.append(change)
             change.begin()
@@ -118,6 +120,26 @@ class Update:
             change.swap()
         for change in changes:
             change.finish()
+
+    def _in_order(self) -> list[Change]:
+        """The kernel's first, as these take no time, but for what waits for others. Of elements that policies move
+        between in both directions one has to be the first."""
+        none: frozenset[Policy] = frozenset()
+        before, after = ({_key(e): e.policies for e in built.elements} for built in (self.mesh.built, self._new))
+        coming: dict[Policy, set[Key]] = {}
+        for key, policies in after.items():
+            for policy in policies - before.get(key, none):
+                coming.setdefault(policy, set()).add(key)
+        todo = {_key(e): change for e, change in sorted(self._changes, key=lambda c: c[0].tier)}
+        waits = {
+            key: set().union(*(coming.get(p, ()) for p in before.get(key, none) - after.get(key, none))) & todo.keys()
+            for key in todo
+        }
+        out: list[Change] = []
+        while todo:
+            key = next((k for k in todo if not waits[k] & todo.keys()), next(iter(todo)))
+            out.append(todo.pop(key))
+        return out
 
     def verify(self) -> None:
         """Whether everything lives and has taken its files."""

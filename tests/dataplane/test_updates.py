@@ -240,3 +240,34 @@ def test_programs_come_change_and_go_without_a_new_start(tmp_path: Path, state: 
         assert after is not None
         assert after["processes"] == before["processes"]
         assert len(after["elements"]) == (status is not None)
+
+
+MOVING = """
+mesh shop {{ graph "graph.yaml"; dataplanes ebpf, envoy; }}
+state TokenBucket rarely(rate: 1/h, burst: 1000000);
+policy limited (HttpRequest r) on web -> db when !rarely.Take() {{ r.DropRequest(429); }}
+policy noted (HttpRequest r) on web -> db at egress {{ r.SetHeader("x-noted", "1"); }}
+policy gate (HttpRequest r) on web -> cart when r.header["x-deny"] == "yes" {{ {operation}; }}
+"""
+
+
+@pytest.mark.skipif(not KERNEL.ok or "envoy" in LACKING, reason="this machine does not run both")
+def test_a_policy_that_moves_to_another_element_is_in_force_all_the_time(tmp_path: Path, state: Path) -> None:
+    """What a policy comes to changes before what it leaves: both may judge a request, but never neither."""
+    base, built = free_base(), {}
+    for name, operation in (("ebpf", "r.DropRequest(451)"), ("envoy", 'r.Redirect("/no", 307)')):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "graph.yaml").write_text("services: {web: {}, cart: {}, db: {}}\ncalls: [[web, cart], [web, db]]\n")
+        (folder / "shop.m4").write_text(MOVING.format(operation=operation))
+        built[name] = tmp_path / f"{name}.built"
+        jobs.write(jobs.rendered(Workspace([folder]), "shop", base), built[name])
+    deployment = local.deploy(built["ebpf"], state)
+    (address,) = deployment.built.services["web"]["dial"]["cart"]
+    with Load(address, headers={"x-deny": "yes"}) as load:
+        for name, status in (("envoy", 307), ("ebpf", 451)) * 4:
+            local.deploy(built[name], state)
+            load.wait_for(3)
+            assert {one for one, _ in load.last()} == {status}
+    assert not load.failures
+    assert {status for _, status, _ in load.seen} == {307, 451}

@@ -149,11 +149,25 @@ def _build(
         "services": {name: w.plain() for name, w in wiring.items()},
         "graph": graph,
         "elements": [
-            {"service": e["service"], "dataplane": e["dataplane"], "tier": tiers[e["dataplane"]]} for e in elements
+            {
+                "service": e["service"],
+                "dataplane": e["dataplane"],
+                "tier": tiers[e["dataplane"]],
+                "policies": [list(place) for place in _policies(e)],
+            }
+            for e in elements
         ],
     }
     files.sort(key=lambda f: f.path)
     return Build(program.mesh.name, tuple(files), json.dumps(plain, indent=2) + "\n")
+
+
+def _policies(element: Mapping[str, Any]) -> list[tuple[str | None, str, str]]:
+    """The policies and defaults that an element has to do with, each with a hop: who deploys has to know when one moves
+    from one element to another."""
+    sites = element["sites"]
+    found = {(s["caller"], s["callee"], r["policy"]) for s in sites for r in (*s["rules"], *s["answers"])}
+    return sorted(found, key=lambda place: (place[0] or "", *place[1:]))
 
 
 def _wired(program: Program, elements: Sequence[Mapping[str, Any]], base_port: int) -> dict[str, Wiring]:
