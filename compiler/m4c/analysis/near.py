@@ -1,21 +1,35 @@
 """Who can have to do with whom: policies by the attributes that they write and read, and by where their paths end.
 
 Two policies meet only on a hop on which both can fire, so at a letter at which the paths of both can end; policies are
-listed by these (`postings`). What is found is a superset of what meets, never less.
+listed by these (`postings`). Where very many end at one letter, those whose conditions exclude each other can be left
+out. What is found is a superset of what meets, never less.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import chain
 
 from m4c.analysis.effects import Effects
-from m4c.analysis.postings import Postings
+from m4c.analysis.postings import Postings, Which
 from m4c.paths.masks import Letters, Shape
+from m4c.predicates import PLAIN, Outline, Outlines, outline_of
 from m4c.semantics.effects import Orders, orders_of
-from m4c.semantics.model import STATE, Atom, Attribute, AttrKey, Cond, Policy, StateAtom, atoms
+from m4c.semantics.model import (
+    STATE,
+    Absent,
+    Atom,
+    Attribute,
+    AttrKey,
+    Cond,
+    Policy,
+    StateAtom,
+    Value,
+    Write,
+    atoms,
+)
 
 _EVERY = AttrKey("", "")  # stands for any attribute
 _SOME = 16  # policies that are looked at one by one
@@ -36,6 +50,8 @@ class Row:
     ending: frozenset[int]  # the calls that end a request
     repeats: bool  # it repeats requests
     and_on: Shape  # the paths of the pattern, and at least one hop more
+    outline: Outline  # of its `when`, if that depends on what arrives alone; else it says nothing
+    said: frozenset[Write] | None  # all that it writes, if that is one value for each attribute
     # When it asks for a write of some attributes, or (True) for an end.
     asked_for: dict[tuple[frozenset[AttrKey], bool], Cond] = field(default_factory=dict)
 
@@ -47,20 +63,29 @@ def row_of(policy: Policy, effects: Effects) -> Row:
     read = [a for cond in (policy.when, *(c.guard for c in policy.calls)) for a in atoms(cond)]
     asked = {a.state for a in read if isinstance(a, StateAtom)}
     changed = {c.entity.removeprefix(STATE) for c in policy.calls if c.entity.startswith(STATE)}
-    writes = frozenset(w.attr for c in policy.calls for w in c.writes)
+    said = frozenset(w for c in policy.calls for w in c.writes)
+    writes = frozenset(w.attr for w in said)
+    reads = frozenset(effects.source(a.attr) for a in read if isinstance(a, Atom))
+    fixed = not asked and not any(effects.program.attribute(a).travels for a in reads)
     return Row(
         policy,
         letters,
         shape,
         letters.meet(shape),
         writes,
-        frozenset(effects.source(a.attr) for a in read if isinstance(a, Atom)),
+        reads,
         frozenset(asked | changed),
         bool(asked),
         frozenset(i for i, c in enumerate(policy.calls) if any(effects.is_terminal(w.attr, w.value) for w in c.writes)),
         any("repeats" in effects.program.attribute(a).roles for a in writes),
         shape.and_on(),
+        outline_of(policy.when, effects.ground.solver.view) if fixed else PLAIN,
+        said if len(said) == len(writes) else None,
     )
+
+
+def _listed(row: Row) -> tuple[Outline, Hashable]:
+    return row.outline, row.said
 
 
 class Near:
@@ -74,10 +99,10 @@ class Near:
         self.overridden: Mapping[str, frozenset[str]] = {}
         self.clauses: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # `overrides` and `after`, where said
         self.mentioned = Counter[str]()  # the names in them
-        self._writers = Postings[AttrKey, Row]()
-        self._readers = Postings[AttrKey, Row]()
-        self._everyone = Postings[AttrKey, Row]()
-        self._enders = Postings[AttrKey, Row]()
+        self._writers = Postings[AttrKey, Row](_listed)
+        self._readers = Postings[AttrKey, Row](_listed)
+        self._everyone = Postings[AttrKey, Row](_listed)
+        self._enders = Postings[AttrKey, Row](_listed)
         self.states: dict[str, dict[str, Row]] = {}
 
     def add(self, row: Row) -> None:
@@ -141,22 +166,54 @@ class Near:
                     queue.append(other)
         return found
 
-    def writers(self, attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
+    def writers(self, attrs: Iterable[AttrKey], row: Row, within: int = -1, together: bool = False) -> dict[str, Row]:
         """The policies on the entity of one that write one of some attributes where that one may fire, with itself.
-        `within`: the letters that count."""
-        return _listed(self._writers, attrs, row, within)
+        `within`: the letters that count. `together`, of one that sees what arrives: without those that do so too and
+        fire on other inputs only."""
+        return self._listed(self._writers, attrs, row, within, _meeting(row) if together else None)
+
+    def differing(self, row: Row, within: int = -1, together: bool = False) -> dict[str, Row]:
+        """As `writers` of all that a policy writes, perhaps without those that write just the same."""
+        outline = row.outline if together else PLAIN
+        return self._listed(self._writers, row.writes, row, within, lambda listed: listed.meeting(outline, row.said))
 
     def readers(self, attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
         """As `writers`, for those that read them."""
-        return _listed(self._readers, attrs, row, within)
+        return self._listed(self._readers, attrs, row, within)
 
-    def beside(self, row: Row) -> dict[str, Row]:
-        """The policies on the entity of one that may fire where it may, with itself."""
-        return _listed(self._everyone, (_EVERY,), row)
+    def beside(self, row: Row, together: bool = False) -> dict[str, Row]:
+        """The policies on the entity of one that may fire where it may, with itself. `together`: as for `writers`."""
+        return self._listed(self._everyone, (_EVERY,), row, -1, _meeting(row) if together else None)
 
     def enders(self, row: Row, within: int = -1) -> dict[str, Row]:
         """The policies on the entity of one that end requests where it may fire, perhaps with itself."""
-        return _listed(self._enders, (_EVERY,), row, within)
+        return self._listed(self._enders, (_EVERY,), row, within)
+
+    def moving(self, row: Row) -> Iterator[tuple[str, Row]]:
+        """The policies on the entity of one that may fire where it may, and on which others depend by an order."""
+        for name in {**self.followers, **self.overridden}:
+            other = self.rows.get(name)
+            if other is not None and other.ends & row.ends and other.policy.entity == row.policy.entity:
+                yield name, other
+
+    def asking(
+        self,
+        attrs: Iterable[AttrKey],
+        end: bool,
+        row: Row,
+        where: int,
+        value_of: Callable[[AttrKey], Value | Absent],
+    ) -> dict[str, Row]:
+        """The writers of some attributes and, with `end`, the policies that end requests, where one may fire at some
+        letters; without those that see what arrives and ask for nothing on an input, with these values."""
+
+        def which(listed: Outlines[str, Row]) -> Mapping[str, Row]:
+            return listed.holding(value_of)
+
+        found = self._listed(self._writers, attrs, row, where, which)
+        if end:
+            found |= self._listed(self._enders, (_EVERY,), row, where, which)
+        return found
 
     def all_writers(self, attr: AttrKey) -> Set[str]:
         """The policies that write an attribute, wherever."""
@@ -214,16 +271,32 @@ class Near:
             found |= self.relevant(set().union(*(self.all_writers(a) for a in more)))
         return found
 
+    def _listed(
+        self,
+        postings: Postings[AttrKey, Row],
+        attrs: Iterable[AttrKey],
+        row: Row,
+        within: int = -1,
+        which: Which[Row] | None = None,
+    ) -> dict[str, Row]:
+        """What is listed for some attributes where a policy may fire, of those on its entity. `which`: of those that
+        see what arrives."""
+        found: dict[str, Row] = {}
+        attrs = tuple(attrs)
+        for attr in attrs:
+            postings.find(attr, row.ends & within, found, which)
+        for name in self.orders.after if which is not None else ():  # they see what others make of it
+            other = self.rows.get(name)
+            if other is not None and name not in found and other.ends & row.ends & within:
+                found.update({name: other} if any(name in postings.names(a) for a in attrs) else {})
+        entity = row.policy.entity
+        if any(r.policy.entity != entity for r in found.values()):
+            return {n: r for n, r in found.items() if r.policy.entity == entity}
+        return found
 
-def _listed(postings: Postings[AttrKey, Row], attrs: Iterable[AttrKey], row: Row, within: int = -1) -> dict[str, Row]:
-    """What is listed for some attributes where a policy may fire, of those on its entity."""
-    found: dict[str, Row] = {}
-    for attr in attrs:
-        postings.find(attr, row.ends & within, found)
-    entity = row.policy.entity
-    if any(r.policy.entity != entity for r in found.values()):
-        return {n: r for n, r in found.items() if r.policy.entity == entity}
-    return found
+
+def _meeting(row: Row) -> Which[Row] | None:
+    return (lambda listed: listed.meeting(row.outline)) if row.outline else None
 
 
 def _reversed(names: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:

@@ -228,11 +228,16 @@ class Questions:
             self.own[policy.name] = own
 
     def partners(self, row: Row, within: int) -> Iterator[Row]:
-        """The policies with which one can conflict or depend on an order; `within`: at some letters."""
-        near = self.near
-        others = {**near.writers(row.writes | row.reads, row, within), **near.readers(row.writes, row, within)}
-        others.update((n, near.rows[n]) for n in self.droppers(row.policy.name))
-        others.pop(row.policy.name, None)
+        """The policies with which one can conflict or depend on an order, or of which that was said before; `within`:
+        at some letters."""
+        near, name = self.near, row.policy.name
+        others = near.differing(row, within, is_plain(row, near))
+        if row.reads:
+            others |= near.writers(row.reads, row, within)
+        others |= near.readers(row.writes, row, within)
+        told = (n for unit in self.units_of.get(name, ()) if unit[0] == "meeting" for n in unit[1:])
+        others.update((n, near.rows[n]) for n in (*self.droppers(name), *told))  # what was told may hold no more
+        others.pop(name, None)
         yield from others.values()
 
     def droppers(self, name: str) -> set[str]:
@@ -385,9 +390,15 @@ class Questions:
         policy, near = row.policy, self.near
         depend = {policy.name, *near.influence({policy.name: row.ends})}
         touched = {a for n in depend for a in near.rows[n].writes}
-        others = near.beside(row) if row.writes & scenery.ending else near.writers(touched | scenery.ending, row)
         marks = [a for a in touched if near.attribute(a).travels]
         plain = is_plain(row, near) and not marks
+        concerned = touched | scenery.ending
+        if row.writes & scenery.ending:
+            others = near.beside(row, plain)
+            others.update(near.moving(row) if plain else ())
+        else:
+            others = near.writers(concerned, row, -1, plain)
+            others.update((n, r) for n, r in (near.moving(row) if plain else ()) if r.writes & concerned)
         for name, other in others.items():
             if name in depend or not scenery.ground.letters.meet(row.shape, other.shape):
                 continue

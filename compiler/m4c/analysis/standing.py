@@ -8,8 +8,9 @@ or changes asks for anything on it; so a workspace that is edited keeps its proo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import nsmallest
 from itertools import islice
 from typing import TypeAlias
@@ -141,17 +142,9 @@ def _proof_at(
     """A proof on paths that end at a letter: any input on which the call counts, if nobody objects; else one on paths
     on which those who did do not fire, or on which they are silent, and so on."""
     near, letters = scenery.near, scenery.ground.letters
-    overridden = near.overridden.get(row.policy.name, ())
-    taken: list[Row] = []
-    others: list[Row] = []
-    present = near.writers(asked.attributes, row, where)
-    if asked.end:
-        present |= near.enders(row, where)
-    for name, other in present.items():
-        if name in overridden and _takes(call, asked, other):
-            taken.append(other)
-        elif other is not row:
-            others.append(other)
+    overridden = near.those(near.overridden.get(row.policy.name, frozenset()), row.ends & where)
+    taken = [r for _, r in overridden if _concerns(asked, r, row) and _takes(call, asked, r)]
+    passed = {row.policy.name, *(r.policy.name for r in taken)}
     callers = -1
     on: Paths = (row.shape,)
     while True:
@@ -159,7 +152,12 @@ def _proof_at(
         if proof is None:
             return None
         values = dict(proof.input.attributes)
-        asking = [r for r in others if _asks(scenery, proof, values, r) and letters.meet(*on, r.shape) & where]
+        present = near.asking(asked.attributes, asked.end, row, where, partial(_value_of, scenery, values))
+        asking = [
+            r
+            for n, r in present.items()
+            if n not in passed and _asks(scenery, proof, values, r) and letters.meet(*on, r.shape) & where
+        ]
         if not asking:
             return proof
         for other in asking:
@@ -171,6 +169,13 @@ def _proof_at(
                 return None
             else:
                 silent = (*silent, negate(asked.when(other)))
+
+
+def _concerns(asked: Asked, other: Row, row: Row) -> bool:
+    """Whether a policy on the entity of another one may ask for something."""
+    return other.policy.entity == row.policy.entity and bool(
+        other.writes & asked.attributes or (asked.end and other.ending)
+    )
 
 
 def _callers(shape: Shape) -> int:
@@ -255,7 +260,7 @@ def _let_through(
     near, needs = scenery.near, set[str]()
     for attr in {d.attr for d in ending}:
         asked = Asked(frozenset((attr,)), end=False)
-        for other in near.writers(asked.attributes, row, where).values():
+        for other in near.writers(asked.attributes, row, where, together=True).values():
             if other is row or other.ending or not is_plain(other, near):
                 continue
             undropped = _undropped(scenery, other, None, where)
@@ -299,7 +304,13 @@ def _asks(scenery: Scenery, proof: Proof, values: dict[AttrKey, Value], other: R
     if not is_plain(other, scenery.near):
         return True
     for attr in other.reads:
-        plain = scenery.ground.solver.plain(attr) if attr not in values else ABSENT
-        if not isinstance(plain, Absent):
-            values[attr] = plain
+        value = _value_of(scenery, values, attr)
+        if not isinstance(value, Absent):
+            values[attr] = value
     return holds(proof.asked.when(other), values, proof.input.states, scenery.program.attribute)
+
+
+def _value_of(scenery: Scenery, values: Mapping[AttrKey, Value], attr: AttrKey) -> Value | Absent:
+    """An attribute of an input that leaves some open."""
+    known = values.get(attr)
+    return scenery.ground.solver.plain(attr) if known is None else known

@@ -6,16 +6,20 @@ paths that end in the hop.
 - *requested*: the call's pattern fires, its `when` and its `if`s hold. A comparison of something that policies before
   it (`after`) write is made on what they write, where they write it; else on what arrived.
 - *left*: requested, and no overriding policy requests a write of the same attribute and key.
-- *effective*: left, and no other left write beats one of its own in a merge.
+- *effective*: left, and no other left write beats one of its own in a merge. Where very many could, those are not
+  mentioned that are never requested on the same input.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from m4c.paths.callpath import Hop
+from m4c.placement.alike import FEW, Alike
 from m4c.placement.logic import firing, substitute
+from m4c.predicates import Outline
 from m4c.predicates.atoms import check_of, passes, view_of
 from m4c.semantics.effects import Orders, carriers
 from m4c.semantics.model import (
@@ -86,11 +90,19 @@ class AtHop:
     hop: Hop
     policies: Sequence[tuple[Policy, int | None]]
     defaults: Sequence[tuple[int, Default, int | None]]  # (index in the mesh, default, pattern)
+    outline: Callable[[Cond], Outline]
     carried: Callable[[Atom | StateAtom], Cond] | None = None  # what comparisons of marks come to; None: there are none
     _requested: dict[tuple[str, int], Cond] = field(default_factory=dict)
     _calls: dict[str, tuple[OpCall, ...]] = field(default_factory=dict)
     _patterns: dict[str, int | None] = field(default_factory=dict)
     _writers: dict[AttrKey, list[tuple[Policy, OpCall, Write]]] = field(default_factory=dict)
+    _every: list[tuple[Policy, OpCall]] = field(default_factory=list)  # all calls, in the order of the text
+    # For each attribute: the calls that write it, by number, what else they write, and how many write each value.
+    _numbers: dict[AttrKey, list[int]] = field(default_factory=dict)
+    _written: dict[AttrKey, dict[tuple[Write, ...], None]] = field(default_factory=dict)
+    _number_of: dict[AttrKey, Counter[Value]] = field(default_factory=dict)
+    _alike: dict[AttrKey, Alike] = field(default_factory=dict)
+    _passive: list[tuple[Policy, OpCall]] = field(default_factory=list)
     _standing: dict[str, bool] = field(default_factory=dict)
     _about: set[str] = field(default_factory=set)  # entities
 
@@ -102,8 +114,17 @@ class AtHop:
             self._calls[policy.name] = here
             self._patterns[policy.name] = pattern
             for call in here:
+                number = len(self._every)
+                self._every.append((policy, call))
+                if self.is_passive(call):
+                    self._passive.append((policy, call))
                 for write in call.writes:
                     self._writers.setdefault(write.attr, []).append((policy, call, write))
+                    self._written.setdefault(write.attr, {})[call.writes] = None
+                    self._number_of.setdefault(write.attr, Counter())[write.value] += 1
+                    numbers = self._numbers.setdefault(write.attr, [])
+                    if numbers[-1:] != [number]:
+                        numbers.append(number)
 
     def calls(self, within: frozenset[str] | None = None) -> list[tuple[Policy, OpCall]]:
         """The calls of all policies, or of some, in the order of the text."""
@@ -146,7 +167,7 @@ class AtHop:
         return all_of(self.requested(policy, call), *(negate(d) for d in dropping))
 
     def effective(self, policy: Policy, call: OpCall) -> Cond:
-        beaten = [self.left(p, c) for p, c in self.beaten_by(call)]
+        beaten = [self.left(p, c) for p, c in self.beaten_by(policy, call)]
         return all_of(self.left(policy, call), *map(negate, beaten))
 
     def idle(self, entity: str, writes: Sequence[Write] = ()) -> bool:
@@ -177,21 +198,65 @@ class AtHop:
     def _ends(self, writes: Sequence[Write]) -> bool:
         return any(self.program.is_terminal(w.attr, w.value) for w in writes)
 
-    def beaten_by(self, call: OpCall) -> list[tuple[Policy, OpCall]]:
-        """The calls with a write that beats one of this call's."""
+    def beaten_by(self, policy: Policy, call: OpCall) -> list[tuple[Policy, OpCall]]:
+        """The calls with a write that beats one of a policy's call; of very many those that may happen beside it."""
         beating = {
-            id(c)
+            v.attr: {value for value in self._number_of[v.attr] if self.beats(value, v)}
             for v in call.writes
             if self.program.attribute(v.attr).merge is not None
-            for _, c, w in self._writers[v.attr]
-            if self.beats(w.value, v)
         }
-        return [(p, c) for p, c in self.calls() if id(c) in beating] if beating else []
+        if not any(beating.values()):
+            return []
+        many = sum(self._number_of[attr][value] for attr, values in beating.items() for value in values) > FEW
+        numbers = {
+            n
+            for attr, values in beating.items()
+            for n in (self._meeting(policy, call, attr) if many else self._numbers[attr])
+            if any(w.attr == attr and w.value in values for w in self._every[n][1].writes)
+        }
+        return [self._every[n] for n in sorted(numbers)]
 
-    def beside(self, call: OpCall) -> list[tuple[Policy, OpCall]]:
-        """The other calls that write something that this one writes."""
-        others = {id(c) for v in call.writes for _, c, _ in self._writers[v.attr]} - {id(call)}
-        return [(p, c) for p, c in self.calls() if id(c) in others] if others else []
+    def passive_over(self, call: OpCall) -> list[tuple[Policy, OpCall]]:
+        """The calls with a write that beats one of this call's, of those that need no operation."""
+        return [
+            (p, c)
+            for p, c in self._passive
+            if any(
+                v.attr == w.attr and self.beats(w.value, v)
+                for v in call.writes
+                for w in c.writes
+                if self.program.attribute(v.attr).merge is not None
+            )
+        ]
+
+    def is_passive(self, call: OpCall) -> bool:
+        """Whether all that a call writes is what the attributes are by declaration."""
+        return all(self.program.attribute(w.attr).default == w.value for w in call.writes)
+
+    def written_beside(self, call: OpCall) -> dict[tuple[Write, ...], None]:
+        """What calls write that write something that this one writes."""
+        return dict.fromkeys(writes for v in call.writes for writes in self._written[v.attr])
+
+    def beside(self, policy: Policy, call: OpCall) -> list[tuple[Policy, OpCall]]:
+        """The other calls that write something that a policy's call writes; of very many those that may happen beside
+        it."""
+        numbers = {n for v in call.writes for n in self._meeting(policy, call, v.attr)}
+        return [self._every[n] for n in sorted(numbers) if self._every[n][1] is not call]
+
+    def _meeting(self, policy: Policy, call: OpCall, attr: AttrKey) -> list[int]:
+        """The calls that write an attribute and may be requested where another one is, by number."""
+        numbers = self._numbers[attr]
+        if len(numbers) <= FEW:
+            return numbers
+        alike = self._alike.get(attr)
+        if alike is None:
+            alike = self._alike[attr] = Alike()
+            for n in numbers:
+                alike.put(n, self._outline(n))
+        return alike.meeting(self.outline(self.requested(policy, call)))
+
+    def _outline(self, number: int) -> Outline:
+        return self.outline(self.requested(*self._every[number]))
 
     def writers(self, attr: AttrKey, within: frozenset[str] | None = None) -> list[tuple[Policy, OpCall, Write]]:
         found = self._writers.get(attr, [])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from m4c.predicates import Solver, TooComplex
+from m4c.predicates import Outline, Solver, TooComplex, outline_of
 from m4c.semantics.model import (
     FALSE,
     TRUE,
@@ -114,6 +114,10 @@ class Logic:
 
     def equivalent(self, a: Cond, b: Cond) -> bool:
         return self.implies(a, b) and self.implies(b, a)
+
+    def outline(self, cond: Cond) -> Outline:
+        """The outline of what a condition says of attributes, whichever patterns fire."""
+        return outline_of(cond, self._solver.view)
 
     def simplified(self, cond: Cond) -> Cond:
         """An equivalent condition without parts that decide nothing, so that it reads no more than it must."""

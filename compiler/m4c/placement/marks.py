@@ -64,7 +64,7 @@ class Marks:
         defaults = [(i, d, patterns.number(d.pattern)) for i, d in enumerate(program.mesh.defaults)]
         for entry in (False, True):
             hop: Hop = (None if entry else "", "")
-            self._of_hop(AtHop(program, ordering, hop, policies, defaults, self.carried), entry)
+            self._of_hop(AtHop(program, ordering, hop, policies, defaults, self.logic.outline, self.carried), entry)
 
     def _entity(self, entity: str) -> bool:
         return any(attr.entity == entity for attr in self.domains)

@@ -50,16 +50,20 @@ def orders_of(program: Program, here: AtHop, conds: Sequence[Cond], rules: Seque
     answers = [program.entities[rule.entity].answers for rule in rules]
     denied = set(_denied(program, rules))
     found = {(i, j): False for i, j in denied if meet(conds[i], conds[j])}
-    touched = {w.attr for rule in rules if not rule.terminal for w in rule.writes}.union(*added)
-    shown = any(rule.outward for rule in rules) or any(answers)
+    added_to = set[AttrKey]().union(*added)
+    touched = {w.attr for rule in rules if not rule.terminal for w in rule.writes} | added_to
+    shown = [j for j, rule in enumerate(rules) if rule.outward or answers[j]]
+    ending = [j for j, rule in enumerate(rules) if rule.terminal]
+    adding = [j for j, attrs in enumerate(added) if attrs]
     for i, rule in enumerate(rules):
         for j, same in _readers(program, here, conds, rules, i, added, meet, touched):
             found[(j, i) if answers[j] else (i, j)] = same
         written = {w.attr for w in rule.writes}
         counts = rule.of_state is not None and not answers[i]
-        if not (counts or (rule.terminal and shown) or any(map(written.intersection, added))):
-            continue
-        for j, other in enumerate(rules):
+        later = {*(ending if counts else ()), *(shown if rule.terminal else ())}
+        later.update(adding if written & added_to else ())
+        for j in sorted(later):
+            other = rules[j]
             if (i, j) in denied or (j, i) in denied:
                 continue
             adds = bool(written & added[j])

@@ -17,12 +17,15 @@ from itertools import chain, combinations
 
 from m4c.paths.callpath import Hop, Version
 from m4c.paths.product import Situation, TooManyStates
+from m4c.placement.alike import Alike
 from m4c.placement.athop import AtHop, call_paths
 from m4c.placement.logic import Logic, fired_patterns, firing, with_firings
 from m4c.placement.marks import Marking, one_place, without_idle, written
+from m4c.placement.merging import unmergeable
 from m4c.placement.orders import orders_of
 from m4c.placement.patterns import Patterns
 from m4c.placement.rules import Case, Order, Rule, Source, Unenforceable, default_source, effect_of, realised
+from m4c.predicates import PLAIN
 from m4c.semantics.effects import Orders, orders
 from m4c.semantics.model import (
     FALSE,
@@ -177,7 +180,7 @@ class Resolver:
         self.unenforceable = []
         self._tables.clear()
         carried = None if marked is None else marked.carried
-        rules, tied = self._resolved(AtHop(self.program, of, hop, policies, defaults, carried))
+        rules, tied = self._resolved(AtHop(self.program, of, hop, policies, defaults, self.logic.outline, carried))
         return _AtHop(of_hop, tuple(rules), tuple(tied), tuple(self.unenforceable))
 
     def _resolved(self, here: AtHop) -> tuple[list[Rule], list[Order]]:
@@ -212,8 +215,8 @@ class Resolver:
         meet = partial(self._meet, here.hop)
         tied = {(o.first, o.then): o for o in orders_of(self.program, here, [w.when for w in wanted], rules, meet)}
         for i, asking in enumerate(rules):  # the answer is known only where it was asked for
-            for j, reader in enumerate(rules):
-                if i != j and asking.asks is not None and asking.asks in reader.reads:
+            for j, reader in enumerate(rules) if asking.asks is not None else ():
+                if i != j and asking.asks in reader.reads:
                     tied[i, j] = Order(i, j, same=True)
         tied |= {(i, j): Order(i, j, same=True) for i, j in one_place(rules)}
         return rules, list(tied.values())
@@ -244,12 +247,12 @@ class Resolver:
 
     def _of_call(self, here: AtHop, policy: Policy, call: OpCall, source: Source) -> _Wanted | None:
         """None if it never runs on this hop, needs no operation, or cannot be had."""
-        if self._passive(call.writes):
+        if here.is_passive(call):
             return None
         when = here.effective(policy, call)
         if not self.possible(here.hop, when):
             return None
-        problem = self._unmergeable(here, policy, call)
+        problem = unmergeable(here, policy, call, partial(self.possible, here.hop))
         if problem is not None:
             self._refuse(source, here.hop, here.left(policy, call), problem)
             return None
@@ -259,8 +262,8 @@ class Resolver:
         written = {w.attr for w in call.writes}
         over = here.orders.over[policy.name]
         silent = [(p, c) for p, c in here.calls(over) if _writes_any(c, written)] if over else []
-        silent += here.beaten_by(call)
-        carries = tuple(dict.fromkeys(Source(p.name, c.index) for p, c in silent if self._passive(c.writes)))
+        silent += here.passive_over(call)
+        carries = tuple(dict.fromkeys(Source(p.name, c.index) for p, c in silent if here.is_passive(c)))
         return _Wanted(
             when,
             policy.entity,
@@ -331,38 +334,9 @@ class Resolver:
                         source, here.hop, when, f"{operation.name} would also write {w.attr}, as a policy does"
                     )
                     return None
-        carries = (Source(p.name, c.index) for p, c, _ in here.writers(default.attr) if self._passive(c.writes))
+        carries = (Source(p.name, c.index) for p, c, _ in here.writers(default.attr) if here.is_passive(c))
         carried = tuple(dict.fromkeys(carries))
         return _Wanted(when, default.attr.entity, operation, args, writes, operation.side, (source,), carried)
-
-    def _passive(self, writes: Iterable[Write]) -> bool:
-        return all(self.program.attribute(w.attr).default == w.value for w in writes)
-
-    def _unmergeable(self, here: AtHop, policy: Policy, call: OpCall) -> str | None:
-        """Why the merged result of this call and others is no single operation's; None if it is."""
-        if call.entity.startswith(STATE):
-            return None  # a state adds up what it is told, one after the other
-        merges = {w.attr: self.program.attribute(w.attr).merge for w in call.writes}
-        for other_policy, other in here.beside(call) if any(merges.values()) else ():
-            theirs = {w.attr: w.value for w in other.writes}
-            differing = [w for w in call.writes if w.attr in theirs and theirs[w.attr] != w.value and merges[w.attr]]
-            if not differing:
-                continue
-            beaten = [w for w in differing if here.beats(theirs[w.attr], w)]
-            mixed = [w for w in differing if merges[w.attr] == "sum" or (w not in beaten and self._mixes(w, theirs))]
-            kept = [w for w in call.writes if w not in beaten and theirs.get(w.attr) != w.value]
-            both = all_of(here.left(policy, call), here.left(other_policy, other))
-            if (mixed or (beaten and kept)) and self.possible(here.hop, both):
-                attr = (mixed or kept)[0].attr
-                return f"no single operation has the merged result of this and {other_policy.name}'s (of {attr})"
-        return None
-
-    def _mixes(self, write: Write, theirs: Mapping[AttrKey, Value]) -> bool:
-        """Whether a set that is written shares elements with another call's and neither holds the other."""
-        mine, other = write.value, theirs[write.attr]
-        if self.program.attribute(write.attr).merge != "union" or not isinstance(mine, tuple):
-            return False
-        return isinstance(other, tuple) and bool(set(mine) & set(other)) and not set(mine) > set(other)
 
     def _is_terminal(self, write: Write) -> bool:
         return self.program.is_terminal(write.attr, write.value)
@@ -424,21 +398,34 @@ class Resolver:
 
     def _fold(self, hop: Hop, wanted: Sequence[_Wanted]) -> list[_Wanted]:
         out: list[_Wanted] = []
+        alike: dict[object, Alike] = {}
         for new in wanted:
-            for i, old in enumerate(out):
-                one = self._folded(hop, old, new)
+            if new.counts:
+                out.append(new)
+                continue
+            of = alike.setdefault((new.operation.entity, new.operation.name, new.args, new.writes), Alike())
+            # Of two that are one where their conditions meet, neither is covered by the other where they do not.
+            outline = PLAIN if self._adds(new) else self.logic.outline(new.when)
+            for i in of.meeting(outline):
+                one = self._folded(hop, out[i], new)
                 if one is not None:
                     out[i] = one
+                    of.put(i, PLAIN if self._adds(one) else self.logic.outline(one.when))
                     break
             else:
+                of.put(len(out), outline)
                 out.append(new)
         return out if len(out) == len(wanted) else self._fold(hop, out)
+
+    def _adds(self, wanted: _Wanted) -> bool:
+        """Whether two that do the same add the same to a union."""
+        return any(self.program.attribute(w.attr).merge == "union" for w in wanted.writes)
 
     def _folded(self, hop: Hop, old: _Wanted, new: _Wanted) -> _Wanted | None:
         """One operation in place of two that do the same, where that is never worse."""
         if old.counts or (old.operation, old.args, old.writes) != (new.operation, new.args, new.writes):
             return None
-        adds = any(self.program.attribute(w.attr).merge == "union" for w in new.writes)  # both would add the same
+        adds = self._adds(new)
         patterns = fired_patterns(old.when) | fired_patterns(new.when)
         try:
             a, b = self.table(old.when, hop, patterns), self.table(new.when, hop, patterns)
@@ -463,7 +450,7 @@ class Resolver:
         """Operations that add the same to a union, and could not become one: the later one only without the earlier."""
         out = list(wanted)
         changed: set[int] = set()
-        for i, j in combinations(range(len(out)), 2):
+        for i, j in combinations([i for i, w in enumerate(out) if self._adds(w)], 2):
             a, b = out[i], out[j]
             mine = {w.attr: w.value for w in a.writes if self.program.attribute(w.attr).merge == "union"}
             if not any(w.attr in mine and mine[w.attr] == w.value for w in b.writes):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-from m4c.predicates.charset import LAST, CharSet, char_set, complement, fold_ascii, fold_unicode
+from m4c.predicates.charset import LAST, CharSet, char_set, complement, fold_ascii, fold_unicode, lower_ascii
 
 REPEAT_LIMIT = 1000  # RE2's limit for one count, and for the product of nested ones
 NESTING_LIMIT = 100
@@ -109,6 +109,26 @@ def parse_regex(source: str, fold: bool = False) -> Regex:
     Raises RegexError.
     """
     return _Parser(source, fold).parse()
+
+
+def regex_head(source: str, fold: bool = False) -> str:
+    """Characters with which every text begins that matches; with `fold`, in lower case. There may be more of them.
+
+    Raises RegexError.
+    """
+    parsed = parse_regex(source, fold)
+    head = ""
+    for part in parsed.of if isinstance(parsed, Seq) else (parsed,):
+        if isinstance(part, Begin):
+            continue
+        if not isinstance(part, Chars):
+            break
+        (low, high), *others = part.chars or ((0, 1),)
+        only = lower_ascii(chr(low))
+        if low != high or (others and not (fold and others == [(ord(only), ord(only))])):
+            break
+        head += only if fold else chr(low)
+    return head
 
 
 def check_regex(source: str) -> RegexError | None:
