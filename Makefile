@@ -26,6 +26,7 @@ test: setup-test extension
 bench: setup-test
 	@.venv/bin/python -m benchmarks $(BENCH)
 	@.venv/bin/python -m benchmarks.placement $(PLAN)
+	@.venv/bin/python -m benchmarks.onehop
 	@.venv/bin/python benchmarks/properties.py $(ARGS)
 	@.venv/bin/python -m benchmarks.soak $(SOAK)
 	@.venv/bin/python -m benchmarks.fuzz $(FUZZ)

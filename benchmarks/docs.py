@@ -22,6 +22,7 @@ SIZES = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
 BEGIN = "<!-- measured by `make bench-docs` -->\n"
 END = "<!-- end of what is measured -->\n"
 PLANNER = "<!-- measured by `python -m benchmarks.placement --docs` -->\n"
+ONE_HOP = "<!-- measured by `python -m benchmarks.onehop --docs` -->\n"
 
 
 def section(results: Sequence[Mapping[str, Any]]) -> str:
