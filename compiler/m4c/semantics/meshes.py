@@ -92,7 +92,7 @@ def _said_twice(decl: t.MeshDecl, scope: Scope) -> None:
     """Entries of the mesh's clauses that are there already, and second costs of one dataplane at one service."""
     said: list[tuple[str, tuple[str, ...], t.Name | t.Str]] = [
         *((f"dataplane `{d.text}`", ("dataplane", d.text), d) for d in decl.dataplanes),
-        *((f"header `{h.text}`", ("header", h.text.lower()), h) for h in decl.propagate),
+        *((f"header `{h.text}`", ("propagate", h.text.lower()), h) for h in decl.propagate),
         *((f"`{m.text}`", ("member", str(g.start), m.text), m) for g, members in decl.groups for m in members),
         *((f"`place {s.text} {kind} {d.text}`", ("place", s.text, kind, d.text), s) for s, kind, d in decl.places),
         *((f"the cost of `{d.text}` on `{s.text}`", ("cost", d.text, s.text), d) for d, s, _ in decl.costs),
