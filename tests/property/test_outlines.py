@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from analysis_worlds import TEXTS, key, programs
 from budget import many
-from hypothesis import given, note
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 from m4c.analysis import postings
 from m4c.analysis.live import Analysis
@@ -61,6 +61,7 @@ CONDITIONS = st.one_of(
     st.builds(lambda a, b: Not(Or((Not(a), b))), BEGINNINGS, ANY),
     ANY,
 )
+SEVERAL = Atom(NAME, "in", ("AAA", "AAa"))
 
 
 def listed(conds: list[Cond]) -> Outlines[int, Cond]:
@@ -71,6 +72,7 @@ def listed(conds: list[Cond]) -> Outlines[int, Cond]:
 
 
 @many(600)
+@example(SEVERAL, [SEVERAL] * 2, {0})  # two constants that are one without regard to case
 @given(CONDITIONS, st.lists(CONDITIONS, max_size=12), st.sets(st.integers(0, 5)))
 def test_what_is_not_found_excludes_each_other(cond: Cond, others: list[Cond], gone: set[int]) -> None:
     found = listed(others)

@@ -97,7 +97,7 @@ def _beginnings(check: Check) -> tuple[str, ...] | None:
                 return None
         case _:
             return None
-    return texts if texts and all(texts) else None
+    return tuple(dict.fromkeys(texts)) if texts and all(texts) else None  # folded, two can be one
 
 
 def text_of(value: Value) -> str:
