@@ -16,6 +16,8 @@ asked is gone; what runs then is what ran before, down to its processes.
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from m4deploy.mesh import Mesh
 
 Key = tuple[str, str]  # service and dataplane
 Policy = tuple[str | None, str, str]  # caller, callee, name
+UNDER_WAY = 0.2  # seconds, in which a request that one element has judged is at the next one
 
 
 def in_the_way(old: Built, new: Built) -> str | None:
@@ -44,6 +47,29 @@ def in_the_way(old: Built, new: Built) -> str | None:
     if came & beside:  # the proxy keeps connections that a program which comes later does not see
         return f"a program in the kernel comes beside the proxy of {min(came & beside)}"
     return None
+
+
+def in_turn(
+    keys: Sequence[Key], before: Mapping[Key, Set[Policy]], after: Mapping[Key, Set[Policy]]
+) -> list[tuple[Key, bool]]:
+    """The order in which elements change, and whether one waited for others: those that a policy comes to change before
+    those that it leaves. Of elements between which policies move in both directions one has to be the first. What waits
+    for nothing keeps its place. `before`, `after`: the policies of each element."""
+    coming: dict[Policy, set[Key]] = {}
+    for key, policies in after.items():
+        for policy in policies - before.get(key, frozenset()):
+            coming.setdefault(policy, set()).add(key)
+    todo = dict.fromkeys(keys)
+    waits: dict[Key, set[Key]] = {}
+    for key in keys:
+        left = before.get(key, frozenset()) - after.get(key, frozenset())
+        waits[key] = set().union(*(coming.get(p, ()) for p in left)) & todo.keys()
+    out: list[tuple[Key, bool]] = []
+    while todo:
+        key = next((k for k in todo if not waits[k] & todo.keys()), next(iter(todo)))
+        del todo[key]
+        out.append((key, bool(waits[key] - todo.keys())))
+    return out
 
 
 def _proxies(built: Built) -> set[Key]:
@@ -111,35 +137,22 @@ class Update:
             if _key(element) not in running:
                 place = self.mesh.place(element)
                 self._started.append((element, place, self.mesh.driver(element.dataplane).start(element, place)))
-        changes = self._in_order()
+        of = {
+            _key(e): change for e, change in sorted(self._changes, key=lambda c: c[0].tier)
+        }  # the kernel's take no time
+        before, after = ({_key(e): e.policies for e in built.elements} for built in (self.mesh.built, self._new))
+        turns = in_turn(list(of), before, after)
+        changes = [of[key] for key, _ in turns]
         for change in changes:
             self._begun.append(change)
             change.begin()
-        for change in changes:
-            self._swapped.append(change)
-            change.swap()
+        for key, waited in turns:
+            if waited:
+                time.sleep(UNDER_WAY)
+            self._swapped.append(of[key])
+            of[key].swap()
         for change in changes:
             change.finish()
-
-    def _in_order(self) -> list[Change]:
-        """The kernel's first, as these take no time, but for what waits for others. Of elements that policies move
-        between in both directions one has to be the first."""
-        none: frozenset[Policy] = frozenset()
-        before, after = ({_key(e): e.policies for e in built.elements} for built in (self.mesh.built, self._new))
-        coming: dict[Policy, set[Key]] = {}
-        for key, policies in after.items():
-            for policy in policies - before.get(key, none):
-                coming.setdefault(policy, set()).add(key)
-        todo = {_key(e): change for e, change in sorted(self._changes, key=lambda c: c[0].tier)}
-        waits = {
-            key: set().union(*(coming.get(p, ()) for p in before.get(key, none) - after.get(key, none))) & todo.keys()
-            for key in todo
-        }
-        out: list[Change] = []
-        while todo:
-            key = next((k for k in todo if not waits[k] & todo.keys()), next(iter(todo)))
-            out.append(todo.pop(key))
-        return out
 
     def verify(self) -> None:
         """Whether everything lives and has taken its files."""

@@ -18,6 +18,7 @@ from m4c.workspace import Workspace
 from m4deploy import local
 from m4deploy.drivers.envoy_files import take_apart
 from m4deploy.processes import split_address
+from m4deploy.update import Policy, in_turn
 from ports import free_base
 from test_local import eventually
 
@@ -240,6 +241,21 @@ def test_programs_come_change_and_go_without_a_new_start(tmp_path: Path, state: 
         assert after is not None
         assert after["processes"] == before["processes"]
         assert len(after["elements"]) == (status is not None)
+
+
+def test_what_a_policy_comes_to_changes_first() -> None:
+    kernel, proxy, other = ("web", "ebpf"), ("web", "envoy"), ("cart", "envoy")
+    gate, seen = ("web", "cart", "gate"), ("web", "db", "seen")
+    keys = [kernel, other, proxy]
+    both = {kernel: {gate, seen}, proxy: set[Policy](), other: set[Policy]()}
+    assert in_turn(keys, both, both) == [(kernel, False), (other, False), (proxy, False)]
+    moved = {kernel: {seen}, proxy: {gate}, other: set[Policy]()}
+    assert in_turn(keys, both, moved) == [(other, False), (proxy, False), (kernel, True)]
+    assert in_turn(keys, moved, both) == [(kernel, False), (other, False), (proxy, True)]
+    assert in_turn([kernel, proxy], both, {proxy: {gate, seen}}) == [(proxy, False), (kernel, True)]  # the program goes
+    crossed = {kernel: {gate}, proxy: {seen}}, {kernel: {seen}, proxy: {gate}}
+    assert in_turn([kernel, proxy], *crossed) == [(kernel, False), (proxy, True)]
+    assert in_turn([], both, moved) == []
 
 
 MOVING = """
