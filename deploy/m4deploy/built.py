@@ -11,6 +11,7 @@ from typing import Any
 
 from m4deploy.errors import DeployError
 
+Policy = tuple[str | None, str, str]  # on a hop: caller, callee, name
 MANIFEST, WIRING = "manifest.json", "wiring.json"
 BUILD_AGAIN = "Build it again with: m4 build PATH -o OUT"
 
@@ -24,7 +25,7 @@ class Element:
     tier: str  # kernel or proxy
     files: Mapping[str, Path]
     wiring: Mapping[str, Any]  # of its service
-    policies: frozenset[tuple[str | None, str, str]] = frozenset()  # that it has to do with: caller, callee, policy
+    policies: frozenset[Policy] = frozenset()  # that it has to do with
 
     def file(self, name: str) -> Path:
         if name not in self.files:

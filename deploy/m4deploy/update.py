@@ -21,14 +21,13 @@ from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from m4deploy.built import Built, Element, read_built
+from m4deploy.built import Built, Element, Policy, read_built
 from m4deploy.directory import exchange
 from m4deploy.drivers.base import Change, Place, Running
 from m4deploy.errors import DeployError
 from m4deploy.mesh import Mesh
 
 Key = tuple[str, str]  # service and dataplane
-Policy = tuple[str | None, str, str]  # caller, callee, name
 UNDER_WAY = 0.2  # seconds, in which a request that one element has judged is at the next one
 
 
@@ -137,22 +136,20 @@ class Update:
             if _key(element) not in running:
                 place = self.mesh.place(element)
                 self._started.append((element, place, self.mesh.driver(element.dataplane).start(element, place)))
-        of = {
-            _key(e): change for e, change in sorted(self._changes, key=lambda c: c[0].tier)
-        }  # the kernel's take no time
+        first = sorted(self._changes, key=lambda c: c[0].tier)  # the kernel's take no time
+        of = {_key(element): change for element, change in first}
         before, after = ({_key(e): e.policies for e in built.elements} for built in (self.mesh.built, self._new))
         turns = in_turn(list(of), before, after)
-        changes = [of[key] for key, _ in turns]
-        for change in changes:
-            self._begun.append(change)
-            change.begin()
+        for key, _ in turns:
+            self._begun.append(of[key])
+            of[key].begin()
         for key, waited in turns:
             if waited:
                 time.sleep(UNDER_WAY)
             self._swapped.append(of[key])
             of[key].swap()
-        for change in changes:
-            change.finish()
+        for key, _ in turns:
+            of[key].finish()
 
     def verify(self) -> None:
         """Whether everything lives and has taken its files."""

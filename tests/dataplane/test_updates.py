@@ -16,9 +16,10 @@ from local_kit import build
 from m4c.cli import jobs
 from m4c.workspace import Workspace
 from m4deploy import local
+from m4deploy.built import Policy
 from m4deploy.drivers.envoy_files import take_apart
 from m4deploy.processes import split_address
-from m4deploy.update import Policy, in_turn
+from m4deploy.update import in_turn
 from ports import free_base
 from test_local import eventually
 

@@ -58,8 +58,8 @@ def elements(program: Program, plan: Plan) -> tuple[dict[str, Json], ...]:
         for side, hop in _hops(program, element.service, spec):
             at = (element.service, element.dataplane, side, hop)
             if at in runs_at or program.graph.services[hop[1]].protocol in spec.speaks:
-                site = _site(program, hop, side, runs_at.get(at, []), tables.get(at), spec)
-                sites.append(site | {"sealed": sealed.get(hop, element.dataplane) != element.dataplane})
+                by_other = sealed.get(hop, element.dataplane) != element.dataplane
+                sites.append(_site(program, hop, side, runs_at.get(at, []), tables.get(at), spec, by_other))
         out.append(
             {
                 "mesh": program.mesh.name,
@@ -96,6 +96,7 @@ def _site(
     runs: Sequence[tuple[int, Run]],
     table: Table | None,
     spec: Dataplane,
+    sealed: bool,
 ) -> dict[str, Json]:
     caller, callee = hop
     letters = instances(program.graph.services[callee])
@@ -112,6 +113,7 @@ def _site(
         "rules": [_rule(program, n, run, letters, spec) for n, run in _asking_first(runs) if not _back(program, run)],
         "answers": [_rule(program, n, run, letters, spec) for n, run in _asking_first(runs) if _back(program, run)],
         "tags": None if table is None else _tags(program, table, runs),
+        "sealed": sealed,
     }
 
 

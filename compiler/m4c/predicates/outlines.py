@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 from m4c.predicates.atoms import Check, View, check_of
 from m4c.predicates.charset import LAST, lower_ascii
 from m4c.predicates.regex import RegexError, regex_head
-from m4c.semantics.model import ABSENT, Absent, And, Atom, AttrKey, Cond, Const, Not, Or, Value
+from m4c.semantics.model import Absent, And, Atom, AttrKey, Cond, Const, Not, Or, Value
 
 MOST = 256  # beginnings for one attribute; with more it is left out
 
@@ -229,7 +229,7 @@ class Outlines(Generic[K, E]):
             asked: dict[Trait, list[str]] = {}
             for trait, of in group.by.items():
                 value = value_of(trait.source)
-                if value is ABSENT or isinstance(value, Absent):
+                if isinstance(value, Absent):
                     asked[trait] = []
                     break
                 text = text_of(value)
